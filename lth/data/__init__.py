@@ -1,0 +1,18 @@
+"""Data sets as tensors: one factory each."""
+
+from lth.data.augment import flip_and_crop
+from lth.data.cifar10 import cifar10
+from lth.data.dataset import Dataset, split, tensors
+from lth.data.digits import digits
+from lth.data.mnist import fashion_mnist, mnist
+
+__all__ = [
+    "Dataset",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "flip_and_crop",
+    "mnist",
+    "split",
+    "tensors",
+]

@@ -1,0 +1,111 @@
+"""The loop: iterative magnitude pruning with rewinding, its parts injected.
+
+Strategy 1 of Frankle & Carbin 2019 (arXiv 1803.03635, Appendix B): train, prune, rewind, repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lth import masks
+from lth.arms import Arm
+from lth.layers import Layers
+from lth.prune import Prune
+from lth.rewind import Rewind
+from lth.spec import Spec
+from lth.store import Entry
+from lth.streams import stream, stream_seed
+from lth.ticket import Ticket, draw_state
+from lth.types import Score
+
+WINNER = "winning_ticket"
+
+
+class Line(NamedTuple):
+    """A chain of levels that prunes by its own trained ticket."""
+
+    trial: int
+    lr: float
+
+
+class Place(NamedTuple):
+    """Where a member stands in a study."""
+
+    trial: int
+    lr: float
+    arm: str
+    level: int
+    copy: int
+
+
+Cohort = Mapping[Place, Ticket]
+Train = Callable[[Cohort], dict[Place, Entry]]
+"""Trains a cohort; members that it cannot give are left out, and their lines end there."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the loop is made of. ``arms`` maps a name to the arm and its copies per trial."""
+
+    model: Spec
+    layers: Layers
+    score: Score
+    prune: Prune
+    rewind: Rewind
+    arms: Mapping[str, tuple[Arm, int]]
+    lines: tuple[Line, ...]
+    levels: int
+    seed: int = 0
+
+
+def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]]]:
+    """Find winning tickets: yield each level's cohort, and what training it gave.
+
+    A line whose winner diverged has no further levels.
+    """
+    cohort = {Place(*line, WINNER, 0, 0): dense(parts, line) for line in parts.lines}
+    origin = trained = train(cohort)
+    yield cohort, trained
+    for level in range(1, parts.levels + 1):
+        winners = {p: e for p, e in trained.items() if p.arm == WINNER and e.diverged is None}
+        cohort = {}
+        for place, entry in winners.items():
+            line = Line(place.trial, place.lr)
+            winner = next_ticket(parts, line, level, entry, origin[Place(*line, WINNER, 0, 0)])
+            cohort |= members(parts, line, level, winner)
+        if not cohort:
+            return
+        trained = train(cohort)
+        yield cohort, trained
+
+
+def dense(parts: Parts, line: Line) -> Ticket:
+    """Return the dense network of a trial, the same for all its learning rates."""
+    params, buffers = draw_state(parts.model, stream_seed("init", parts.seed, line.trial))
+    mask = masks.full(parts.layers, parts.prune.prunable(parts.layers))
+    return Ticket(parts.model, mask, params, buffers)
+
+
+def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
+    """Score the trained network, prune it and rewind it: the winning ticket of ``level``."""
+    final, mask = trained.final, trained.mask
+    generator = stream("score", parts.seed, line.trial, level)
+    scores = parts.score(
+        final.params, initial=origin.start.params, mask=mask, generator=generator
+    )  # fmt: skip
+    start = parts.rewind(origin.at, final)
+    return Ticket(
+        parts.model, parts.prune(scores, mask, parts.layers), *start.state, step=start.step
+    )
+
+
+def members(parts: Parts, line: Line, level: int, winner: Ticket) -> dict[Place, Ticket]:
+    """Hang every arm's copies off the winning ticket, each with its own stream."""
+    found = {Place(*line, WINNER, level, 0): winner}
+    for name, (arm, copies) in parts.arms.items():
+        for copy in range(copies if name != WINNER else 0):
+            generator = stream("arm", parts.seed, line.trial, name, level, copy)
+            found[Place(*line, name, level, copy)] = arm(winner, generator)
+    return found

@@ -1,0 +1,68 @@
+"""A recipe: how a member trains; one row of a paper's settings table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lth.errors import LthError
+from lth.spec import Spec, build, sources
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps, batch size, learning rates, optimizer, schedule, loss, and when to evaluate.
+
+    ``curves`` names the splits measured at every evaluation; validation always is.
+    """
+
+    steps: int
+    batch: int
+    lr: float | Sequence[float]
+    optimizer: Spec
+    schedule: Spec = field(default_factory=lambda: {"_target_": "lth.schedule.constant"})
+    loss: Spec = field(default_factory=lambda: {"_target_": "lth.loss.cross_entropy"})
+    eval_every: int = 100
+    curves: Sequence[str] = ("validation",)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "eval_every"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise LthError(f"recipe.{name}={value!r}: it must be a whole number from 1")
+        for rate in self.rates:
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e30:
+                raise LthError(f"recipe.lr={rate!r}: a learning rate is a number above 0")
+        if not self.rates or len(set(self.rates)) < len(self.rates):
+            raise LthError(f"recipe.lr={self.lr}: name at least one learning rate, each once")
+        for split in self.curves:
+            if split not in SPLITS:
+                raise LthError(f"recipe.curves: {split!r} is not one of {', '.join(SPLITS)}")
+        build(self.schedule)
+        build(self.loss)
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates, as a list."""
+        return [self.lr] if isinstance(self.lr, int | float) else list(self.lr)
+
+    @property
+    def splits(self) -> list[str]:
+        """Splits measured at every evaluation, in the order of ``SPLITS``."""
+        return [s for s in SPLITS if s in {"validation", *self.curves}]
+
+    def evaluations(self, start: int) -> list[int]:
+        """Steps of a run from ``start`` at which it is evaluated: start, cadence, last."""
+        inside = range(
+            (start // self.eval_every + 1) * self.eval_every, self.steps, self.eval_every
+        )
+        return [start, *inside, self.steps]
+
+    def identity(self) -> dict[str, Any]:
+        """What of the recipe determines a member, but its learning rate; with source digests."""
+        found = asdict(self) | {"curves": self.splits}
+        del found["lr"]
+        return found | {"sources": sources(found)}

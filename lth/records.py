@@ -1,0 +1,73 @@
+"""Records: the one tidy long table that everything shown anywhere is computed from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from lth.errors import LthError
+
+
+class Record(NamedTuple):
+    """One measured value of one member.
+
+    ``density`` is in [0, 1]; ``split`` is train, validation or test; ``metric`` is accuracy (in
+    [0, 1]), loss, early_stop_step or diverged; ``step`` is where it was measured, so a member has
+    an accuracy at its early stop and one at its last step.
+    """
+
+    study: str
+    trial: int
+    copy: int
+    lr: float
+    arm: str
+    level: int
+    density: float
+    step: int
+    split: str
+    metric: str
+    value: float
+
+
+COLUMNS = Record._fields
+
+
+def write_csv(path: Path, records: Iterable[Record]) -> None:
+    """Write the table atomically; floats in their shortest exact form, so bytes compare."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(records)
+    write_atomic(path, text.getvalue().encode())
+
+
+def read_csv(path: Path) -> list[Record]:
+    """Read a table that ``write_csv`` wrote; numbers come back exactly."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except FileNotFoundError:
+        raise LthError(f"{path}: no such records; run the study first") from None
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise LthError(f"{path}: not a records table: its columns must be {','.join(COLUMNS)}")
+    kinds = [Record.__annotations__[c] for c in COLUMNS]
+    convert = {"int": int, "float": float, "str": str}
+    return [Record(*(convert[k](v) for k, v in zip(kinds, row, strict=True))) for row in rows[1:]]
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""Rewinding: what a pruned network goes back to before it trains again.
+
+A rule names the steps of the dense run it needs and, given them, returns where the next level
+starts: its state and its first step. The schedule runs on from that step, in absolute steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from lth.errors import LthError
+from lth.ticket import State
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a level starts: unmasked params and buffers, and the first step to train."""
+
+    state: State
+    step: int
+
+
+class Rewind(Protocol):
+    """A rewinding rule."""
+
+    def needs(self, steps: int) -> tuple[int, ...]:
+        """Steps (of a run of ``steps``) at which the dense run must be known."""
+        ...
+
+    def __call__(self, dense: Callable[[int], State], trained: State) -> Start:
+        """Return the start of the next level from the dense run and the network just trained."""
+        ...
+
+
+@dataclass(frozen=True)
+class ToStep:
+    """Go back to the dense run's state at ``step``."""
+
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 0:
+            raise LthError(f"rewind.step={self.step!r}: a step is a whole number from 0")
+
+    def needs(self, steps: int) -> tuple[int, ...]:
+        """Only ``step``, which must lie inside the run."""
+        if self.step >= steps:
+            raise LthError(
+                f"rewind.step={self.step} leaves nothing to train: recipe.steps is {steps}"
+            )
+        return (self.step,)
+
+    def __call__(self, dense: Callable[[int], State], trained: State) -> Start:
+        """Return the dense run's state at ``step``."""
+        return Start(dense(self.step), self.step)
+
+
+def to_step(step: int = 0) -> ToStep:
+    """Rewind to step k of the dense run (Frankle et al. 2020, arXiv 1912.05671, Section 4).
+
+    The params *and* buffers at k, a fresh optimizer, steps k..T of the schedule.
+    """
+    return ToStep(step)
+
+
+def to_init() -> ToStep:
+    """Rewind to the initial weights (Frankle & Carbin 2019, arXiv 1803.03635, Strategy 1)."""
+    return ToStep(0)

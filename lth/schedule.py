@@ -1,0 +1,49 @@
+"""Learning-rate schedules: the factor on the rate of update ``step`` (0-based) of ``steps``.
+
+All take ``warmup``: over the first k updates the factor rises linearly, ``(step + 1) / k`` of the
+schedule's own (Frankle & Carbin 2019, arXiv 1803.03635, Section 5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lth.errors import LthError
+from lth.types import Schedule
+
+
+def constant(warmup: int = 0) -> Schedule:
+    """A factor of 1 after the warmup."""
+    return _with_warmup(lambda step, steps: 1.0, warmup)
+
+
+def multistep(milestones: Sequence[int], gamma: float = 0.1, warmup: int = 0) -> Schedule:
+    """Multiply by ``gamma`` at each milestone: ``gamma ** #{m : m <= step}``."""
+    marks = list(milestones)
+    if any(isinstance(m, bool) or not isinstance(m, int) or m < 1 for m in marks):
+        raise LthError(f"schedule.milestones={marks}: they are steps, whole numbers from 1")
+    if not gamma > 0:
+        raise LthError(f"schedule.gamma={gamma}: it must be above 0")
+    return _with_warmup(lambda step, steps: gamma ** sum(m <= step for m in marks), warmup)
+
+
+def cosine(final: float = 0.0, warmup: int = 0) -> Schedule:
+    """Fall from 1 to ``final`` along half a cosine between the warmup's end and the last step."""
+
+    def factor(step: int, steps: int) -> float:
+        share = (step - warmup) / max(1, steps - warmup)
+        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+
+    return _with_warmup(factor, warmup)
+
+
+def _with_warmup(factor: Schedule, warmup: int) -> Schedule:
+    if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+        raise LthError(f"schedule.warmup={warmup!r}: a number of steps from 0")
+
+    def warmed(step: int, steps: int) -> float:
+        rise = (step + 1) / warmup if step < warmup else 1.0
+        return factor(step, steps) * rise
+
+    return warmed

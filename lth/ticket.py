@@ -1,0 +1,139 @@
+"""A ticket: a model, a mask, and the weights it starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from lth import masks
+from lth.errors import LthError
+from lth.layers import Layers, describe
+from lth.records import write_atomic
+from lth.spec import Spec, build
+from lth.types import Mask, Params
+
+
+class State(NamedTuple):
+    """Params and buffers of one network at one moment."""
+
+    params: Params
+    buffers: Params
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A subnetwork ready to train: unpacks as ``mask, params, step = ticket``.
+
+    ``params`` may hold values under pruned weights; ``start`` gives them masked, which is what
+    trains. ``buffers`` (BatchNorm statistics) are never masked. ``step`` is where training starts.
+    """
+
+    model: Spec
+    mask: Mask
+    params: Params
+    buffers: Params
+    step: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from (self.mask, self.start.params, self.step)
+
+    @property
+    def start(self) -> State:
+        """The state that training starts from: ``mask * params``, and the buffers."""
+        return State(masks.apply(self.params, self.mask), self.buffers)
+
+    @property
+    def density(self) -> float:
+        """Weights kept / weights of the dense network, in [0, 1]."""
+        return masks.density(self.mask, layers_of(self.model))
+
+    def module(self) -> nn.Module:
+        """Return the model as a plain ``nn.Module`` holding the masked starting weights."""
+        model = draw_model(self.model, 0)
+        params, buffers = self.start
+        model.load_state_dict(params | buffers, strict=False)
+        return model
+
+    def save(self, path: str | Path) -> None:
+        """Export to one safetensors file, masks packed to bits."""
+        tensors = {f"params/{n}": p.contiguous() for n, p in self.start.params.items()}
+        tensors |= {f"buffers/{n}": b.contiguous() for n, b in self.buffers.items()}
+        tensors |= {f"mask/{n}": masks.pack(m) for n, m in self.mask.items()}
+        about = {"model": self.model, "step": self.step, "origin": self.origin}
+        meta = {"ticket": json.dumps(about, sort_keys=True), "digest": tensors_digest(tensors)}
+        write_atomic(Path(path), save(tensors, metadata=meta))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Ticket:
+        """Read a ticket that ``save`` wrote; a damaged file is refused in one line."""
+        try:
+            content = Path(path).read_bytes()
+            tensors, meta = load(content), masks.metadata(content)
+            if tensors_digest(tensors) != meta["digest"]:
+                raise LthError("its checksum does not fit")
+            about = json.loads(meta["ticket"])
+        except FileNotFoundError:
+            raise LthError(f"{path}: no such ticket file") from None
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise LthError(f"{path}: damaged ticket ({error}); export it again") from None
+        parts: dict[str, Params] = {"params": {}, "buffers": {}, "mask": {}}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition("/")
+            parts[kind][rest] = tensor
+        shapes = {n: parts["params"][n].shape for n in parts["mask"]}
+        mask = {n: masks.unpack(b, shapes[n]) for n, b in parts["mask"].items()}
+        return cls(
+            about["model"], mask, parts["params"], parts["buffers"], about["step"], about["origin"]
+        )
+
+
+def draw_model(model: Spec, seed: int) -> nn.Module:
+    """Build the model with its initial weights drawn from ``seed``, the global generator untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(model)
+    if not isinstance(network, nn.Module):
+        raise LthError(f"{model['_target_']} gave a {type(network).__name__}, not an nn.Module")
+    return network
+
+
+def draw_state(model: Spec, seed: int) -> State:
+    """Return the initial params and buffers of ``model`` for ``seed``."""
+    return state_of(draw_model(model, seed))
+
+
+def state_of(network: nn.Module) -> State:
+    """Copy a module's params and buffers out of it."""
+    params = {n: p.detach().clone() for n, p in network.named_parameters()}
+    return State(params, {n: b.detach().clone() for n, b in network.named_buffers()})
+
+
+def layers_of(model: Spec) -> Layers:
+    """Describe the weights of the model that a spec names."""
+    key = json.dumps(model, sort_keys=True)
+    if key not in _layers:
+        _layers[key] = describe(draw_model(model, 0))
+    return _layers[key]
+
+
+_layers: dict[str, Layers] = {}  # a pure function's memory, nothing else
+
+
+def tensors_digest(tensors: dict[str, Tensor]) -> str:
+    """Hash tensors by name, dtype, shape and bytes: SHA-256."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -1,0 +1,72 @@
+"""Batches as functions of the step: order, augmentation and splits need no generator state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lth.data.dataset import Dataset, split
+from lth.streams import stream
+from lth.train.job import Streams
+
+
+class Batches:
+    """The batches of one member: a fresh permutation per epoch, laid end to end and cut evenly.
+
+    Batch ``s`` holds places ``s * B .. (s + 1) * B`` of that sequence, so every example is seen
+    once per epoch and every batch is full, wherever an epoch ends.
+    """
+
+    def __init__(self, dataset: Dataset, streams: Streams, batch: int) -> None:
+        self.dataset, self.streams, self.batch = dataset, streams, batch
+        self.train, self.validation = split(dataset, stream("split", streams.seed, streams.trial))
+        self._epochs: dict[int, Tensor] = {}
+
+    def indices(self, start: int, stop: int) -> Tensor:
+        """Rows of the training file for updates ``start..stop``: int64 ``[stop - start, B]``."""
+        size = len(self.train)
+        first, last = start * self.batch, stop * self.batch
+        needed = range(first // size, (last - 1) // size + 1)
+        orders = torch.cat([self._epoch(epoch) for epoch in needed])
+        offset = needed.start * size
+        return orders[first - offset : last - offset].reshape(stop - start, self.batch)
+
+    def augment(self, inputs: Tensor, step: int) -> Tensor:
+        """Augment the raw batch of update ``step``."""
+        change = self.dataset.augment
+        if change is None:
+            return inputs
+        generator = torch.Generator().manual_seed(self.streams.of("augment", step))
+        return change(inputs, change.draw(len(inputs), generator).to(inputs.device))
+
+    def rows(self, name: str) -> tuple[Tensor, Tensor]:
+        """Raw inputs and targets of a split."""
+        data = self.dataset
+        if name == "test":
+            return data.test_inputs, data.test_targets
+        index = self.train if name == "train" else self.validation
+        index = index.to(data.train_inputs.device)
+        return data.train_inputs[index], data.train_targets[index]
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            generator = torch.Generator().manual_seed(self.streams.of("order", epoch))
+            order = self.train[torch.randperm(len(self.train), generator=generator)]
+            self._epochs = {e: o for e, o in self._epochs.items() if e >= epoch - 1} | {
+                epoch: order
+            }
+        return self._epochs[epoch]
+
+
+def blocks(start: int, stop: int, marks: set[int], longest: int = 500) -> list[tuple[int, int]]:
+    """Cut ``start..stop`` at every mark, and into pieces no longer than ``longest``.
+
+    >>> blocks(0, 10, {4}, 5)
+    [(0, 4), (4, 9), (9, 10)]
+    """
+    found, here = [], start
+    while here < stop:
+        there = min([stop, here + longest, *(m for m in marks if here < m)])
+        found.append((here, there))
+        here = there
+    return found

@@ -1,0 +1,251 @@
+"""A cohort on its way: blocks, evaluations, early stop, divergence, snapshots, resume.
+
+This is what every engine shares. It runs from block to block and knows no device.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from lth.data.dataset import Dataset
+from lth.store import Outcome, Point, Store
+from lth.ticket import State
+from lth.train.batches import blocks
+from lth.train.engine import Backward, Engine
+from lth.train.job import Job, this_machine
+from lth.types import Params
+
+MakeEngine = Callable[[Sequence[Job], Dataset], Engine]
+
+
+@dataclass
+class Course:
+    """The bookkeeping of one member."""
+
+    job: Job
+    step: int
+    curve: list[Point] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    best: tuple[float, int, State] | None = None
+    snapshots: dict[int, State] = field(default_factory=dict)
+    diverged: int | None = None
+    seconds: float = 0.0
+
+    def note_losses(self, start: int, losses: Tensor) -> None:
+        """Take the batch losses of a block; the first that is not finite marks the divergence."""
+        for offset, loss in enumerate(losses.tolist()):
+            if not math.isfinite(loss) and self.diverged is None:
+                self.diverged = start + offset
+            self.losses.append(loss)
+
+    def note_evaluation(self, split: str, loss: float, accuracy: float) -> None:
+        """Take an evaluation at the present step."""
+        if split == "validation" and self.losses:
+            mean = math.fsum(self.losses) / len(self.losses)
+            self.curve.append((self.step, "train", "batch_loss", mean))
+            self.losses = []
+        if not math.isfinite(loss):
+            self.diverged = self.step
+            return
+        self.curve.append((self.step, split, "loss", loss))
+        self.curve.append((self.step, split, "accuracy", accuracy))
+
+
+class Cohort:
+    """Members that train together; ``run_block`` is all that the Lightning module calls."""
+
+    def __init__(
+        self, jobs: Sequence[Job], dataset: Dataset, store: Store, make_engine: MakeEngine
+    ) -> None:
+        self.store = store
+        self.engine = make_engine(jobs, dataset)
+        self.courses = [Course(job, job.ticket.step) for job in jobs]
+        self._resume()
+        self._saved = time.monotonic()
+
+    @property
+    def step(self) -> int:
+        """The step the cohort has reached."""
+        return self.courses[0].step
+
+    @property
+    def over(self) -> bool:
+        """Whether every member has ended."""
+        return all(c.diverged is not None for c in self.courses) or self.step >= self._job.last
+
+    @property
+    def _job(self) -> Job:
+        return self.courses[0].job
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """The blocks still to run, cut at evaluations and snapshots."""
+        marks = set(self._evaluations())
+        for course in self.courses:
+            marks |= set(course.job.snapshots)
+        return blocks(self.step, self._job.last, marks)
+
+    def run_block(self, start: int, stop: int, backward: Backward) -> None:
+        """Train ``start..stop``, then evaluate and take snapshots where they are due."""
+        begun = time.perf_counter()
+        if start == self._job.ticket.step:
+            self._evaluate()
+        losses = self.engine.advance(start, stop, backward)
+        for course, member_losses in zip(self.courses, losses.cpu(), strict=True):
+            course.step = stop
+            if course.diverged is None:
+                course.note_losses(start, member_losses)
+        self._take_snapshots()
+        if stop in self._evaluations():
+            self._evaluate()
+        for course in self.courses:
+            course.seconds += (time.perf_counter() - begun) / len(self.courses)
+
+    def _evaluations(self) -> list[int]:
+        return (
+            []
+            if self._job.until is not None
+            else self._job.recipe.evaluations(self._job.ticket.step)
+        )
+
+    def _take_snapshots(self) -> None:
+        for member, course in enumerate(self.courses):
+            if course.step in course.job.snapshots and course.diverged is None:
+                course.snapshots[course.step] = self.engine.state(member)
+
+    def _evaluate(self) -> None:
+        for split in self._job.recipe.splits if self._job.until is None else []:
+            for member, (loss, accuracy) in enumerate(self.engine.evaluate(split)):
+                course = self.courses[member]
+                if course.diverged is None:
+                    course.note_evaluation(split, loss, accuracy)
+                    if split == "validation" and course.diverged is None:
+                        self._keep_if_best(member, loss)
+
+    def _keep_if_best(self, member: int, loss: float) -> None:
+        course = self.courses[member]
+        if course.best is None or loss < course.best[0]:  # strictly: the earliest on ties
+            course.best = (loss, course.step, self.engine.state(member))
+
+    def finish(self) -> list[Outcome]:
+        """Measure every member at its last step and at its early stop, on all three splits."""
+        begun = time.perf_counter()
+        finals = [self.engine.state(m) for m in range(len(self.courses))]
+        at_end = self._measure()
+        early = [c.best[1] if c.best else None for c in self.courses]
+        for member, course in enumerate(self.courses):
+            if course.best is not None:
+                self.engine.put(member, course.best[2])
+        at_best = at_end if early == [c.step for c in self.courses] else self._measure()
+        for course in self.courses:
+            course.seconds += (time.perf_counter() - begun) / len(self.courses)
+        return [
+            self._outcome(c, f, end, best)
+            for c, f, end, best in zip(self.courses, finals, at_end, at_best, strict=True)
+        ]
+
+    def _measure(self) -> list[dict[str, tuple[float, float]]]:
+        splits = ("train", "validation", "test") if self._job.until is None else ()
+        by_split = {split: self.engine.evaluate(split) for split in splits}
+        return [{s: v[m] for s, v in by_split.items()} for m in range(len(self.courses))]
+
+    def _outcome(
+        self,
+        course: Course,
+        final: State,
+        at_end: dict[str, tuple[float, float]],
+        at_best: dict[str, tuple[float, float]],
+    ) -> Outcome:
+        measured: list[Point] = []
+        if course.diverged is None and course.best is not None:
+            early = course.best[1]
+            measured.append((early, "validation", "early_stop_step", float(early)))
+            measured += _points(early, at_best)
+            measured += [] if early == course.step else _points(course.step, at_end)
+        job = course.job
+        about = {
+            **job.about,
+            "step": job.ticket.step,
+            "steps": course.step - job.ticket.step,
+            "seconds": course.seconds,
+            "machine": this_machine(),
+        }
+        ended = final if course.diverged is None else None
+        return Outcome(
+            job.ticket.start, ended, job.ticket.mask, measured, course.curve, course.diverged,
+            course.snapshots, about,
+        )  # fmt: skip
+
+    def save_partial(self, every: float) -> None:
+        """Keep the members' states if the last time was ``every`` seconds ago or more."""
+        if time.monotonic() - self._saved < every or self._job.until is not None:
+            return
+        for member, course in enumerate(self.courses):
+            if course.diverged is None:
+                self._save_member(member, course)
+        self._saved = time.monotonic()
+
+    def _save_member(self, member: int, course: Course) -> None:
+        tensors = _flatten("now", self.engine.state(member))
+        tensors |= {f"optimizer/{n}": t for n, t in self.engine.optimizer_state(member).items()}
+        for step, state in course.snapshots.items():
+            tensors |= _flatten(f"at-{step}", state)
+        about: dict[str, Any] = {
+            "step": course.step,
+            "curve": course.curve,
+            "losses": course.losses,
+            "seconds": course.seconds,
+            "snapshots": list(course.snapshots),
+        }
+        if course.best is not None:
+            about["best"] = course.best[:2]
+            tensors |= _flatten("best", course.best[2])
+        tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
+        self.store.put_partial(course.job.key, tensors, about)
+
+    def _resume(self) -> None:
+        """Go on from the partial entries, if every member has one and all at the same step."""
+        if self._job.until is not None:
+            return
+        found = [self.store.get_partial(c.job.key) for c in self.courses]
+        steps = {kept[1]["step"] for kept in found if kept is not None}
+        if None in found or len(steps) != 1:
+            return
+        for member, (course, kept) in enumerate(zip(self.courses, found, strict=True)):
+            assert kept is not None
+            tensors, about = kept
+            self.engine.put(member, _unflatten("now", tensors))
+            prefix = "optimizer/"
+            slots = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            self.engine.put_optimizer_state(member, slots)
+            course.step, course.losses = about["step"], about["losses"]
+            course.curve = [tuple(p) for p in about["curve"]]
+            course.seconds = about["seconds"]
+            course.snapshots = {s: _unflatten(f"at-{s}", tensors) for s in about["snapshots"]}
+            if "best" in about:
+                course.best = (*about["best"], _unflatten("best", tensors))
+
+
+def _points(step: int, values: dict[str, tuple[float, float]]) -> list[Point]:
+    found: list[Point] = []
+    for split, (loss, accuracy) in values.items():
+        found += [(step, split, "accuracy", accuracy), (step, split, "loss", loss)]
+    return found
+
+
+def _flatten(prefix: str, state: State) -> Params:
+    found = {f"{prefix}/params/{n}": p for n, p in state.params.items()}
+    return found | {f"{prefix}/buffers/{n}": b for n, b in state.buffers.items()}
+
+
+def _unflatten(prefix: str, tensors: Params) -> State:
+    def part(kind: str) -> Params:
+        start = f"{prefix}/{kind}/"
+        return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+
+    return State(part("params"), part("buffers"))

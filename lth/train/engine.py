@@ -1,0 +1,165 @@
+"""The small interface behind which a device's way of training a cohort hides, and the CPU's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lth import masks
+from lth.data.dataset import Dataset
+from lth.spec import build, locate, target_of
+from lth.ticket import State, draw_model, state_of
+from lth.train.batches import Batches
+from lth.train.job import Job
+from lth.train.network import Network
+from lth.types import Params
+
+EVALUATION_BATCH = 500
+"""Rows per forward pass of an evaluation; part of the numerics."""
+
+Backward = Callable[[Tensor], None]
+
+
+class Engine(Protocol):
+    """Trains R members of one model in lockstep."""
+
+    def advance(self, start: int, stop: int, backward: Backward) -> Tensor:
+        """Make updates ``start..stop``; return the batch losses, float64 ``[R, stop - start]``."""
+        ...
+
+    def evaluate(self, split: str) -> list[tuple[float, float]]:
+        """Return each member's (mean loss, accuracy) on a whole split."""
+        ...
+
+    def state(self, member: int) -> State:
+        """Copy a member's params (masked) and buffers."""
+        ...
+
+    def put(self, member: int, state: State) -> None:
+        """Overwrite a member's params and buffers."""
+        ...
+
+    def optimizer_state(self, member: int) -> Params:
+        """Copy a member's optimizer state, as tensors named ``<param>/<slot>``."""
+        ...
+
+    def put_optimizer_state(self, member: int, state: Params) -> None:
+        """Restore what ``optimizer_state`` gave."""
+        ...
+
+
+class InTurn:
+    """The CPU's way: one member (R = 1) with its own leaf tensors and optimizer."""
+
+    def __init__(self, job: Job, dataset: Dataset) -> None:
+        self.job = job
+        self.batches = Batches(dataset, job.streams, job.recipe.batch)
+        self.loss = build(job.recipe.loss)
+        self.schedule = build(job.recipe.schedule)
+        model = draw_model(job.ticket.model, 0)
+        load(model, job.ticket.start)
+        self.network = Network(model, job.ticket.mask, compiler=job.compile)
+        self.optimizer = make_optimizer(job, list(self.network.leaves.values()))
+        self._draws: bool | None = None  # whether the model draws random numbers; found at step one
+
+    def advance(self, start: int, stop: int, backward: Backward) -> Tensor:
+        """Make updates ``start..stop``, one after the other."""
+        data, network, losses = self.batches.dataset, self.network, []
+        network.model.train()
+        for step, rows in zip(range(start, stop), self.batches.indices(start, stop), strict=True):
+            inputs = self.batches.augment(data.train_inputs[rows], step)
+            set_rate(self.optimizer, self.job, self.schedule(step, self.job.recipe.steps))
+            logits = self._forward(data.prepare(inputs), step)
+            loss = self.loss(logits.float(), data.train_targets[rows])
+            backward(loss)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.detach())
+        return torch.stack(losses).double().unsqueeze(0)
+
+    def evaluate(self, split: str) -> list[tuple[float, float]]:
+        """Measure the one member."""
+        self.network.model.eval()
+        inputs, targets = self.batches.rows(split)
+        total, right = 0.0, 0
+        with torch.no_grad():
+            for rows, answers in zip(
+                inputs.split(EVALUATION_BATCH), targets.split(EVALUATION_BATCH), strict=True
+            ):
+                logits = self.network(self.batches.dataset.prepare(rows)).float()
+                total += float(self.loss(logits, answers)) * len(rows)
+                right += int((logits.argmax(1) == answers).sum())
+        return [(total / len(targets), right / len(targets))]
+
+    def state(self, member: int) -> State:
+        """Copy the params, masked, and the buffers."""
+        params = {n: p.detach().clone() for n, p in self.network.leaves.items()}
+        buffers = {n: b.detach().clone() for n, b in self.network.buffers.items()}
+        return State(masks.apply(params, self.job.ticket.mask), buffers)
+
+    def put(self, member: int, state: State) -> None:
+        """Overwrite the params and buffers in place."""
+        with torch.no_grad():
+            for name, value in state.params.items():
+                self.network.leaves[name].copy_(value)
+            for name, value in state.buffers.items():
+                self.network.buffers[name].copy_(value)
+
+    def optimizer_state(self, member: int) -> Params:
+        """Copy the optimizer's tensors."""
+        found: Params = {}
+        for name, leaf in self.network.leaves.items():
+            for slot, value in self.optimizer.state[leaf].items():
+                if value is not None:
+                    found[f"{name}/{slot}"] = torch.as_tensor(value).detach().clone()
+        return found
+
+    def put_optimizer_state(self, member: int, state: Params) -> None:
+        """Restore the optimizer's tensors."""
+        for key, value in state.items():
+            name, _, slot = key.rpartition("/")
+            self.optimizer.state[self.network.leaves[name]][slot] = value.clone()
+
+    def _forward(self, inputs: Tensor, step: int) -> Tensor:
+        if self._draws is False:
+            return self.network(inputs)
+        torch.manual_seed(self.job.streams.of("model", step))
+        before = torch.get_rng_state() if self._draws is None else None
+        logits = self.network(inputs)
+        if before is not None:
+            self._draws = not torch.equal(before, torch.get_rng_state())
+        return logits
+
+
+def load(model: nn.Module, state: State) -> None:
+    """Copy a state into a module, every name matched."""
+    have = state_of(model)
+    if have.params.keys() != state.params.keys() or have.buffers.keys() != state.buffers.keys():
+        raise ValueError("the state names other params or buffers than the model has")
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    with torch.no_grad():
+        for name, value in (state.params | state.buffers).items():
+            tensors[name].copy_(value)
+
+
+def make_optimizer(job: Job, params: Sequence[Any]) -> torch.optim.Optimizer:
+    """Build torch's own optimizer over ``params``; fused where it can be."""
+    spec = dict(job.recipe.optimizer)
+    factory = locate(target_of(spec))
+    arguments = {k: v for k, v in spec.items() if k != "_target_"}
+    fused = factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
+    if fused and not {"fused", "foreach"} & arguments.keys():
+        arguments["fused"] = True
+    return factory(params, lr=job.lr, **arguments)
+
+
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+
+
+def set_rate(optimizer: torch.optim.Optimizer, job: Job, factor: float) -> None:
+    """Set the learning rate of every group to its member's rate times the schedule's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.get("base_lr", job.lr) * factor

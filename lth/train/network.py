@@ -1,0 +1,65 @@
+"""A network whose weights are seen through views: ``w' = view(w, m)`` inside the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lth.types import Mask, Params, View
+
+
+def masked(weight: Tensor, mask: Tensor) -> Tensor:
+    """The first view: ``w' = m * w``, so every gradient and moment of a pruned weight is 0."""
+    return weight * mask
+
+
+class Network:
+    """One model, its leaf tensors, and the view through which the forward pass sees them.
+
+    In eager mode the viewed tensors are put where the module looks its weights up, which saves the
+    per-call cost of ``functional_call`` (6 to 14 % of a LeNet step) and computes the same bits.
+    """
+
+    def __init__(
+        self, model: nn.Module, mask: Mask, view: View = masked, compiler: str | None = None
+    ) -> None:
+        self.model, self.view = model, view
+        self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
+        self.buffers: Params = dict(model.named_buffers())
+        self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if _matters(m, view)}
+        self._compiled: Any = None
+        self._places: dict[str, list[tuple[nn.Module, str]]] = {}
+        if compiler is not None:
+            self._compiled = torch.compile(self._functional, backend=compiler)
+        else:
+            self._take_out()
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run the model on prepared inputs."""
+        if self._compiled is not None:
+            return self._compiled(self.leaves, self.masks, self.buffers, inputs)
+        for name, places in self._places.items():
+            seen = self.view(self.leaves[name], self.masks[name])
+            for module, attribute in places:
+                module.__dict__[attribute] = seen
+        return self.model(inputs)
+
+    def _functional(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
+        seen = {n: self.view(w, masks[n]) if n in masks else w for n, w in leaves.items()}
+        return functional_call(self.model, (seen, buffers), (inputs,))
+
+    def _take_out(self) -> None:
+        names = {id(p): n for n, p in self.leaves.items()}
+        for module in self.model.modules():
+            for attribute, parameter in list(module._parameters.items()):
+                name = names.get(id(parameter))
+                if name in self.masks:
+                    del module._parameters[attribute]
+                    self._places.setdefault(name, []).append((module, attribute))
+
+
+def _matters(mask: Tensor, view: View) -> bool:
+    return view is not masked or not bool(mask.all())  # 1 * w is w: the dense network pays nothing

@@ -1,0 +1,211 @@
+"""The front of training: ask the store first, train what is missing, by the device's own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from lth.data.dataset import Dataset
+from lth.errors import LthError
+from lth.imp import Cohort, Place
+from lth.recipe import Recipe
+from lth.spec import Spec
+from lth.store import Entry, Store
+from lth.ticket import Ticket
+from lth.train.job import Job, Streams, member_key
+from lth.train.pool import Pool, count_cores
+from lth.train.work import one_thread, work
+
+PRECISIONS = ("32", "bf16")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train, which no result depends on, but ``precision`` and ``compile``.
+
+    ``workers`` is a number of CPU processes, 0 for none beside this one; ``chunk`` caps the members
+    that are stacked at once on a GPU.
+    """
+
+    device: str = "auto"
+    workers: int | str = "auto"
+    precision: str | int = "32"
+    compile: str | None = None
+    chunk: int | None = None
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", str(self.precision))
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise LthError(f"trainer.device={self.device}: it is one of auto, cpu, cuda")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise LthError("trainer.device=cuda: torch sees no GPU here; use trainer.device=auto")
+        if self.devices != 1:
+            raise LthError(f"trainer.devices={self.devices}: more than one is not supported; use 1")
+        if self.workers != "auto" and not _whole(self.workers, 0):
+            raise LthError(f"trainer.workers={self.workers}: it is auto or a whole number from 0")
+        if self.precision not in PRECISIONS:
+            raise LthError(f"trainer.precision={self.precision}: it is one of 32, bf16")
+        if self.chunk is not None and not _whole(self.chunk, 1):
+            raise LthError(f"trainer.chunk={self.chunk}: it is a whole number from 1, or null")
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU trains."""
+        return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+
+
+class Listener(Protocol):
+    """Who is told of the progress."""
+
+    def level(self, cohort: Cohort, missing: Sequence[Job], reused: int) -> None:
+        """A level begins: these jobs are to train, so many members are in the store."""
+        ...
+
+    def step(self, job: Job, step: int, done: bool) -> None:
+        """A member has reached ``step``."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        ...
+
+
+class Trainer:
+    """Trains cohorts: a function ``cohort -> entries`` with a store behind it."""
+
+    def __init__(
+        self,
+        data: Spec,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        snapshots: Sequence[int],
+        store: Store,
+        options: Options,
+        listener: Listener,
+    ) -> None:
+        self.data, self.dataset, self.recipe, self.seed = data, dataset, recipe, seed
+        self.snapshots, self.store, self.options = tuple(snapshots), store, options
+        self.listener = listener
+        self.trained: set[str] = set()
+        self.reused: set[str] = set()
+        self._pool: Pool | None = None
+
+    def __call__(self, cohort: Cohort) -> dict[Place, Entry]:
+        """Return every member's entry; what the store lacks is trained."""
+        jobs = self.jobs(cohort)
+        entries = self.look_up(jobs)
+        missing = list({j.key: j for p, j in jobs.items() if p not in entries}.values())
+        again = [] if not self.snapshots else self._without_snapshots(jobs, entries)
+        self.reused |= {jobs[p].key for p in entries} - {j.key for j in again if j.replace}
+        self.listener.level(cohort, missing + again, len(jobs) - len(missing))
+        if missing or again:
+            self._run(missing + again)
+            self.trained |= {j.key for j in missing + again if j.until is None}
+            entries = self.look_up(jobs)
+        return entries
+
+    def jobs(self, cohort: Cohort) -> dict[Place, Job]:
+        """Describe each member's training, under its key."""
+        return {place: self._job(place, ticket) for place, ticket in cohort.items()}
+
+    def look_up(self, jobs: Mapping[Place, Job]) -> dict[Place, Entry]:
+        """Return the entries that the store has."""
+        found = {place: self.store.get(job.key) for place, job in jobs.items()}
+        return {place: entry for place, entry in found.items() if entry is not None}
+
+    def close(self, interrupted: bool = False) -> None:
+        """End the worker processes."""
+        if self._pool is not None:
+            self._pool.close(interrupted)
+            self._pool = None
+
+    def _job(self, place: Place, ticket: Ticket) -> Job:
+        job = Job(
+            ticket,
+            self.data,
+            self.recipe,
+            place.lr,
+            Streams(self.seed, place.trial, place.level),
+            precision=str(self.options.precision),
+            compile=self.options.compile,
+            snapshots=self.snapshots if place.level == 0 else (),
+        )
+        return replace(job, key=member_key(job, self.dataset), about=_about(job))
+
+    def _without_snapshots(
+        self, jobs: Mapping[Place, Job], entries: Mapping[Place, Entry]
+    ) -> list[Job]:
+        """Jobs that make the dense run's missing states: bit-identical on a CPU, else all anew."""
+        found = []
+        for place, entry in entries.items():
+            lacking = [s for s in self.snapshots if not entry.has(s)]
+            if place.level == 0 and lacking and entry.diverged is None:
+                found += [replace(jobs[place], until=s, snapshots=(s,)) for s in lacking]
+                if self.options.on_gpu:
+                    found[-len(lacking) :] = [replace(jobs[place], replace=True)]
+        if found and self.options.on_gpu:
+            self.listener.note(
+                f"{len(found)} dense members are trained again: the store has no state at "
+                f"step {self.snapshots}, and a GPU does not give the same bits twice"
+            )
+        return found
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        if self.options.on_gpu:
+            from lth.train.stacked import run_stacked
+
+            run_stacked(jobs, self.dataset, self.store, self.options, self.listener)
+            return
+        workers = self.options.workers
+        if workers == 0 or any("__main__." in str(_specs(job)) for job in jobs):
+            self._run_here(jobs)
+            return
+        if self._pool is None:
+            count = count_cores() if workers == "auto" else int(workers)
+            self._pool = Pool(count, self.data, self.store.root, str(self.options.precision))
+        self._pool.run(jobs, self.listener.step)
+
+    def _run_here(self, jobs: Sequence[Job]) -> None:
+        from lth.train.engine import InTurn
+
+        with one_thread():
+            work(
+                [[job] for job in jobs], self.dataset, self.store,
+                lambda group, found: InTurn(group[0], found), self.listener.step,
+                str(self.options.precision),
+            )  # fmt: skip
+
+
+def store_at(out: Path) -> Store:
+    """Return the store that the studies under ``out`` share; a folder not writable is refused."""
+    root = out / "store"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise LthError(
+            f"out={out}: cannot write there ({error.strerror}); name another folder with out=DIR"
+        ) from None
+    return Store(root)
+
+
+def _about(job: Job) -> dict[str, Any]:
+    return {"lr": job.lr, "batch": job.recipe.batch, "model": job.ticket.model}
+
+
+def _specs(job: Job) -> list[Any]:
+    return [job.ticket.model, job.data, job.recipe]
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+

@@ -1,0 +1,99 @@
+"""Work through cohorts in this process: one Lightning fit, cohort after cohort."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from lth.data.dataset import Dataset
+from lth.store import Store
+from lth.train.cohort import Cohort, MakeEngine
+from lth.train.job import Job
+
+SAVE_EVERY = 120.0
+"""Seconds between a member's partial entries."""
+
+Report = Callable[[Job, int, bool], None]
+"""Called as ``report(job, step, done)`` after every block."""
+
+
+class Stopped(Exception):
+    """Training was asked to stop; the members' states are kept."""
+
+
+def work(
+    groups: Iterable[Sequence[Job]],
+    dataset: Dataset,
+    store: Store,
+    make_engine: MakeEngine,
+    report: Report,
+    precision: str = "32",
+    accelerator: str = "cpu",
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train every group of jobs as a cohort and publish its members as each ends."""
+    from lth.train.module import Block, fit  # Lightning takes seconds to import
+
+    def stream() -> Iterator[Block]:
+        for jobs in groups:
+            cohort = Cohort(jobs, dataset, store, make_engine)
+            for start, end in cohort.blocks():
+                if cohort.over:
+                    break
+                yield cohort, start, end
+
+    def after_block(cohort: Cohort) -> None:
+        if cohort.over:
+            deliver(cohort, store)
+        else:
+            cohort.save_partial(0.0 if stop() else SAVE_EVERY)
+        for course in cohort.courses:
+            report(course.job, course.step, cohort.over)
+        if stop():
+            raise Stopped
+
+    fit(stream, after_block, precision, accelerator)
+
+
+def deliver(cohort: Cohort, store: Store) -> None:
+    """Put what the cohort gave into the store."""
+    for course, outcome in zip(cohort.courses, cohort.finish(), strict=True):
+        job = course.job
+        if job.until is None:
+            store.publish(job.key, outcome, replace=job.replace)
+            continue
+        entry = store.get(job.key)
+        if entry is not None:
+            entry.keep(job.until, course.snapshots[job.until])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run with one intra-op thread (more change the bits) and leave the caller's random state."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_memory()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def keep_memory() -> None:
+    """Let the C library keep freed megabytes instead of handing each back to the kernel.
+
+    The masked weights are made anew in every step; with glibc's defaults that is a page fault per
+    4 KB of them, a third of a LeNet step.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # the M_* constants of malloc.h
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, 1 << 30)
+    mallopt(top_pad, 64 << 20)
