@@ -1,0 +1,27 @@
+"""Find, control and compare winning tickets."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lth.api import run as run
+    from lth.errors import LthError as LthError
+    from lth.study import Study as Study
+    from lth.ticket import Ticket as Ticket
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "run": "lth.api", "Study": "lth.study", "Ticket": "lth.ticket", "LthError": "lth.errors",
+}  # fmt: skip
+
+__all__ = ["LthError", "Study", "Ticket", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are asked for: ``lth --help`` must not wait for torch."""
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'lth' has no attribute {name!r}")

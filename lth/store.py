@@ -14,6 +14,7 @@ import os
 import shutil
 import uuid
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,14 @@ class Store:
         warnings.warn(f"{folder} is damaged; its member is trained again", stacklevel=2)
         shutil.rmtree(folder, ignore_errors=True)
         return None
+
+    def abouts(self) -> Iterator[dict[str, Any]]:
+        """Yield what is written about every entry, unchecked: for estimates only."""
+        for path in self.root.glob("members/*/*/entry.json"):
+            try:
+                yield json.loads(path.read_text())
+            except (OSError, ValueError):
+                continue
 
     def publish(self, key: str, outcome: Outcome, replace: bool = False) -> Entry:
         """Add an entry whole or not at all; if one is there already, that one stands."""

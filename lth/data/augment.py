@@ -49,5 +49,5 @@ class FlipAndCrop:
 
 
 def flip_and_crop(padding: int = 4) -> FlipAndCrop:
-    """Mirror at random and crop at random out of the padded image: CIFAR-10's usual augmentation."""
+    """Mirror and crop at random: CIFAR-10's usual augmentation, see `FlipAndCrop`."""
     return FlipAndCrop(padding)

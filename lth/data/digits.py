@@ -10,8 +10,10 @@ from lth.streams import stream
 TEST = 400
 
 
-def digits(validation: int = 200) -> Dataset:
+def digits(validation: int = 200, root: str | None = None) -> Dataset:
     """Load the digits: pixels 0..16, one fixed stratified test set of 400, the rest for training.
+
+    ``root`` is accepted as by the other data sets, and not needed.
 
     Alpaydin & Kaynak 1998, UCI "Optical Recognition of Handwritten Digits", as in scikit-learn.
     """

@@ -13,7 +13,7 @@ from lth.errors import LthError
 
 @dataclass(frozen=True)
 class Place:
-    """A folder of official files; ``mend`` says what to do about a file that is not as it should be."""
+    """A folder of official files; ``mend`` says what to do about a bad one."""
 
     folder: Path
     mend: str

@@ -134,11 +134,13 @@ def _serve(connection: Connection, stop: Any, data: Spec, root: Path, precision:
                 report, precision, stop=stop.is_set,
             )  # fmt: skip
     except (Stopped, EOFError, BrokenPipeError):
-        return
+        pass
     except LthError as error:
         connection.send(("refused", str(error)))
     except BaseException:
         connection.send(("failed", traceback.format_exc()))
+    connection.close()
+    os._exit(0)  # all it made is in the store; taking torch down would cost a second
 
 
 def _follow_parent() -> NoReturn:

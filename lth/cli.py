@@ -1,0 +1,203 @@
+"""The command ``lth``: Hydra puts the configuration together, the library does the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from typing import Any
+
+from lth.errors import LthError
+
+HELP = """\
+lth: find, control and compare winning tickets.
+
+  lth                                      LeNet-300-100 on digits, about a minute
+  lth experiment=frankle2019/lenet         a paper's settings (here: MNIST, downloaded)
+  lth action=plan trials=10 levels=20      what that would train, and what is there already
+  lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
+  lth -m seed=0,1 model=lenet,lenet5       several studies that share one store
+
+Settings (name=value):
+  trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from
+  out=DIR                     root of all outputs            (default: out)
+  data.root=DIR               folder with mnist/, ...        (default: download)
+  recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
+  prune.rate=X rewind.step=N  share pruned per level, step to rewind to
+  action=run|plan|plot        train; only say what would be trained; redraw from the records
+  name=TEXT                   of the study's folder
+
+Choices (group=name; the first part of each file in conf/ says what it is):
+{choices}
+
+Flags:
+  -m, --multirun     run every combination of comma-separated values
+  --config-dir DIR   a folder of your own choices, laid out like conf/
+  --cfg job          print the configuration and stop
+  --traceback        show the whole traceback of an error
+  --hydra-help       the flags of Hydra itself
+"""
+
+GROUPS = (
+    "experiment", "data", "model", "recipe", "score", "prune", "rewind", "arms", "trainer", "logger",
+)  # fmt: skip
+
+
+class Told(Exception):
+    """An error that the user has been told of already."""
+
+
+def main() -> None:
+    """Run the command; bad input ends in one clear line and an exit code that is not 0."""
+    arguments = sys.argv[1:]
+    if "-h" in arguments or "--help" in arguments:
+        print(help_text(_option(arguments, "--config-dir")))
+        return
+    show_traceback = "--traceback" in arguments
+    sys.argv = [sys.argv[0], *(a for a in arguments if a != "--traceback")]
+    _make_importable(_option(arguments, "--config-dir"))
+    try:
+        _hydra_main()
+    except KeyboardInterrupt:
+        _end("interrupted: what is trained is kept; the same command goes on from there", 130)
+    except Told:
+        sys.exit(1)
+    except Exception as error:
+        if show_traceback:
+            raise
+        _end(f"error: {one_line(error)}", 1)
+
+
+def help_text(config_folder: str | None = None) -> str:
+    """Return the help, with the choices that there are."""
+    from pathlib import Path
+
+    from lth.config import choices
+
+    lines = []
+    for group in GROUPS:
+        names = choices(group) + (choices(group, Path(config_folder)) if config_folder else [])
+        lines.append(f"  {group:<11} {' '.join(names)}")
+    return HELP.format(choices="\n".join(lines))
+
+
+def task(config: Any) -> None:
+    """Do one job: what Hydra calls with each composed configuration."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    from lth.config import default_name
+
+    hydra = HydraConfig.get()
+    several = hydra.mode == RunMode.MULTIRUN
+    found = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(found, dict)
+    plain: dict[str, Any] = {str(k): v for k, v in found.items()}
+    if plain["name"] is None:
+        plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
+    # a preset's setting for an arm that was not chosen is no arm
+    plain["arms"] = {n: a for n, a in (plain["arms"] or {}).items() if "_target_" in a}
+    console = Console()
+    if several:
+        console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")
+    try:
+        _act(plain, console)
+    except Exception as error:
+        if not several:
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)  # the other jobs go on
+        raise Told from error
+
+
+def _act(config: dict[str, Any], console: Any) -> None:
+    from lth.progress import Display
+    from lth.report import ACTIONS
+    from lth.setup import prepare
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: console.print(  # type: ignore[assignment]
+            f"warning: {message}", style="yellow", highlight=False, soft_wrap=True
+        )
+        setup = prepare(config)
+        ACTIONS[config["action"]](setup, Display(console))
+
+
+def one_line(error: BaseException) -> str:
+    """Say in one line what went wrong, in the words of the innermost cause that is ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LthError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = str(error)
+    missing = re.search(r"Could not (?:find|load) '([^']*)'", text)
+    if missing:
+        return _no_choice(missing[1], text)
+    unknown = re.search(r"Could not override '([^']*)'", text)
+    if unknown:
+        return f"{unknown[1]}: no such setting{_near(unknown[1])}"
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    kind = "" if type(error).__module__.startswith(("hydra", "omegaconf")) else _kind(error)
+    return f"{kind}{first} (--traceback shows where)"
+
+
+def _no_choice(path: str, text: str) -> str:
+    group, _, name = path.partition("/")
+    _, _, offered = text.partition("Available options in")
+    names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
+    if not names:
+        from lth.config import choices
+
+        names = choices(group)
+    return f"{group}={name}: no such choice; there are {', '.join(names)}"
+
+
+def _near(key: str) -> str:
+    from lth.config import compose, nearest
+
+    group, _, rest = key.partition(".")
+    values = compose()
+    inside = values.get(group)
+    if rest and isinstance(inside, dict):
+        return nearest(rest, [k for k in inside if k != "_target_"])
+    return nearest(key, [*values, "experiment"])
+
+
+def _kind(error: BaseException) -> str:
+    return f"{type(error).__name__}: "
+
+
+def _hydra_main() -> None:
+    import hydra
+
+    from lth.config import conf_folder
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be said in one line
+    decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+    decorate(task)()
+
+
+def _make_importable(config_folder: str | None) -> None:
+    """Let a ``_target_`` name the user's own modules, in the working and the config folder."""
+    for folder in (config_folder, os.getcwd()):
+        if folder is not None and (path := os.path.abspath(folder)) not in sys.path:
+            sys.path.insert(0, path)
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    for index, argument in enumerate(arguments):
+        if argument == name and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(name + "="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _end(text: str, code: int) -> None:
+    print(text, file=sys.stderr, flush=True)
+    sys.exit(code)
+
+

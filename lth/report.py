@@ -1,0 +1,107 @@
+"""The actions of the command: run, plan and plot, and what each tells its user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from lth.execute import AllDiverged, Journal, execute
+from lth.plan import Plan, plan
+from lth.progress import Display
+from lth.records import Record
+from lth.setup import Setup
+from lth.study import Study
+
+
+def run_study(setup: Setup, display: Display) -> None:
+    """Run a study; show its table, its verdict, and where everything lies."""
+    from lth.figures import draw
+
+    _headline(setup, display)
+    journal = execute(setup, display)
+    figures = draw(journal.records, journal.curves, setup.folder / "figures")
+    lines = _finish_logger(setup, journal, figures)
+    _show(display, journal.records)
+    _say_where(display, setup.folder, figures)
+    for line in lines:
+        display.say(line)
+    trainer = journal.trainer
+    display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
+    if len(journal.diverged) == len(journal.members):
+        raise AllDiverged(f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}")
+
+
+def plan_study(setup: Setup, display: Display) -> None:
+    """Show what a run would train."""
+    _headline(setup, display)
+    found = plan(setup)
+    table = Table("arm", "to train", "in the store", title="plan", title_justify="left")
+    for arm in found.to_train | found.stored:
+        table.add_row(arm, f"{found.to_train[arm]:,}", f"{found.stored[arm]:,}")
+    table.add_section()
+    to_train, stored = found.to_train.total(), found.stored.total()
+    table.add_row("all", f"{to_train:,}", f"{stored:,}")
+    display.say(table)
+    display.say(f"{found.steps:,} steps, {_time(found)}, {found.bytes / 1e6:,.1f} MB of disk")
+    display.say(f"trained 0 members, reused {stored}")
+
+
+def plot_study(setup: Setup, display: Display) -> None:
+    """Draw the figures and show the table again, from the records on disk."""
+    from lth.figures import draw
+
+    study = Study(setup.folder)
+    figures = draw(study.records, study.curves, study.folder / "figures")
+    _show(display, study.records)
+    _say_where(display, study.folder, figures)
+    display.say(f"trained 0 members, reused {len(study.members)}")
+
+
+ACTIONS = {"run": run_study, "plan": plan_study, "plot": plot_study}
+
+
+def _finish_logger(setup: Setup, journal: Journal, figures: list[Path]) -> list[str]:
+    if not journal.trainer.trained:
+        return []
+    return setup.logger.finish(journal.records, journal.curves, figures)
+
+
+def _headline(setup: Setup, display: Display) -> None:
+    parts, config = setup.parts, setup.config
+    arms = ", ".join(f"{name} x{n}" if n > 1 else name for name, (_, n) in parts.arms.items())
+    rates = ", ".join(f"{lr:g}" for lr in setup.recipe.rates)
+    display.say(f"[bold]{setup.id}[/bold]")
+    display.say(
+        f"{parts.layers.total:,} weights; {config['trials']} trials, {parts.levels} levels, "
+        f"{setup.recipe.steps:,} steps, lr {rates}; {arms}"
+    )
+
+
+def _show(display: Display, records: list[Record]) -> None:
+    from lth.table import tables
+    from lth.verdict import verdict
+
+    for table in tables(records, display.console.width):
+        display.say(table)
+    for line in verdict(records):
+        display.say(line)
+    display.say("")
+
+
+def _say_where(display: Display, folder: Path, figures: list[Path]) -> None:
+    display.say(f"records: {folder / 'records.csv'}")
+    for figure in figures:
+        display.say(f"figure:  {figure}")
+
+
+def _time(found: Plan) -> str:
+    if found.seconds is None:
+        return "time unmeasured (nothing alike has been trained on this machine)"
+    return f"about {_duration(found.seconds)} on {found.workers} worker(s)"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

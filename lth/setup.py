@@ -1,0 +1,123 @@
+"""A study made ready: everything a configuration names is built and checked before work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lth.config import ACTIONS, nearest, study_id
+from lth.data.dataset import Dataset
+from lth.errors import LthError
+from lth.imp import WINNER, Line, Parts
+from lth.prune import kept_by_level
+from lth.recipe import Recipe
+from lth.spec import Spec, build, fill
+from lth.store import Store
+from lth.ticket import layers_of
+from lth.train.trainer import Options
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The built parts of one study."""
+
+    config: dict[str, Any]
+    data: Spec
+    dataset: Dataset
+    recipe: Recipe
+    parts: Parts
+    options: Options
+    logger: Any
+
+    @property
+    def id(self) -> str:
+        """``<name>-<hash8>``."""
+        return study_id(self.config)
+
+    @property
+    def out(self) -> Path:
+        """Root of all outputs."""
+        return Path(self.config["out"])
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's files go."""
+        return self.out / "studies" / self.id
+
+    @property
+    def snapshots(self) -> tuple[int, ...]:
+        """Steps at which the dense run must be known; 0 is its start, which is always kept."""
+        return tuple(s for s in self.parts.rewind.needs(self.recipe.steps) if s > 0)
+
+
+def prepare(config: Mapping[str, Any]) -> Setup:
+    """Build and check all that ``config`` names."""
+    config = dict(config)
+    _check_values(config)
+    recipe = _make(Recipe, config["recipe"], "recipe")
+    options = _make(Options, config["trainer"], "trainer")
+    logger = build(config["logger"])
+    rewind = build(config["rewind"])
+    rewind.needs(recipe.steps)
+    score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
+    dataset = build(config["data"])
+    if not isinstance(dataset, Dataset):
+        raise LthError(f"data: {config['data']['_target_']} gave no lth.data.Dataset")
+    shape, classes = list(dataset.input_shape), dataset.classes
+    config["model"] = fill(config["model"], input_shape=shape, classes=classes)
+    layers = layers_of(config["model"])
+    kept_by_level(prune, layers, config["levels"])
+    _check_batch(recipe, dataset)
+    lines = tuple(Line(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates)
+    parts = Parts(
+        config["model"], layers, score, prune, rewind, arms, lines, config["levels"], config["seed"]
+    )
+    return Setup(config, config["data"], dataset, recipe, parts, options, logger)
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+    for name, least in (("seed", 0), ("trials", 1), ("levels", 0)):
+        value = config[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise LthError(f"{name}={value!r}: it must be a whole number from {least}")
+    if config["action"] not in ACTIONS:
+        raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
+    name = config["name"]
+    if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
+        raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
+
+
+def _arms(specs: Any) -> dict[str, Any]:
+    if not isinstance(specs, Mapping) or not specs:
+        raise LthError("arms: name at least one, such as arms=[winning_ticket,random_reinit]")
+    found = {}
+    for name, spec in specs.items():
+        copies = spec.get("copies", 1)
+        if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
+            raise LthError(f"arms.{name}.copies={copies!r}: it must be a whole number from 1")
+        if name == WINNER and copies != 1:
+            raise LthError(f"arms.{name}.copies={copies}: there is one winning ticket per level")
+        found[name] = build({k: v for k, v in spec.items() if k != "copies"}), copies
+    return found
+
+
+def _check_batch(recipe: Recipe, dataset: Dataset) -> None:
+    size = len(dataset.train_targets) - dataset.validation
+    if recipe.batch > size:
+        raise LthError(f"recipe.batch={recipe.batch}: the training split has {size} examples")
+
+
+def _make(kind: type[T], values: Any, where: str) -> T:
+    """Call a dataclass with a mapping; a key that it lacks is refused by name."""
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise LthError(f"{where}.{key}: no such setting{nearest(key, known)}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise LthError(f"{where}: {error}") from None
