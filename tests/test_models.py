@@ -104,6 +104,17 @@ def test_conv_layers_do_what_figure_2_says():
     assert [m.p for m in model if isinstance(m, nn.Dropout)] == [0.5, 0.5]
 
 
+def test_lenets_and_vgg_are_made_of_the_parts_they_should_be():
+    def kinds(name):
+        return " ".join(type(part).__name__.removesuffix("2d") for part in small(name)[0])
+
+    stage = "Conv BatchNorm ReLU"
+    assert kinds("lenet") == "Flatten Linear ReLU Linear ReLU Linear"
+    assert kinds("lenet5") == "Conv MaxPool Conv MaxPool Flatten Linear ReLU Linear"
+    stages = [stage, stage, *[f"{stage} {stage}"] * 3]
+    assert kinds("vgg") == " MaxPool ".join(stages) + " AdaptiveAvgPool Flatten Linear"
+
+
 def test_a_residual_block_is_the_sum_of_both_ways():
     from lth.models.resnet import Block
 

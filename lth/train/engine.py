@@ -59,11 +59,11 @@ class InTurn:
         self.batches = Batches(dataset, job.streams, job.recipe.batch)
         self.loss = build(job.recipe.loss)
         self.schedule = build(job.recipe.schedule)
-        model = draw_model(job.ticket.model, 0)
+        model = draw_model(job.ticket.model, 0).to(dataset.train_inputs.device)
         load(model, job.ticket.start)
         self.network = Network(model, job.ticket.mask, compiler=job.compile)
         self.optimizer = make_optimizer(job, list(self.network.leaves.values()))
-        self._draws: bool | None = None  # whether the model draws random numbers; found at step one
+        self._draws = draws_random_numbers(job, dataset)
 
     def advance(self, start: int, stop: int, backward: Backward) -> Tensor:
         """Make updates ``start..stop``, one after the other."""
@@ -96,8 +96,8 @@ class InTurn:
 
     def state(self, member: int) -> State:
         """Copy the params, masked, and the buffers."""
-        params = {n: p.detach().clone() for n, p in self.network.leaves.items()}
-        buffers = {n: b.detach().clone() for n, b in self.network.buffers.items()}
+        params = {n: p.detach().cpu().clone() for n, p in self.network.leaves.items()}
+        buffers = {n: b.detach().cpu().clone() for n, b in self.network.buffers.items()}
         return State(masks.apply(params, self.job.ticket.mask), buffers)
 
     def put(self, member: int, state: State) -> None:
@@ -124,14 +124,18 @@ class InTurn:
             self.optimizer.state[self.network.leaves[name]][slot] = value.clone()
 
     def _forward(self, inputs: Tensor, step: int) -> Tensor:
-        if self._draws is False:
-            return self.network(inputs)
-        torch.manual_seed(self.job.streams.of("model", step))
-        before = torch.get_rng_state() if self._draws is None else None
-        logits = self.network(inputs)
-        if before is not None:
-            self._draws = not torch.equal(before, torch.get_rng_state())
-        return logits
+        if self._draws:
+            torch.manual_seed(self.job.streams.of("model", step))
+        return self.network(inputs)
+
+
+def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
+    """Whether the model draws random numbers in training (dropout): it is tried on two examples."""
+    model = draw_model(job.ticket.model, 0).train()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        before = torch.get_rng_state()
+        model(dataset.prepare(dataset.train_inputs[:2]).cpu())
+        return not torch.equal(before, torch.get_rng_state())
 
 
 def load(model: nn.Module, state: State) -> None:

@@ -1,0 +1,264 @@
+"""The GPU's way: R members stacked along a leading axis, trained through ``vmap(functional_call)``.
+
+Torch's own optimizers run over contiguous slices of the stack, a parameter group per learning rate,
+so only elementwise optimizers are allowed: one that mixes entries would mix members.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lth import masks
+from lth.data.dataset import Dataset
+from lth.errors import LthError
+from lth.spec import build, target_of
+from lth.store import Store
+from lth.ticket import State, draw_model
+from lth.train.batches import Batches
+from lth.train.engine import (
+    EVALUATION_BATCH,
+    Backward,
+    Engine,
+    InTurn,
+    draws_random_numbers,
+    make_optimizer,
+    set_rate,
+)
+from lth.train.job import Job
+from lth.train.network import masked
+from lth.train.trainer import Listener, Options
+from lth.train.work import work
+from lth.types import Params
+
+ELEMENTWISE = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
+"""Optimizers of torch.optim that treat every entry of a tensor alike and alone."""
+
+
+class Stacked:
+    """R members of one model at one step, sorted by learning rate inside."""
+
+    def __init__(self, jobs: Sequence[Job], dataset: Dataset) -> None:
+        _check_elementwise(jobs[0])
+        self.order = sorted(range(len(jobs)), key=lambda m: jobs[m].lr)
+        self.row = {member: row for row, member in enumerate(self.order)}
+        self.jobs = [jobs[m] for m in self.order]
+        self.dataset, self.device = dataset, dataset.train_inputs.device
+        self.recipe = jobs[0].recipe
+        self.loss, self.schedule = build(self.recipe.loss), build(self.recipe.schedule)
+        self.model = draw_model(jobs[0].ticket.model, 0).to(self.device)
+        starts = [job.ticket.start for job in self.jobs]
+        self.leaves = {
+            n: nn.Parameter(self._stack([s.params[n] for s in starts])) for n in starts[0].params
+        }
+        self.buffers = {n: self._stack([s.buffers[n] for s in starts]) for n in starts[0].buffers}
+        self.masks = {
+            n: self._stack([job.ticket.mask[n] for job in self.jobs]).to(self.leaves[n].dtype)
+            for n in self.jobs[0].ticket.mask
+        }
+        self.slices = list(_equal_rates(self.jobs))
+        self.optimizer = self._make_optimizer()
+        self._make_streams()
+        forward = vmap(self._one, in_dims=(0, 0, 0, 0))
+        self._forward: Callable[..., Tensor] = (
+            forward if jobs[0].compile is None else torch.compile(forward, backend=jobs[0].compile)
+        )
+
+    def advance(self, start: int, stop: int, backward: Backward) -> Tensor:
+        """Make updates ``start..stop`` of all members at once."""
+        self.model.train()
+        data, losses = self.dataset, []
+        indices = torch.stack([b.indices(start, stop) for b in self.batches], 1).to(self.device)
+        for step, rows in zip(range(start, stop), indices, strict=True):  # rows: [streams, B]
+            inputs = torch.stack(
+                [b.augment(data.train_inputs[r], step) for b, r in zip(self.batches, rows, strict=True)]
+            )
+            factor = self.schedule(step, self.recipe.steps)
+            set_rate(self.optimizer, self.jobs[0], factor)
+            batch = data.prepare(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+            logits = self._run(batch[self.stream]).float()
+            member_losses = vmap(self.loss)(logits, data.train_targets[rows][self.stream])
+            backward(member_losses.sum())  # the sum's gradient is each member's own
+            self._update()
+            losses.append(member_losses.detach())
+        return torch.stack(losses, 1).double()[self._back]
+
+    def evaluate(self, split: str) -> list[tuple[float, float]]:
+        """Measure every member on its own trial's split."""
+        self.model.eval()
+        found = [b.rows(split) for b in self.batches]
+        size = len(found[0][1])
+        total = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.device)
+        right = torch.zeros(len(self.jobs), dtype=torch.int64, device=self.device)
+        with torch.no_grad():
+            for first in range(0, size, EVALUATION_BATCH):
+                part = slice(first, first + EVALUATION_BATCH)
+                inputs = torch.stack([self.dataset.prepare(i[part]) for i, _ in found])
+                targets = torch.stack([t[part] for _, t in found])[self.stream]
+                logits = self._run(inputs[self.stream]).float()
+                total += vmap(self.loss)(logits, targets).double() * targets.shape[1]
+                right += (logits.argmax(2) == targets).sum(1)
+        values = zip((total / size).tolist(), (right.double() / size).tolist(), strict=True)
+        by_row = list(values)
+        return [by_row[self.row[m]] for m in range(len(self.jobs))]
+
+    def state(self, member: int) -> State:
+        """Copy a member's params (masked) and buffers to the CPU."""
+        row = self.row[member]
+        params = {n: p.detach()[row].cpu().clone() for n, p in self.leaves.items()}
+        buffers = {n: b[row].cpu().clone() for n, b in self.buffers.items()}
+        return State(masks.apply(params, self.jobs[row].ticket.mask), buffers)
+
+    def put(self, member: int, state: State) -> None:
+        """Overwrite a member's params and buffers in place."""
+        row = self.row[member]
+        with torch.no_grad():
+            for name, value in state.params.items():
+                self.leaves[name][row].copy_(value)
+            for name, value in state.buffers.items():
+                self.buffers[name][row].copy_(value)
+
+    def optimizer_state(self, member: int) -> Params:
+        """Copy a member's rows of the optimizer's tensors."""
+        found: Params = {}
+        for name, piece, row in self._pieces(member):
+            for slot, value in self.optimizer.state[piece].items():
+                if isinstance(value, Tensor):
+                    found[f"{name}/{slot}"] = (value[row] if value.ndim else value).cpu().clone()
+        return found
+
+    def put_optimizer_state(self, member: int, state: Params) -> None:
+        """Restore a member's rows."""
+        for name, piece, row in self._pieces(member):
+            slots = self.optimizer.state[piece]
+            for key, value in state.items():
+                at, _, slot = key.rpartition("/")
+                if at == name and value.ndim == 0:
+                    slots[slot] = value.to(self.device)
+                elif at == name:
+                    slots.setdefault(slot, torch.zeros_like(piece))
+                    slots[slot][row] = value.to(self.device)
+
+    def _one(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
+        seen = {n: masked(w, masks[n]) if n in masks else w for n, w in leaves.items()}
+        return functional_call(self.model, (seen, buffers), (inputs,))
+
+    def _run(self, inputs: Tensor) -> Tensor:
+        return self._forward(self.leaves, self.masks, self.buffers, inputs)
+
+    def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
+        return torch.stack([t.detach() for t in tensors]).to(self.device)
+
+    def _make_streams(self) -> None:
+        """Make batches once per trial: its arms, copies and rates see the same ones."""
+        distinct = list(dict.fromkeys(job.streams for job in self.jobs))
+        self.batches = [Batches(self.dataset, s, self.recipe.batch) for s in distinct]
+        rows = [distinct.index(job.streams) for job in self.jobs]
+        self.stream = torch.tensor(rows, device=self.device)
+        self._back = torch.tensor(
+            [self.row[m] for m in range(len(self.jobs))], device=self.device
+        )
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        self.pieces = {
+            (name, first): nn.Parameter(leaf.data[first:last])
+            for first, last in self.slices
+            for name, leaf in self.leaves.items()
+        }
+        groups = [
+            {
+                "params": [self.pieces[name, first] for name in self.leaves],
+                "lr": self.jobs[first].lr,
+                "base_lr": self.jobs[first].lr,
+            }
+            for first, _ in self.slices
+        ]
+        return make_optimizer(self.jobs[0], groups)
+
+    def _update(self) -> None:
+        for first, last in self.slices:
+            for name, leaf in self.leaves.items():
+                assert leaf.grad is not None
+                self.pieces[name, first].grad = leaf.grad[first:last]
+        self.optimizer.step()
+        for leaf in self.leaves.values():
+            leaf.grad = None
+
+    def _pieces(self, member: int) -> Iterator[tuple[str, nn.Parameter, int]]:
+        row = self.row[member]
+        first = next(a for a, b in self.slices if a <= row < b)
+        for name in self.leaves:
+            yield name, self.pieces[name, first], row - first
+
+
+def run_stacked(
+    jobs: Sequence[Job],
+    dataset: Dataset,
+    store: Store,
+    options: Options,
+    listener: Listener,
+    device: str = "cuda",
+) -> None:
+    """Train all jobs in stacks of one model and step; a stack that does not fit is halved."""
+    dataset = dataset.to(device)
+    limit = options.chunk or len(jobs)
+    for alike in group_alike(jobs):
+        waiting = list(alike)
+        if draws_random_numbers(waiting[0], dataset):
+            limit = 1  # a member's random numbers must not depend on its company
+        while waiting:
+            chunk, rest = waiting[:limit], waiting[limit:]
+            try:
+                accelerator = "cuda" if device == "cuda" else "cpu"
+                work([chunk], dataset, store, make_engine, listener.step, str(options.precision),
+                     accelerator)  # fmt: skip
+            except torch.OutOfMemoryError:
+                if len(chunk) == 1:
+                    raise LthError(
+                        "one member alone does not fit in the GPU's memory: lower recipe.batch"
+                    ) from None
+                limit, rest = max(1, len(chunk) // 2), waiting
+                torch.cuda.empty_cache()
+                listener.note(f"{len(chunk)} members do not fit in memory; going on with {limit}")
+            waiting = rest
+
+
+def make_engine(jobs: Sequence[Job], dataset: Dataset) -> Engine:
+    """Stack the jobs; one that draws random numbers comes alone, and trains as on a CPU."""
+    if len(jobs) == 1 and draws_random_numbers(jobs[0], dataset):
+        return InTurn(jobs[0], dataset)
+    return Stacked(jobs, dataset)
+
+
+def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Group jobs that can be stacked: one model, the same first and last step."""
+
+    def kind(job: Job) -> tuple[str, list[str], int, int]:
+        return (
+            json.dumps(job.ticket.model, sort_keys=True), sorted(job.ticket.mask),
+            job.ticket.step, job.last,
+        )  # fmt: skip
+
+    return [list(group) for _, group in groupby(sorted(jobs, key=kind), key=kind)]
+
+
+def _equal_rates(jobs: Sequence[Job]) -> Iterator[tuple[int, int]]:
+    first = 0
+    for _, group in groupby(jobs, key=lambda job: job.lr):
+        last = first + len(list(group))
+        yield first, last
+        first = last
+
+
+def _check_elementwise(job: Job) -> None:
+    target = target_of(job.recipe.optimizer)
+    if not target.startswith("torch.optim.") or target.rpartition(".")[2] not in ELEMENTWISE:
+        raise LthError(
+            f"recipe.optimizer={target}: a GPU trains stacked members, so the optimizer must be one "
+            f"of {', '.join(ELEMENTWISE)}; or set trainer=cpu"
+        )
