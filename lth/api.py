@@ -10,9 +10,9 @@ from lth.study import Study
 def run(*, progress: bool = True, **settings: Any) -> Study:
     """Run a study and return it: ``lth.run(model="lenet", data="digits", trials=3).records``.
 
-    The settings are those of the command: ``trials``, ``levels``, ``seed``, ``out``, ``name``,
+    The settings are the command's: ``trials``, ``levels``, ``seed``, ``out``, ``name``,
     ``experiment``, ``arms``, and a choice per group (``data``, ``model``, ``recipe``, ``score``,
-    ``prune``, ``rewind``, ``trainer``, ``logger``): the name of a YAML in conf/, a mapping laid over
+    ``prune``, ``rewind``, ``trainer``, ``logger``): the name of a YAML, a mapping laid over
     the default choice, a mapping with a ``_target_``, a factory, or a ``functools.partial`` of one.
     The same settings give the same study as the command's; what is trained already is not trained
     again. Bad settings raise ``lth.LthError`` before any work starts.

@@ -28,7 +28,7 @@ Settings (name=value):
   action=run|plan|plot        train; only say what would be trained; redraw from the records
   name=TEXT                   of the study's folder
 
-Choices (group=name; the first part of each file in conf/ says what it is):
+Choices (group=name; the head of each file in conf/ says what it is):
 {choices}
 
 Flags:
@@ -40,12 +40,22 @@ Flags:
 """
 
 GROUPS = (
-    "experiment", "data", "model", "recipe", "score", "prune", "rewind", "arms", "trainer", "logger",
+    "experiment", "data", "model", "recipe", "score", "prune", "rewind", "arms", "trainer",
+    "logger",
 )  # fmt: skip
 
 
 class Told(Exception):
-    """An error that the user has been told of already."""
+    """An error of a job in another process, whose user has been told of it already."""
+
+
+class Jobs:
+    """What became of the jobs that ran in this process; None in a launcher's workers."""
+
+    mine: Jobs | None = None
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
 
 
 def main() -> None:
@@ -57,8 +67,11 @@ def main() -> None:
     show_traceback = "--traceback" in arguments
     sys.argv = [sys.argv[0], *(a for a in arguments if a != "--traceback")]
     _make_importable(_option(arguments, "--config-dir"))
+    Jobs.mine = jobs = Jobs()
     try:
         _hydra_main()
+        if jobs.errors and show_traceback:
+            raise jobs.errors[0]
     except KeyboardInterrupt:
         _end("interrupted: what is trained is kept; the same command goes on from there", 130)
     except Told:
@@ -67,6 +80,8 @@ def main() -> None:
         if show_traceback:
             raise
         _end(f"error: {one_line(error)}", 1)
+    if jobs.errors:
+        sys.exit(1)
 
 
 def help_text(config_folder: str | None = None) -> str:
@@ -106,10 +121,10 @@ def task(config: Any) -> None:
     try:
         _act(plain, console)
     except Exception as error:
-        if not several:
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)  # the other jobs go on
-        raise Told from error
+        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)  # other jobs go on
+        if Jobs.mine is None:
+            raise Told from error
+        Jobs.mine.errors.append(error)  # kept from Hydra, which would add words of its own
 
 
 def _act(config: dict[str, Any], console: Any) -> None:
@@ -145,9 +160,11 @@ def one_line(error: BaseException) -> str:
 
 
 def _no_choice(path: str, text: str) -> str:
-    group, _, name = path.partition("/")
+    deep = path.startswith("experiment/")
+    group, _, name = path.partition("/") if deep else path.rpartition("/")
     _, _, offered = text.partition("Available options in")
     names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
+    names = [name for name in names if "=" not in name]
     if not names:
         from lth.config import choices
 
@@ -162,7 +179,7 @@ def _near(key: str) -> str:
     values = compose()
     inside = values.get(group)
     if rest and isinstance(inside, dict):
-        return nearest(rest, [k for k in inside if k != "_target_"])
+        return nearest(key, [f"{group}.{k}" for k in inside if k != "_target_"])
     return nearest(key, [*values, "experiment"])
 
 
@@ -199,5 +216,3 @@ def _option(arguments: list[str], name: str) -> str | None:
 def _end(text: str, code: int) -> None:
     print(text, file=sys.stderr, flush=True)
     sys.exit(code)
-
-

@@ -27,14 +27,16 @@ def conf_folder() -> Path:
 def choices(group: str, folder: Path | None = None) -> list[str]:
     """Names that a group offers, such as ``frankle2019/lenet``."""
     root = (folder or conf_folder()) / group
-    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+    deep = group == "experiment"  # elsewhere a folder inside a group is a group of its own
+    paths = root.rglob("*.yaml") if deep else root.glob("*.yaml")
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in paths)
 
 
 def compose(**settings: Any) -> dict[str, Any]:
     """Put a configuration together as the command does, from names, mappings and factories.
 
     A group takes the name of a YAML, a mapping (merged over the default choice, or standing alone
-    if it has a ``_target_``), a factory, or a ``functools.partial`` of one. ``arms`` takes a list of
+    if it has a ``_target_``), a factory, or a ``functools.partial``. ``arms`` takes a list of
     names and factories, or a mapping from names to any of these.
     """
     names, values = _base(settings.pop("experiment", None))
@@ -73,7 +75,16 @@ def load(group: str, name: str) -> dict[str, Any]:
     path = conf_folder() / group / f"{name}.yaml"
     if not path.is_file():
         raise LthError(f"{group}={name}: no such choice; there are {', '.join(choices(group))}")
-    return _read(path)
+    found = _read(path)
+    if group == "experiment":
+        return found
+    parts = {
+        inner: load(f"{group}/{inner}", choice)
+        for entry in found.pop("defaults", [])
+        if entry != "_self_"
+        for inner, choice in entry.items()
+    }
+    return _merge(parts, found)
 
 
 def nearest(name: str, known: Any) -> str:
@@ -105,11 +116,17 @@ def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
 
 def _choose(group: str, name: str, overlay: Any, setting: Any) -> Any:
     if isinstance(setting, str):
-        return load(group, setting)
-    if setting is not None and not (isinstance(setting, Mapping) and "_target_" not in setting):
+        return _merge(load(group, setting), overlay or {})
+    if setting is None:
+        setting = {}
+    if not isinstance(setting, Mapping) or "_target_" in setting:
         return spec_of(setting)
-    merged = _merge(load(group, name), overlay or {})
-    return _merge(merged, setting or {})
+    inner = {
+        key: load(f"{group}/{key}", value)
+        for key, value in setting.items()
+        if isinstance(value, str) and (conf_folder() / group / key).is_dir()
+    }
+    return _merge(_merge(load(group, name), overlay or {}), {**setting, **inner})
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,9 +134,11 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(under)
     for key, value in over.items():
         old = found.get(key)
-        nested = isinstance(value, Mapping) and isinstance(old, Mapping)
-        same = nested and value.get("_target_", old.get("_target_")) == old.get("_target_")
-        found[key] = _merge(old, value) if nested and same else plain(value)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            same = value.get("_target_", old.get("_target_")) == old.get("_target_")
+            found[key] = _merge(old, value) if same else plain(value)
+        else:
+            found[key] = plain(value)
     return found
 
 

@@ -43,7 +43,8 @@ def commit(folder: Path) -> str | None:
     """Return the commit of the checkout that holds ``folder``, ``-dirty`` if it was edited."""
     try:
         found = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40",
+             "--exclude=*"],
             capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

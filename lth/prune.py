@@ -123,12 +123,12 @@ def layerwise(
 
 
 def globally(rate: float = 0.2, spare: Sequence[str] = ()) -> Globally:
-    """Prune all layers together, sparing names that match ``spare`` (``output``: the last layer)."""
+    """Prune all layers together, sparing names that match ``spare`` (``output``: the last)."""
     return Globally(rate, tuple(spare))
 
 
 def drop_lowest(scores: Params, mask: Mask, count: int) -> Mask:
-    """Clear the ``count`` lowest-scored alive weights, pooled over layers; the first of equals goes.
+    """Clear the ``count`` lowest-scored alive weights over all layers; the first of equals goes.
 
     >>> mask = {"w": torch.tensor([True, True, False, True])}
     >>> drop_lowest({"w": torch.tensor([2.0, 1.0, 0.0, 1.0])}, mask, 1)["w"].tolist()

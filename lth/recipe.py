@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+
 from lth.errors import LthError
-from lth.spec import Spec, build, sources
+from lth.spec import Spec, build, locate, sources, target_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -43,6 +45,7 @@ class Recipe:
                 raise LthError(f"recipe.curves: {split!r} is not one of {', '.join(SPLITS)}")
         build(self.schedule)
         build(self.loss)
+        _check_optimizer(self.optimizer, self.rates[0])
 
     @property
     def rates(self) -> list[float]:
@@ -66,3 +69,13 @@ class Recipe:
         found = asdict(self) | {"curves": self.splits}
         del found["lr"]
         return found | {"sources": sources(found)}
+
+
+def _check_optimizer(spec: Spec, lr: float) -> None:
+    """Try the optimizer on one weight, so that a wrong argument is refused before any work."""
+    factory = locate(target_of(spec))
+    arguments = {k: v for k, v in spec.items() if k != "_target_"}
+    try:
+        factory([torch.nn.Parameter(torch.zeros(1))], lr=lr, **arguments)
+    except (TypeError, ValueError) as error:
+        raise LthError(f"recipe.optimizer={spec['_target_']}: {error}") from None

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 from lth.errors import LthError
 
@@ -54,9 +54,11 @@ def read_csv(path: Path) -> list[Record]:
         raise LthError(f"{path}: no such records; run the study first") from None
     if not rows or tuple(rows[0]) != COLUMNS:
         raise LthError(f"{path}: not a records table: its columns must be {','.join(COLUMNS)}")
-    kinds = [Record.__annotations__[c] for c in COLUMNS]
-    convert = {"int": int, "float": float, "str": str}
-    return [Record(*(convert[k](v) for k, v in zip(kinds, row, strict=True))) for row in rows[1:]]
+    kinds = list(get_type_hints(Record).values())
+    try:
+        return [Record(*(k(v) for k, v in zip(kinds, row, strict=True))) for row in rows[1:]]
+    except ValueError as error:
+        raise LthError(f"{path}: damaged ({error}); run the study again to write it") from None
 
 
 def write_atomic(path: Path, content: bytes) -> None:

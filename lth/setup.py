@@ -7,14 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lth.config import ACTIONS, nearest, study_id
+from lth.config import ACTIONS, GROUPS, nearest, study_id
 from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.imp import WINNER, Line, Parts
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
 from lth.spec import Spec, build, fill
-from lth.store import Store
 from lth.ticket import layers_of
 from lth.train.trainer import Options
 
@@ -79,7 +78,13 @@ def prepare(config: Mapping[str, Any]) -> Setup:
     return Setup(config, config["data"], dataset, recipe, parts, options, logger)
 
 
+SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "arms", *GROUPS)
+
+
 def _check_values(config: Mapping[str, Any]) -> None:
+    for key in config:
+        if key not in SETTINGS:
+            raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
     for name, least in (("seed", 0), ("trials", 1), ("levels", 0)):
         value = config[name]
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

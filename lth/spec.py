@@ -90,7 +90,7 @@ def _check_arguments(target: str, accepted: Mapping[str, Any], given: Mapping[st
 
 
 def fill(spec: Mapping[str, Any], **extra: Any) -> Spec:
-    """Return ``spec`` with those of ``extra`` that its factory takes and it leaves out (or None)."""
+    """Return ``spec``, completed by those of ``extra`` that its factory takes and it lacks."""
     accepted = inspect.signature(locate(target_of(spec))).parameters
     missing = {k: v for k, v in extra.items() if k in accepted and spec.get(k) is None}
     return {**spec, **missing}

@@ -2,8 +2,8 @@
 
 An entry is a folder ``<key[:2]>/<key>`` with ``entry.json`` (what was measured) and
 ``tensors.safetensors`` (start and final state, pruned weights left out, mask packed to bits);
-states of the run at other steps lie beside them. Publishing is atomic and if-absent; a damaged entry
-is detected by its checksum and made again, never trusted. Nothing is unpickled.
+states of the run at other steps lie beside them. Publishing is atomic and if-absent; a damaged
+entry is detected by its checksum and made again, never trusted. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Entry:
                 raise ValueError
         except (OSError, SafetensorError, ValueError, KeyError):
             raise MissingSnapshot(f"{self.folder.name} has no state at step {step}") from None
-        return State(_part(tensors, "params"), _part(tensors, "buffers"))
+        return self._in_order(_part(tensors, "params"), _part(tensors, "buffers"))
 
     def keep(self, step: int, state: State) -> None:
         """Add the state at ``step`` to the entry."""
@@ -126,7 +126,14 @@ class Entry:
         mask = _unpack_mask(tensors, self.about["shapes"])
         packed = _part(tensors, f"{which}/params")
         params = {n: _spread(v, mask[n]) if n in mask else v for n, v in packed.items()}
-        return State(params, _part(tensors, f"{which}/buffers"))
+        return self._in_order(params, _part(tensors, f"{which}/buffers"))
+
+    def _in_order(self, params: Params, buffers: Params) -> State:
+        """Return a state in the model's own order, which safetensors does not keep."""
+        names = self.about["names"]
+        return State(
+            *({n: t[n] for n in order} for t, order in zip((params, buffers), names, strict=True))
+        )
 
 
 class Store:
@@ -238,6 +245,7 @@ def _write_entry(folder: Path, outcome: Outcome) -> None:
         "curve": outcome.curve,
         "diverged": outcome.diverged,
         "shapes": {n: list(m.shape) for n, m in outcome.mask.items()},
+        "names": [list(outcome.start.params), list(outcome.start.buffers)],
         "tensors": hashlib.sha256(content).hexdigest(),
     }
     about = json.loads(json.dumps(about))
@@ -265,7 +273,8 @@ def _spread(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _unpack_mask(tensors: Params, shapes: dict[str, list[int]]) -> Mask:
-    return {n: masks.unpack(b, shapes[n]) for n, b in _part(tensors, "mask").items()}
+    bits = _part(tensors, "mask")
+    return {n: masks.unpack(bits[n], shape) for n, shape in shapes.items()}
 
 
 def _part(tensors: Params, prefix: str) -> Params:

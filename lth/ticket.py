@@ -69,7 +69,12 @@ class Ticket:
         tensors = {f"params/{n}": p.contiguous() for n, p in self.start.params.items()}
         tensors |= {f"buffers/{n}": b.contiguous() for n, b in self.buffers.items()}
         tensors |= {f"mask/{n}": masks.pack(m) for n, m in self.mask.items()}
-        about = {"model": self.model, "step": self.step, "origin": self.origin}
+        names = {
+            "params": list(self.params),
+            "buffers": list(self.buffers),
+            "mask": list(self.mask),
+        }
+        about = {"model": self.model, "step": self.step, "origin": self.origin, "names": names}
         meta = {"ticket": json.dumps(about, sort_keys=True), "digest": tensors_digest(tensors)}
         write_atomic(Path(path), save(tensors, metadata=meta))
 
@@ -86,10 +91,10 @@ class Ticket:
             raise LthError(f"{path}: no such ticket file") from None
         except (SafetensorError, KeyError, ValueError) as error:
             raise LthError(f"{path}: damaged ticket ({error}); export it again") from None
-        parts: dict[str, Params] = {"params": {}, "buffers": {}, "mask": {}}
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition("/")
-            parts[kind][rest] = tensor
+        parts = {  # in the model's own order, which safetensors does not keep
+            kind: {n: tensors[f"{kind}/{n}"] for n in names}
+            for kind, names in about["names"].items()
+        }
         shapes = {n: parts["params"][n].shape for n in parts["mask"]}
         mask = {n: masks.unpack(b, shapes[n]) for n, b in parts["mask"].items()}
         return cls(
@@ -98,7 +103,7 @@ class Ticket:
 
 
 def draw_model(model: Spec, seed: int) -> nn.Module:
-    """Build the model with its initial weights drawn from ``seed``, the global generator untouched."""
+    """Build the model, its weights drawn from ``seed``; the global generator stays untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from lth.data.dataset import Dataset, tensors
@@ -19,7 +21,7 @@ def digits(validation: int = 200, root: str | None = None) -> Dataset:
     """
     from sklearn.datasets import load_digits  # slow to import, and only this source needs it
 
-    found = load_digits()
+    found: Any = load_digits()
     inputs = torch.from_numpy(found.images).to(torch.uint8).unsqueeze(1)
     targets = torch.from_numpy(found.target).long()
     test = _stratified(targets, TEST)

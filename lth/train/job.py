@@ -61,7 +61,7 @@ class Job:
 def identity(job: Job, dataset: Dataset) -> dict[str, Any]:
     """Return everything that determines the member, and nothing else, as plain data.
 
-    Not in it: device, workers, blocks, chunks, trials, levels, snapshots, loggers, library versions.
+    Not in it: device, workers, blocks, chunks, trials, levels, snapshots, loggers, versions.
     """
     start = job.ticket.start
     streams = job.streams

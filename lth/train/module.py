@@ -1,4 +1,4 @@
-"""The thin Lightning module: a *block* of steps is one batch, so Lightning's cost is paid per block.
+"""The thin Lightning module: a *block* of steps is one batch, so its cost is paid per block.
 
 Lightning brings the device, the precision and the backward pass; the cohort does the rest.
 """
@@ -30,7 +30,9 @@ class CohortModule(pl.LightningModule):
     def configure_optimizers(self) -> None:
         """Leave the optimizers to the cohort: one per member on a CPU, stacked on a GPU."""
 
-    def transfer_batch_to_device(self, batch: Block, device: torch.device, index: int) -> Block:
+    def transfer_batch_to_device(
+        self, batch: Block, device: torch.device, dataloader_idx: int
+    ) -> Block:
         """Leave the block as it is: its data lies on the device already."""
         return batch
 

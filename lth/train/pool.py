@@ -87,8 +87,8 @@ class Pool:
             process = self._processes[self._connections.index(connection)]
             process.join(PATIENCE)
             raise LthError(
-                f"{process.name} died (exit code {process.exitcode}; -9 is often a lack of memory): "
-                "what it had trained is kept; run again, with fewer trainer.workers"
+                f"{process.name} died (exit code {process.exitcode}; -9 is often a lack of "
+                "memory): what it had trained is kept; run again, with fewer trainer.workers"
             ) from None
         if kind == "refused":
             raise LthError(content[0])
@@ -107,7 +107,7 @@ def count_cores() -> int:
 def _give(connection: Any, waiting: list[Job]) -> bool:
     if not waiting:
         return False
-    # plain pickle: torch's own would move the tensors through shared memory, often tiny in containers
+    # plain pickle: torch's own moves tensors through shared memory, often tiny in containers
     connection.send_bytes(pickle.dumps(waiting.pop()))
     return True
 

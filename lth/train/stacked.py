@@ -76,7 +76,10 @@ class Stacked:
         indices = torch.stack([b.indices(start, stop) for b in self.batches], 1).to(self.device)
         for step, rows in zip(range(start, stop), indices, strict=True):  # rows: [streams, B]
             inputs = torch.stack(
-                [b.augment(data.train_inputs[r], step) for b, r in zip(self.batches, rows, strict=True)]
+                [
+                    b.augment(data.train_inputs[r], step)
+                    for b, r in zip(self.batches, rows, strict=True)
+                ]
             )
             factor = self.schedule(step, self.recipe.steps)
             set_rate(self.optimizer, self.jobs[0], factor)
@@ -160,9 +163,7 @@ class Stacked:
         self.batches = [Batches(self.dataset, s, self.recipe.batch) for s in distinct]
         rows = [distinct.index(job.streams) for job in self.jobs]
         self.stream = torch.tensor(rows, device=self.device)
-        self._back = torch.tensor(
-            [self.row[m] for m in range(len(self.jobs))], device=self.device
-        )
+        self._back = torch.tensor([self.row[m] for m in range(len(self.jobs))], device=self.device)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         self.pieces = {
@@ -259,6 +260,6 @@ def _check_elementwise(job: Job) -> None:
     target = target_of(job.recipe.optimizer)
     if not target.startswith("torch.optim.") or target.rpartition(".")[2] not in ELEMENTWISE:
         raise LthError(
-            f"recipe.optimizer={target}: a GPU trains stacked members, so the optimizer must be one "
-            f"of {', '.join(ELEMENTWISE)}; or set trainer=cpu"
+            f"recipe.optimizer={target}: a GPU trains stacked members, so it must be one of "
+            f"{', '.join(ELEMENTWISE)}; or set trainer=cpu"
         )

@@ -207,5 +207,3 @@ def _specs(job: Job) -> list[Any]:
 
 def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-

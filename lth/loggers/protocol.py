@@ -1,0 +1,35 @@
+"""What a logger is: someone who is told the records of a study as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lth.records import Record
+
+
+class Logger(Protocol):
+    """Told of a study that trains something; one that trains nothing starts no logger."""
+
+    def start(self, name: str, group: str | None, config: dict[str, Any], folder: Path) -> None:
+        """A study begins, its files under ``folder``."""
+        ...
+
+    def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
+        """Take the new rows of a level; the first call brings all from the store."""
+        ...
+
+    def finish(
+        self,
+        records: Sequence[Record],
+        curves: Sequence[Record],
+        figures: Sequence[Path],
+        tickets: Sequence[Path] = (),
+    ) -> list[str]:
+        """Take the whole tables and the figures; return lines for the user."""
+        ...
+
+    def abort(self) -> None:
+        """Close after an error or an interruption, keeping what was logged; may come unstarted."""
+        ...

@@ -1,0 +1,216 @@
+"""The Weights & Biases logger; offline by itself where there is no account or no network.
+
+A logger must never cost a study: whatever goes wrong here becomes one warning, and training goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lth.records import COLUMNS, Record
+from lth.statistics import Cell, curve_means, summarise, without_diverged
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+TABLE_ROWS = 200_000
+"""What a table of wandb can hold."""
+
+QUIET: dict[str, Any] = {"console": "off", "silent": True, "x_disable_stats": True}
+PATIENCE: dict[str, Any] = {
+    "init_timeout": 30.0, "finish_timeout": 300.0, "finish_timeout_raises": True,
+}  # fmt: skip
+"""Seconds until a server that does not answer is given up; the data stays on disk."""
+
+Row = dict[str, float]
+
+
+class WandbLogger:
+    """One run per study job: what ``wandb_logger`` makes."""
+
+    def __init__(self, project: str, entity: str | None, mode: str | None, tickets: bool) -> None:
+        self.project, self.entity, self.mode, self.tickets = project, entity, mode, tickets
+        self._run: Run | None = None
+        self._rates: set[float] = set()
+        self._defined: set[str] = set()
+
+    def start(self, name: str, group: str | None, config: dict[str, Any], folder: Path) -> None:
+        """Open a run; its files lie in ``folder/wandb``."""
+        self._rates, self._defined = set(), set()
+        with self._guarded():
+            self._run = self._open(name=name, group=group, config=config, dir=str(folder))
+
+    def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
+        """Log a row per level, and the curves of its members as means over trials."""
+        self._rates |= {r.lr for r in records}
+        several = len(self._rates) > 1
+        with self._guarded():
+            for row in level_rows(records, several):
+                self._log(row)
+            for row in curve_rows(without_diverged(curves, records), several):
+                self._log(row)
+
+    def finish(
+        self,
+        records: Sequence[Record],
+        curves: Sequence[Record],
+        figures: Sequence[Path],
+        tickets: Sequence[Path] = (),
+    ) -> list[str]:
+        """Log the table, the figures and, if asked, the tickets; say where the run is."""
+        lines: list[str] = []
+        with self._guarded():
+            run = self._run
+            if run is not None:
+                self._log_files(run, records, figures, tickets if self.tickets else ())
+                self._run = None
+                lines = _where(run, len(records)) + _close(run)
+        return lines
+
+    def abort(self) -> None:
+        """Close the run as failed; what was logged stays."""
+        with self._guarded():
+            run, self._run = self._run, None
+            if run is not None:
+                run.finish(exit_code=1)
+
+    def _open(self, **about: Any) -> Run:
+        import wandb
+
+        os.makedirs(about["dir"], exist_ok=True)
+        about |= {"project": self.project, "entity": self.entity, "reinit": "create_new"}
+        settings = wandb.Settings(**QUIET, **PATIENCE)
+        mode = _possible_mode(self.mode)
+        if mode == "online":
+            with suppress(wandb.Error):  # no network, or the key is refused: the record is kept
+                return wandb.init(**about, mode="online", settings=settings)
+            mode = "offline"
+        return wandb.init(**about, mode=mode, settings=settings)
+
+    def _log(self, row: Row) -> None:
+        if self._run is not None:
+            for name in row.keys() - self._defined:
+                self._run.define_metric(name, **_axis(name))
+                self._defined.add(name)
+            self._run.log(row)
+
+    def _log_files(
+        self, run: Run, records: Sequence[Record], figures: Sequence[Path], tickets: Sequence[Path]
+    ) -> None:
+        import wandb
+
+        rows = [list(r) for r in records[:TABLE_ROWS]]
+        run.log({"records": wandb.Table(columns=list(COLUMNS), data=rows, allow_mixed_types=True)})
+        if figures:
+            run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
+        if tickets:
+            name = re.sub(r"[^\w.-]", "-", f"{run.name}-tickets")
+            artifact = wandb.Artifact(name, type="ticket")
+            root = os.path.commonpath([path.parent for path in tickets])
+            for path in tickets:
+                artifact.add_file(str(path), name=os.path.relpath(path, root))
+            run.log_artifact(artifact)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            run, self._run = self._run, None
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"wandb: {first}; the study goes on without it", stacklevel=3)
+            if run is not None:
+                with suppress(Exception):
+                    run.finish(exit_code=1)
+
+
+def wandb_logger(
+    project: str = "lth",
+    entity: str | None = None,
+    mode: str | None = None,
+    tickets: bool = False,
+) -> WandbLogger:
+    """Log to Weights & Biases.
+
+    ``mode`` is online, offline or disabled; None leaves it to ``WANDB_MODE`` and the account.
+    ``tickets`` also uploads the files of the tickets.
+    """
+    return WandbLogger(project, entity, mode, tickets)
+
+
+def level_rows(records: Sequence[Record], several: bool) -> list[Row]:
+    """Return a row per level: ``<arm>/density`` and the means over trials of the arm's values.
+
+    With ``several`` learning rates the names begin with ``lr=<lr>/``.
+    """
+    rows: dict[int, Row] = defaultdict(dict)
+    for cell, summary in summarise(records).items():
+        prefix = _prefix(cell, several)
+        values = {name: spread.mean for name, spread in summary.values.items()}
+        values |= {"density": summary.density, "diverged": summary.diverged}
+        rows[cell.level] |= {prefix + name: value for name, value in values.items()}
+    return [rows[level] for level in sorted(rows)]
+
+
+def curve_rows(curves: Sequence[Record], several: bool) -> list[Row]:
+    """Return a row per level and step: ``<arm>/L<level>/<split>_<metric>``, means over trials."""
+    rows: dict[tuple[int, int], Row] = {}
+    for moment, mean in curve_means(curves).items():
+        row = rows.setdefault((moment.level, moment.step), {"step": moment.step})
+        prefix = _prefix(Cell(moment.lr, moment.arm, moment.level), several)
+        row[f"{prefix}L{moment.level}/{moment.split}_{moment.metric}"] = mean
+    return [rows[key] for key in sorted(rows)]
+
+
+def _prefix(cell: Cell, several: bool) -> str:
+    return f"lr={cell.lr:g}/{cell.arm}/" if several else f"{cell.arm}/"
+
+
+def _axis(name: str) -> dict[str, Any]:
+    """Return what a metric is drawn against: curves against step, the rest against density."""
+    parent, _, last = name.rpartition("/")
+    if last in ("step", "density"):
+        return {"hidden": True}
+    level = re.fullmatch(r"L\d+", parent.rpartition("/")[2])
+    return {"step_metric": "step" if level else f"{parent}/density", "step_sync": False}
+
+
+def _possible_mode(wanted: str | None) -> Any:
+    """Return the mode, but offline instead of online where there is no account: never a prompt."""
+    import wandb
+    from requests.utils import get_netrc_auth  # as wandb itself, it honours NETRC
+
+    settings = wandb.setup().settings
+    mode = wanted or settings.mode
+    account = settings.api_key or settings.identity_token_file or get_netrc_auth(settings.base_url)
+    return "offline" if mode == "online" and not account else mode
+
+
+def _where(run: Run, rows: int) -> list[str]:
+    if run.disabled:
+        return []
+    folder = run.settings.sync_dir
+    upload = f"upload it with: wandb sync {shlex.quote(folder)}"
+    lines = [f"wandb:   {folder} (offline)", f"         {upload}"]
+    if not run.offline:
+        lines = [f"wandb:   {run.url}"]
+    if rows > TABLE_ROWS:
+        lines.append(f"         its table has the first {TABLE_ROWS:,} of {rows:,} records")
+    return lines
+
+
+def _close(run: Run) -> list[str]:
+    try:
+        run.finish()
+    except TimeoutError:
+        folder = shlex.quote(run.settings.sync_dir)
+        return [f"         not all of it is uploaded yet; the rest: wandb sync {folder}"]
+    return []
