@@ -13,7 +13,7 @@ from lth.errors import LthError
 from lth.imp import WINNER, Line, Parts
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
-from lth.spec import Spec, build, fill
+from lth.spec import Spec, build, complete, fill
 from lth.ticket import layers_of
 from lth.train.trainer import Options
 
@@ -55,7 +55,7 @@ class Setup:
 
 def prepare(config: Mapping[str, Any]) -> Setup:
     """Build and check all that ``config`` names."""
-    config = dict(config)
+    config = complete(config)
     _check_values(config)
     recipe = _make(Recipe, config["recipe"], "recipe")
     options = _make(Options, config["trainer"], "trainer")

@@ -96,6 +96,24 @@ def fill(spec: Mapping[str, Any], **extra: Any) -> Spec:
     return {**spec, **missing}
 
 
+def complete(value: Any) -> Any:
+    """Return plain data with the defaults of every spec's factory written out.
+
+    So a factory named in Python and one named in YAML, argument by argument, are one thing. Torch's
+    own factories are left alone: their lists of arguments change from version to version.
+    """
+    if isinstance(value, list):
+        return [complete(v) for v in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {k: complete(v) for k, v in value.items()}
+    if "_target_" not in value or str(value["_target_"]).startswith("torch."):
+        return found
+    parameters = inspect.signature(locate(target_of(value))).parameters.values()
+    missing = [p for p in parameters if p.name not in found and p.default is not p.empty]
+    return found | {p.name: plain(p.default) for p in missing}
+
+
 def spec_of(value: Any) -> Spec:
     """Describe a spec, an importable factory, or a ``functools.partial`` of one, as a spec.
 
@@ -116,10 +134,15 @@ def spec_of(value: Any) -> Spec:
 
 
 def _dotted(factory: Callable[..., Any]) -> str:
-    name = f"{factory.__module__}.{factory.__qualname__}"
+    module, name = factory.__module__, factory.__qualname__
     if "<" in name:
         raise LthError(f"{name} cannot be found by name: define it at the top level of a module")
-    return name
+    packages = module.split(".")
+    for cut in range(1, len(packages)):  # the shortest name it is known by, as the YAMLs use
+        shorter = ".".join(packages[:cut])
+        if getattr(sys.modules.get(shorter), name, None) is factory:
+            return f"{shorter}.{name}"
+    return f"{module}.{name}"
 
 
 def plain(value: Any) -> Any:

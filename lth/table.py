@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lth.records import Record
-from lth.statistics import EARLY, Cell, Summary, percent, summarise
+from lth.statistics import EARLY, Cell, Summary, summarise
 
 MEASURES = ((EARLY, "early stop"), ("test_accuracy", "test %"), ("test_accuracy_end", "at end %"))
 
@@ -70,8 +70,10 @@ def _fitting(arms: Sequence[str], wide: bool, width: int) -> list[list[str]]:
 
 
 def _table(summaries: dict[Cell, Summary], lr: float, arms: Sequence[str], wide: bool) -> Table:
+    trials = max((s.values[EARLY].n for s in summaries.values() if s.values), default=0)
     table = Table(
-        title=f"lr {lr:g}: early-stop step, test accuracy then and at the end; mean and min-max",
+        title=f"lr {lr:g}: early stop, test accuracy then and at the end"
+        + ("; mean, min-max" if trials > 1 else ""),
         title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
         show_edge=False,
     )  # fmt: skip
@@ -85,8 +87,13 @@ def _table(summaries: dict[Cell, Summary], lr: float, arms: Sequence[str], wide:
         densities = [s.density for s in row if s is not None]
         if densities:
             texts = (text for s in row for text in _values(s, wide))
-            table.add_row(percent(densities[0]), *texts)
+            table.add_row(_percent(densities[0]), *texts)
     return table
+
+
+def _percent(density: float) -> str:
+    """Write a density so that the points of a column stand in line."""
+    return f"{100 * density:.1f} %" if density >= 0.001 else f"{100 * density:.2g} %"
 
 
 def _values(summary: Summary | None, wide: bool) -> list[str]:
@@ -96,7 +103,7 @@ def _values(summary: Summary | None, wide: bool) -> list[str]:
         return ["diverged", "", ""]
     texts = [_text(name, summary, wide) for name, _ in MEASURES]
     if summary.diverged:
-        texts[-1] += f"{' ' if wide else chr(10)}{summary.diverged}/{summary.members} diverged"
+        texts[-1] += f"\n{summary.diverged}/{summary.members} diverged"
     return texts
 
 

@@ -22,7 +22,8 @@ def verdict(records: Iterable[Record]) -> list[str]:
     rates = list(dict.fromkeys(cell.lr for cell in summaries))
     lines = [_sentence(summaries, lr, len(rates) > 1) for lr in rates]
     trials = max((s.values[MEASURE].n for s in summaries.values() if s.values), default=0)
-    return [*lines, _rule(trials)] if trials else lines
+    compared = any(cell.level > 0 for cell in summaries)
+    return [*lines, _rule(trials)] if trials and compared else lines
 
 
 def last_matching(summaries: dict[Cell, Summary], lr: float, arm: str) -> Summary | None:
@@ -69,7 +70,7 @@ def _clause(arm: str, found: Summary | None, lowest: int, first: bool) -> str:
     name = NAMES.get(arm, arm.replace("_", " "))
     dense = " the dense network" if first else ""
     if found is None:
-        return f"{name} do not match{dense} at any level"
+        return f"{name} fall short{' of' + dense if first else ''} from the first level on"
     down = percent(found.density)
     if found.cell.level == lowest:
         return f"{name} match{dense} down to {down} of the weights, the lowest level trained"

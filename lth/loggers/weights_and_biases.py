@@ -1,6 +1,6 @@
 """The Weights & Biases logger; offline by itself where there is no account or no network.
 
-A logger must never cost a study: whatever goes wrong here becomes one warning, and training goes on.
+A logger must never cost a study: whatever goes wrong here becomes one warning.
 """
 
 from __future__ import annotations
@@ -186,12 +186,21 @@ def _axis(name: str) -> dict[str, Any]:
 def _possible_mode(wanted: str | None) -> Any:
     """Return the mode, but offline instead of online where there is no account: never a prompt."""
     import wandb
-    from requests.utils import get_netrc_auth  # as wandb itself, it honours NETRC
 
     settings = wandb.setup().settings
     mode = wanted or settings.mode
-    account = settings.api_key or settings.identity_token_file or get_netrc_auth(settings.base_url)
-    return "offline" if mode == "online" and not account else mode
+    return "offline" if mode == "online" and not _has_account(settings) else mode
+
+
+def _has_account(settings: Any) -> bool:
+    from requests.utils import get_netrc_auth  # as wandb itself, it honours NETRC
+
+    if settings.api_key or settings.identity_token_file:
+        return True
+    hosts = [settings.base_url]
+    if settings.base_url == type(settings).model_fields["base_url"].default:
+        hosts.append("https://api.wandb.ai")  # under which older versions stored the key
+    return any(get_netrc_auth(host) for host in hosts)
 
 
 def _where(run: Run, rows: int) -> list[str]:

@@ -1,0 +1,28 @@
+"""What every test shares: one intra-op thread, and a data set that trains in a blink."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lth.data import Dataset, tensors
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def blobs(validation: int = 40, root: str | None = None) -> Dataset:
+    """Four noisy 1x4x4 pictures: 200 to train on, 60 to test on."""
+    generator = torch.Generator().manual_seed(7)
+    centres = torch.randint(60, 190, (4, 1, 4, 4), generator=generator)
+
+    def draw(count: int):
+        targets = torch.arange(count) % 4
+        noise = torch.randint(-60, 60, (count, 1, 4, 4), generator=generator)
+        return (centres[targets] + noise).to(torch.uint8), targets
+
+    return tensors("blobs", draw(200), draw(60), validation)

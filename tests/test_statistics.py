@@ -1,0 +1,100 @@
+"""Summaries over trials, on records that a reader can work out by hand."""
+
+import math
+
+import pytest
+
+from lth.records import Record
+from lth.statistics import (
+    Cell,
+    Moment,
+    Spread,
+    curve_means,
+    member_values,
+    percent,
+    spread,
+    summarise,
+    without_diverged,
+)
+from tests.synthetic import REINIT, WINNER, study
+
+
+def rows(trial, early, accuracy, end=None, copy=0, arm=WINNER, level=0, density=1.0):
+    where = ("s", trial, copy, 0.1, arm, level, density)
+    found = [
+        Record(*where, early, "validation", "early_stop_step", float(early)),
+        Record(*where, early, "test", "accuracy", accuracy),
+    ]
+    return found + ([Record(*where, 100, "test", "accuracy", end)] if end is not None else [])
+
+
+def diverged(trial, step=7, copy=0, arm=WINNER, level=0, density=1.0):
+    return Record("s", trial, copy, 0.1, arm, level, density, step, "train", "diverged", step)
+
+
+def test_a_cell_has_mean_range_and_deviation_over_trials():
+    summary = summarise(rows(0, 20, 0.5, 0.6) + rows(1, 40, 0.7, 0.9))[Cell(0.1, WINNER, 0)]
+    assert summary.values["early_stop_step"] == (30, 20, 40, math.sqrt(200), 2)
+    assert summary.values["test_accuracy"] == pytest.approx((0.6, 0.5, 0.7, math.sqrt(0.02), 2))
+    assert summary.values["test_accuracy_end"].mean == pytest.approx(0.75)
+    assert (summary.members, summary.diverged, summary.density) == (2, 0, 1.0)
+
+
+def test_early_stop_at_the_last_step_counts_for_both():
+    assert member_values(rows(0, 100, 0.5)) == {
+        "early_stop_step": 100, "test_accuracy": 0.5, "test_accuracy_end": 0.5,
+    }  # fmt: skip
+
+
+def test_copies_are_averaged_within_their_trial_first():
+    found = rows(0, 10, 0.2, copy=0) + rows(0, 10, 0.4, copy=1) + rows(1, 10, 0.6)
+    summary = summarise(found)[Cell(0.1, WINNER, 0)]
+    assert summary.values["test_accuracy"][:3] == pytest.approx((0.45, 0.3, 0.6))
+    assert summary.values["test_accuracy"].n == 2
+    assert summary.members == 3
+
+
+def test_one_trial_has_no_deviation():
+    assert spread([0.3]) == Spread(0.3, 0.3, 0.3, 0.0, 1)
+
+
+def test_diverged_members_are_counted_and_left_out():
+    summary = summarise([*rows(0, 10, 0.2), diverged(1)])[Cell(0.1, WINNER, 0)]
+    assert (summary.members, summary.diverged) == (2, 1)
+    assert summary.values["test_accuracy"] == Spread(0.2, 0.2, 0.2, 0.0, 1)
+    assert summarise([diverged(0)])[Cell(0.1, WINNER, 0)].values == {}
+
+
+def test_cells_come_by_rate_arm_as_first_seen_and_level():
+    records, _ = study(trials=1, levels=2, rates=(0.2, 0.1))
+    assert list(summarise(records))[:6] == [
+        Cell(0.1, WINNER, 0), Cell(0.1, WINNER, 1), Cell(0.1, WINNER, 2),
+        Cell(0.1, REINIT, 1), Cell(0.1, REINIT, 2), Cell(0.2, WINNER, 0),
+    ]  # fmt: skip
+
+
+def test_the_order_of_the_records_does_not_matter_to_the_values():
+    records, _ = study(trials=3, levels=3, copies=2)
+    assert summarise(records) == summarise(sorted(records, key=lambda r: (-r.trial, r.step)))
+
+
+def test_curves_are_averaged_over_trials_with_copies_first():
+    def point(trial, copy, value):
+        return Record("s", trial, copy, 0.1, WINNER, 2, 0.5, 30, "test", "loss", value)
+
+    means = curve_means([point(0, 0, 1.0), point(0, 1, 3.0), point(1, 0, 4.0)])
+    assert means == {Moment(0.1, WINNER, 2, 30, "test", "loss"): 3.0}
+
+
+def test_curves_of_diverged_members_are_dropped_and_no_others():
+    place = (1, 0, 0.0012, REINIT, 2)
+    records, curves = study(trials=2, levels=2, diverged={place})
+    kept = without_diverged(curves, records)
+    assert {r[1:6] for r in curves} - {r[1:6] for r in kept} == {place}
+    assert without_diverged(curves, []) == curves
+
+
+def test_percent_keeps_three_digits():
+    assert [percent(d) for d in (1, 0.8004, 0.2107, 0.0119, 0.00421)] == [
+        "100 %", "80 %", "21.1 %", "1.19 %", "0.421 %",
+    ]  # fmt: skip

@@ -1,0 +1,323 @@
+"""Whole studies on tiny data: what trains, what is reused, and what is written down."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import lth
+from lth import masks
+from lth.config import compose
+from lth.imp import Place
+from lth.plan import plan
+from lth.records import COLUMNS
+from lth.setup import prepare
+from lth.spec import spec_of
+from tests.toys import blobs, mlp, norm_net
+
+SETTINGS = {
+    "data": partial(blobs, validation=40),
+    "model": partial(mlp, width=10),
+    "recipe": {"steps": 20, "batch": 20, "lr": 0.02, "eval_every": 5},
+    "trainer": {"workers": 0, "device": "cpu"},
+    "logger": "none",
+    "trials": 2,
+    "levels": 2,
+    "name": "toy",
+    "progress": False,
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    def call(**changes):
+        settings = SETTINGS | {"out": str(tmp_path / "out")} | changes
+        study = lth.run(**settings)
+        return study, counts(study)
+
+    return call
+
+
+def counts(study):
+    return study.provenance["trained"], study.provenance["reused"]
+
+
+def lines(study):
+    """The records as text, without the study's name."""
+    text = (study.folder / "records.csv").read_text().splitlines()
+    return [line.partition(",")[2] for line in text]
+
+
+def test_a_study_trains_every_level_trial_and_arm_once(run):
+    study, count = run()
+    assert count == (2 * (1 + 2 * 2), 0)
+    assert set(study.members) == {
+        Place(t, 0.02, arm, level, 0)
+        for t in range(2)
+        for arm, first in (("winning_ticket", 0), ("random_reinit", 1))
+        for level in range(first, 3)
+    }
+    names = {p.name for p in study.folder.iterdir()}
+    assert names >= {"config.yaml", "provenance.json", "records.csv", "curves.csv", "figures"}
+    assert (study.folder / "records.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert {p.name for p in (study.folder / "figures").iterdir()} == {"tickets.png", "curves.png"}
+
+
+def test_run_twice_trains_nothing_and_changes_nothing(run):
+    study, _ = run()
+    before = lines(study), (study.folder / "curves.csv").read_bytes()
+    study, count = run()
+    assert count == (0, 10)
+    assert (lines(study), (study.folder / "curves.csv").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "reused"),
+    [
+        ({"levels": 3}, 4, 10),
+        ({"trials": 3}, 5, 10),
+        ({"arms": ["winning_ticket", "random_reinit", "random_mask"]}, 4, 10),
+        ({"arms": ["winning_ticket"]}, 0, 6),
+        ({"arms": {"winning_ticket": {}, "random_reinit": {"copies": 3}}}, 8, 10),
+        ({"rewind": {"step": 5}}, 6, 4),  # the dense runs stay, and the reinits of the same masks
+        ({"recipe": SETTINGS["recipe"] | {"lr": [0.02, 0.01]}}, 10, 10),
+        ({"seed": 1}, 10, 0),
+        ({"prune": {"rate": 0.3}}, 8, 2),
+        ({"score": "random"}, 8, 2),
+        ({"name": "other", "logger": "csv"}, 0, 10),
+    ],
+    ids=str,
+)
+def test_only_what_is_missing_trains(run, changes, trained, reused):
+    run()
+    _, count = run(**changes)
+    assert count == (trained, reused)
+
+
+def test_what_is_added_does_not_change_what_was_there(run, tmp_path):
+    first, _ = run()
+    kept = set(lines(first))
+    grown, _ = run(trials=3, levels=3, arms=["winning_ticket", "random_reinit", "random_mask"])
+    assert kept <= set(lines(grown))
+    fresh, _ = run(out=str(tmp_path / "new"), trials=3, levels=3,
+                   arms=["random_mask", "random_reinit"])  # fmt: skip
+    assert sorted(lines(fresh)) == sorted(lines(grown))
+
+
+@pytest.mark.parametrize("step", [0, 5, 7])
+def test_level_n_starts_at_its_mask_times_the_dense_run_at_step_k(run, step):
+    study, _ = run(model=norm_net, rewind={"_target_": "lth.rewind.to_step", "step": step})
+    for trial in range(2):
+        dense = study.entry(trial=trial, level=0).at(step)
+        above = study.ticket(trial=trial, level=0).mask
+        for level in (1, 2):
+            ticket = study.ticket(trial=trial, level=level)
+            mask, params, start = ticket
+            assert start == step
+            assert masks.is_nested(mask, above)
+            for name, value in params.items():
+                expected = dense.params[name] * mask[name] if name in mask else dense.params[name]
+                assert torch.equal(value, expected)
+            assert all(torch.equal(ticket.buffers[n], b) for n, b in dense.buffers.items())
+            reinit = study.ticket(trial=trial, level=level, arm="random_reinit")
+            assert reinit.step == 0
+            assert all(torch.equal(reinit.mask[n], m) for n, m in mask.items())
+            above = mask
+
+
+def test_each_line_prunes_by_its_own_trained_ticket(run):
+    study, _ = run(recipe=SETTINGS["recipe"] | {"lr": [0.02, 0.05]})
+    for lr in (0.02, 0.05):
+        for level in (1, 2):
+            before = study.entry(trial=1, lr=lr, level=level - 1)
+            mask = study.ticket(trial=1, lr=lr, level=level).mask
+            for name, kept in mask.items():
+                scores = before.final.params[name].abs()
+                gone = before.mask[name] & ~kept
+                assert scores[kept].min() >= scores[gone].max()
+                rate = 0.1 if name == "3.weight" else 0.2
+                assert int(gone.sum()) == round(rate * int(before.mask[name].sum()))
+    assert any(
+        not torch.equal(m, study.ticket(trial=1, lr=0.05, level=1).mask[n])
+        for n, m in study.ticket(trial=1, lr=0.02, level=1).mask.items()
+    )
+
+
+def test_records_say_what_the_store_holds(run):
+    study, _ = run()
+    for place, key in study.members.items():
+        entry = study.store.get(key)
+        rows = [r for r in study.records if Place(r.trial, r.lr, r.arm, r.level, r.copy) == place]
+        assert [(r.step, r.split, r.metric, r.value) for r in rows] == entry.measured
+        kept = sum(int(m.sum()) for m in entry.mask.values())
+        assert {r.density for r in rows} == {kept / (16 * 10 + 10 * 4)}
+        curve = [r for r in study.curves if Place(r.trial, r.lr, r.arm, r.level, r.copy) == place]
+        assert {r.step for r in curve} == {0, 5, 10, 15, 20}
+
+
+def test_test_and_train_are_on_the_way_only_when_a_recipe_asks(run):
+    study, _ = run(levels=0)
+    assert {r.split for r in study.curves if r.metric == "accuracy"} == {"validation"}
+    asked, _ = run(levels=0, recipe=SETTINGS["recipe"] | {"curves": ["test", "train"]})
+    assert {r.split for r in asked.curves if r.metric == "accuracy"} == {
+        "train", "validation", "test",
+    }  # fmt: skip
+    key = [(r.trial, r.step, r.split, r.metric, r.value) for r in study.records]
+    assert key == [(r.trial, r.step, r.split, r.metric, r.value) for r in asked.records]
+
+
+def test_a_rate_that_diverges_is_recorded_and_its_neighbours_are_bit_identical(run, capsys):
+    sgd = {"optimizer": "sgd"}
+    calm, _ = run(recipe=SETTINGS["recipe"] | sgd)
+    swept, count = run(recipe=SETTINGS["recipe"] | sgd | {"lr": [0.02, 1e25]})
+    assert count == (2, 10)
+    wild = [r for r in swept.records if r.lr == 1e25]
+    assert {(r.metric, r.level, r.arm) for r in wild} == {("diverged", 0, "winning_ticket")}
+    assert len(wild) == 2 and all(r.value == r.step for r in wild)
+    assert [line for line in lines(swept) if ",1e+25," not in line] == lines(calm)
+
+
+def test_a_study_of_which_every_member_diverged_fails(run):
+    with pytest.raises(lth.LthError, match="every member diverged"):
+        run(recipe=SETTINGS["recipe"] | {"optimizer": "sgd", "lr": 1e25}, levels=1)
+
+
+def test_copies_draw_afresh_from_the_same_mask(run):
+    study, _ = run(arms={"random_reinit": {"copies": 3}}, trials=1, levels=1)
+    tickets = [study.ticket(arm="random_reinit", level=1, copy=c) for c in range(3)]
+    winner = study.ticket(level=1)
+    weights = [t.params["1.weight"] for t in tickets]
+    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+    assert all(torch.equal(t.mask["1.weight"], winner.mask["1.weight"]) for t in tickets)
+
+
+def test_a_ticket_comes_back_from_one_file(run, tmp_path):
+    study, _ = run()
+    ticket = study.ticket(trial=1, level=2)
+    ticket.save(tmp_path / "ticket.safetensors")
+    back = lth.Ticket.load(tmp_path / "ticket.safetensors")
+    assert back.step == ticket.step and back.model == ticket.model
+    assert back.origin == {"study": study.id, "trial": 1, "level": 2}
+    for name, value in ticket.params.items():
+        assert torch.equal(back.params[name], value)
+    assert all(torch.equal(back.mask[n], m) for n, m in ticket.mask.items())
+    inputs = blobs().prepare(blobs().test_inputs)
+    assert torch.equal(back.module()(inputs), ticket.module()(inputs))
+
+
+def test_asking_for_a_ticket_that_is_not_there_says_what_is(run):
+    study, _ = run()
+    with pytest.raises(lth.LthError, match=r"no trial 7, .*trials 0\.\.1, levels 0\.\.2"):
+        study.ticket(trial=7)
+
+
+def test_the_study_folder_is_the_same_for_more_of_the_same(run):
+    first, _ = run(levels=0)
+    second, _ = run(levels=1, trials=1, arms=["random_mask"], logger="csv")
+    third, _ = run(levels=0, recipe=SETTINGS["recipe"] | {"steps": 25})
+    assert first.folder == second.folder != third.folder
+
+
+def test_the_plan_counts_what_a_run_then_trains(run, tmp_path):
+    settings = {k: v for k, v in SETTINGS.items() if k != "progress"}
+    settings |= {"out": str(tmp_path / "out")}
+
+    def planned(**changes):
+        found = plan(prepare(compose(**settings | changes)))
+        return found.to_train.total(), found.stored.total(), found.steps
+
+    assert planned() == (10, 0, 200)
+    assert not list((tmp_path).rglob("*.safetensors"))
+    run(levels=1)
+    assert planned() == (4, 6, 80)
+    assert planned(trials=3, levels=1) == (3, 6, 60)
+    assert planned(arms=["random_mask"], levels=1) == (2, 4, 40)
+    assert planned(rewind={"step": 5}) == (8, 2, 4 * 15 + 4 * 20 + 2 * 5)
+    run(levels=2)
+    assert planned() == (0, 10, 0)
+
+
+def test_the_plan_estimates_time_from_this_machine_only(run, tmp_path):
+    settings = {k: v for k, v in SETTINGS.items() if k != "progress"}
+    setup = prepare(compose(**settings | {"out": str(tmp_path / "out")}))
+    assert plan(setup).seconds is None
+    study, _ = run(levels=0)
+    assert plan(setup).seconds > 0
+    for path in study.store.root.glob("members/*/*/entry.json"):
+        about = json.loads(path.read_text())
+        path.write_text(json.dumps(about | {"machine": {"host": "elsewhere"}}))
+    with pytest.warns(UserWarning, match="damaged"):
+        assert plan(setup).seconds is None
+
+
+def test_a_damaged_entry_is_trained_again_and_the_rest_is_kept(run):
+    study, _ = run()
+    expected = lines(study)
+    key = study.members[Place(0, 0.02, "random_reinit", 2, 0)]
+    (study.store.folder(key) / "tensors.safetensors").write_bytes(b"rubbish")
+    with pytest.warns(UserWarning, match="damaged"):
+        study, count = run()
+    assert count == (1, 9)
+    assert lines(study) == expected
+
+
+def test_the_same_study_at_once_is_refused(run, tmp_path):
+    from lth.execute import locked
+
+    study, _ = run(levels=0)
+    with locked(study.folder), pytest.raises(lth.LthError, match="running already"):
+        run(levels=0)
+    run(levels=0)
+
+
+def test_the_source_of_a_model_is_part_of_its_members_keys(run, tmp_path, monkeypatch):
+    module = tmp_path / "mine.py"
+    text = (Path(__file__).parent / "toys.py").read_text()
+    module.write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = {"model": {"_target_": "mine.mlp", "width": 10}, "levels": 0}
+    assert run(**settings)[1] == (2, 0)
+    module.write_text(text + "\n# a comment changes nothing\n")
+    assert run(**settings)[1] == (0, 2)
+    module.write_text(text.replace("nn.ReLU()", "nn.Tanh()"))
+    assert run(**settings)[1] == (2, 0)
+
+
+def test_python_and_yaml_name_the_same_members(run):
+    run(data="digits", model="lenet", levels=0, trials=1)
+    from lth.data import digits
+    from lth.models import lenet
+
+    assert spec_of(lenet)["_target_"] == "lth.models.lenet"
+    assert run(data=digits, model=lenet, levels=0, trials=1)[1] == (0, 1)
+    assert run(data=digits, model=partial(lenet, widths=(300, 100)), levels=0, trials=1)[1] == (
+        0,
+        1,
+    )
+    assert run(data=digits, model=partial(lenet, widths=[30]), levels=0, trials=1)[1] == (1, 0)
+
+
+def test_bad_settings_are_refused_before_any_work(run, tmp_path):
+    bad = {
+        "recipe.stepz": {"recipe": {"stepz": 3}},
+        "no such setting; did you mean levels": {"level": 3},
+        "model=nope": {"model": "nope"},
+        "takes no 'ratee'": {"prune": {"ratee": 0.1}},
+        "prune.rate=1.0": {"prune": {"rate": 1.0}},
+        "levels=80": {"levels": 80},
+        "rewind.step=20 leaves nothing": {"rewind": {"step": 20}},
+        "copies=2: there is one": {"arms": {"winning_ticket": {"copies": 2}}},
+        "trials=0": {"trials": 0},
+        "trainer.precision=16": {"trainer": {"precision": "16"}},
+        "importing|no module": {"model": {"_target_": "nowhere.at.all"}},
+        "is neither a spec": {"model": 3},
+        "recipe.batch=500": {"recipe": {"batch": 500}},
+        "unexpected keyword": {"recipe": {"optimizer": {"momentum": 0.9}}},
+    }
+    for words, changes in bad.items():
+        with pytest.raises(lth.LthError, match=words) as caught:
+            run(**changes)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.safetensors"))

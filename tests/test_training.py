@@ -1,0 +1,400 @@
+"""Laws 1 and 5: what training does to a member, whoever trains beside it and whatever happens."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.func import functional_call
+
+from lth import config, masks
+from lth.data import tensors
+from lth.recipe import Recipe
+from lth.spec import build
+from lth.store import Store
+from lth.ticket import Ticket, draw_model, draw_state, layers_of
+from lth.train import work as work_module
+from lth.train.batches import Batches, blocks
+from lth.train.engine import InTurn
+from lth.train.job import Job, Streams, member_key
+from lth.train.pool import Pool
+from lth.train.stacked import group_alike, run_stacked
+from lth.train.trainer import Options
+from lth.train.work import Stopped, one_thread, work
+from tests.conftest import blobs
+
+OPTIMIZERS = config.choices("recipe/optimizer")
+MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}
+NORM = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
+DROPOUT = {"_target_": "tests.toys.dropout_net", "input_shape": [1, 4, 4], "classes": 4}
+PLAIN = {"_target_": "tests.toys.Plain"}
+DATA = {"_target_": "tests.toys.blobs"}
+
+in_turn = lambda jobs, dataset: InTurn(jobs[0], dataset)  # noqa: E731
+
+
+class Deaf:
+    def level(self, *_):
+        pass
+
+    def step(self, *_):
+        pass
+
+    def note(self, text):
+        self.said = text
+
+
+def recipe(**changes):
+    optimizer = config.load("recipe/optimizer", "adam")
+    return Recipe(**{"steps": 30, "batch": 16, "lr": 0.01, "optimizer": optimizer,
+                     "eval_every": 10} | changes)  # fmt: skip
+
+
+def job(model=MLP, trial=0, density=0.5, **changes):
+    layers = layers_of(model)
+    generator = torch.Generator().manual_seed(trial)
+    mask = {n: torch.rand(s, generator=generator) < density for n, s in layers.shapes.items()}
+    made = Job(Ticket(model, mask, *draw_state(model, trial)), DATA, recipe(), 0.01,
+               Streams(0, trial, 0))  # fmt: skip
+    made = replace(made, **changes)
+    return replace(made, key=member_key(made, blobs()))
+
+
+def train(jobs, root, make=in_turn, **options):
+    store = Store(root)
+    with one_thread():
+        work([[j] for j in jobs], blobs(), store, make, lambda *_: None, **options)
+    return [store.get(j.key) for j in jobs]
+
+
+def same(a, b):
+    """Whether two entries hold the same bits."""
+    assert a.measured == b.measured
+    assert a.curve == b.curve
+    for mine, other in zip((*a.final, *a.start), (*b.final, *b.start), strict=True):
+        assert list(mine) == list(other)
+        for name in mine:
+            assert torch.equal(mine[name], other[name]), name
+    return True
+
+
+def by_hand(member):
+    """Train the member by a bare loop that masks weights and gradients by hand."""
+    data, ticket, r = blobs(), member.ticket, member.recipe
+    model = draw_model(ticket.model, 0)
+    leaves = {n: p.clone().requires_grad_() for n, p in ticket.start.params.items()}
+    buffers = {n: b.clone() for n, b in ticket.buffers.items()}
+    arguments = {k: v for k, v in r.optimizer.items() if k != "_target_"}
+    kind = getattr(torch.optim, r.optimizer["_target_"].rpartition(".")[2])
+    optimizer = kind(list(leaves.values()), lr=member.lr, fused=True, **arguments)
+    batches = Batches(data, member.streams, r.batch)
+    factor = build(r.schedule)
+    for step, rows in enumerate(batches.indices(0, r.steps)):
+        optimizer.param_groups[0]["lr"] = member.lr * factor(step, r.steps)
+        x = (data.train_inputs[rows].float() - data.mean[0]) / data.std[0]
+        loss = F.cross_entropy(functional_call(model, (leaves, buffers), (x,)),
+                               data.train_targets[rows])  # fmt: skip
+        loss.backward()
+        for name, mask in ticket.mask.items():
+            leaves[name].grad *= mask
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            for name, mask in ticket.mask.items():
+                leaves[name] *= mask
+    return {n: p.detach() for n, p in leaves.items()}
+
+
+@pytest.mark.parametrize("model", [MLP, NORM], ids=["linear", "norm"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_trajectory_is_that_of_a_hand_masked_copy(name, model, tmp_path):
+    optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.01}
+    member = job(model, recipe=recipe(optimizer=optimizer, steps=25))
+    (entry,) = train([member], tmp_path)
+    for leaf, value in by_hand(member).items():
+        torch.testing.assert_close(entry.final.params[leaf], value, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(entry.final.params[leaf], member.ticket.params[leaf])
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("compiler", [None, "aot_eager"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_pruned_weights_and_all_their_moments_are_exactly_zero(name, compiler, precision, tmp_path):
+    optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.1}
+    member = job(recipe=recipe(optimizer=optimizer, steps=20), compile=compiler,
+                 precision=precision)  # fmt: skip
+    engines = []
+
+    def keep(jobs, dataset):
+        engines.append(InTurn(jobs[0], dataset))
+        return engines[-1]
+
+    (entry,) = train([member], tmp_path, keep, precision=precision)
+    leaves = engines[0].network.leaves  # as training left them, nothing masked afterwards
+    for weight, mask in member.ticket.mask.items():
+        assert bool((leaves[weight][~mask] == 0).all())
+        assert bool((leaves[weight][mask] != 0).any())
+        assert bool((entry.final.params[weight][~mask] == 0).all())
+        for slot, value in engines[0].optimizer.state[leaves[weight]].items():
+            if isinstance(value, torch.Tensor) and value.ndim:
+                assert bool((value[~mask] == 0).all()), slot
+
+
+@pytest.mark.parametrize("model", [MLP, NORM, DROPOUT, PLAIN], ids=["mlp", "norm", "drop", "tied"])
+def test_a_member_alone_is_the_member_in_company(model, tmp_path):
+    jobs = [job(model, trial) for trial in range(3)]
+    together = train(jobs, tmp_path / "a")
+    alone = train(jobs[2:], tmp_path / "b")
+    assert same(together[2], alone[0])
+
+
+def test_a_member_is_the_same_in_a_worker_process(tmp_path):
+    jobs = [job(MLP, 0), job(NORM, 1), job(DROPOUT, 2)]
+    here = train(jobs, tmp_path / "here")
+    reports = []
+    pool = Pool(2, DATA, tmp_path / "there", "32")
+    try:
+        pool.run(jobs, lambda *report: reports.append(report))
+    finally:
+        pool.close()
+    there = [Store(tmp_path / "there").get(j.key) for j in jobs]
+    assert all(same(a, b) for a, b in zip(here, there, strict=True))
+    assert {(r[0].key, r[2]) for r in reports} >= {(j.key, True) for j in jobs}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("model", [MLP, DROPOUT, NORM], ids=["mlp", "drop", "norm"])
+def test_a_stopped_member_goes_on_bit_for_bit(name, model, tmp_path):
+    schedule = config.load("recipe/schedule", "cosine")
+    member = job(
+        model, recipe=recipe(optimizer=config.load("recipe/optimizer", name), schedule=schedule),
+        snapshots=(7,),
+    )  # fmt: skip
+    (whole,) = train([member], tmp_path / "whole")
+    calls = []
+
+    def stop():
+        calls.append(1)
+        return len(calls) > 4  # after the second block, at step 10
+
+    with pytest.raises(Stopped):
+        train([member], tmp_path / "cut", stop=stop)
+    kept = Store(tmp_path / "cut").get_partial(member.key)
+    assert kept is not None and 0 < kept[1]["step"] < 30
+    (resumed,) = train([member], tmp_path / "cut")
+    assert same(whole, resumed)
+    assert all(torch.equal(whole.at(7).params[n], p) for n, p in resumed.at(7).params.items())
+    assert Store(tmp_path / "cut").get_partial(member.key) is None
+
+
+def test_a_damaged_partial_is_not_trusted(tmp_path):
+    member = job()
+    (whole,) = train([member], tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train([member], tmp_path / "cut", stop=lambda: True)
+    path = next((tmp_path / "cut" / "partial").iterdir())
+    path.write_bytes(path.read_bytes()[:-3] + b"xyz")
+    assert Store(tmp_path / "cut").get_partial(member.key) is None
+    assert same(whole, train([member], tmp_path / "cut")[0])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("model", [MLP, NORM], ids=["mlp", "norm"])
+def test_stacked_members_agree_with_members_in_turn(name, model, tmp_path):
+    optimizer = config.load("recipe/optimizer", name)
+    jobs = [job(model, trial, lr=lr, recipe=recipe(optimizer=optimizer))
+            for lr in (0.03, 0.003) for trial in range(2)]  # fmt: skip
+    jobs = [replace(j, key=member_key(j, blobs())) for j in jobs]
+    turn = train(jobs, tmp_path / "turn")
+    stacked = Store(tmp_path / "stacked")
+    with one_thread():
+        run_stacked(jobs, blobs(), stacked, Options(device="cpu"), Deaf(), device="cpu")
+    for mine, member in zip(turn, jobs, strict=True):
+        other = stacked.get(member.key)
+        for a, b in zip(mine.final, other.final, strict=True):
+            for key in a:
+                torch.testing.assert_close(a[key], b[key], rtol=1e-3, atol=1e-4)
+        assert [p[:3] for p in mine.curve] == [p[:3] for p in other.curve]
+        for weight, mask in member.ticket.mask.items():
+            assert bool((other.final.params[weight][~mask] == 0).all())
+
+
+def test_a_stack_that_does_not_fit_is_halved_and_nothing_is_lost(tmp_path, monkeypatch):
+    from lth.train import stacked
+
+    jobs = [job(trial=t) for t in range(5)]
+    sizes = []
+    real = stacked.make_engine
+
+    def small(group, dataset):
+        sizes.append(len(group))
+        if len(group) > 2:
+            raise torch.OutOfMemoryError("too large")
+        return real(group, dataset)
+
+    monkeypatch.setattr(stacked, "make_engine", small)
+    listener, store = Deaf(), Store(tmp_path)
+    run_stacked(jobs, blobs(), store, Options(device="cpu"), listener, device="cpu")
+    assert sizes == [5, 2, 2, 1]
+    assert "5 members do not fit" in listener.said
+    assert all(store.get(j.key) for j in jobs)
+
+
+def test_stacks_hold_one_model_and_one_start():
+    late = job(trial=3)
+    late = replace(late, ticket=replace(late.ticket, step=5))
+    groups = group_alike([job(), job(NORM), job(trial=1), late])
+    assert sorted(len(g) for g in groups) == [1, 1, 2]
+
+
+def test_models_that_draw_random_numbers_train_alone_on_a_gpu(tmp_path):
+    jobs = [job(DROPOUT, t) for t in range(2)]
+    turn = train(jobs, tmp_path / "turn")
+    store = Store(tmp_path / "stacked")
+    with one_thread():
+        run_stacked(jobs, blobs(), store, Options(device="cpu"), Deaf(), device="cpu")
+    assert all(same(a, store.get(j.key)) for a, j in zip(turn, jobs, strict=True))
+
+
+def test_only_elementwise_optimizers_are_stacked(tmp_path):
+    odd = job(recipe=recipe(optimizer={"_target_": "torch.optim.LBFGS"}))
+    with pytest.raises(ValueError, match="must be one of SGD, Adam"):
+        run_stacked([odd], blobs(), Store(tmp_path), Options(device="cpu"), Deaf(), device="cpu")
+
+
+def test_a_diverged_member_is_recorded_and_its_neighbours_are_unharmed(tmp_path):
+    wild = replace(job(trial=1), lr=1e25)
+    wild = replace(wild, key=member_key(wild, blobs()),
+                   recipe=recipe(optimizer=config.load("recipe/optimizer", "sgd")))  # fmt: skip
+    calm = job(trial=0)
+    diverged, beside = train([wild, calm], tmp_path / "both")
+    (alone,) = train([calm], tmp_path / "alone")
+    assert diverged.diverged is not None and diverged.measured == []
+    with pytest.raises(ValueError, match="diverged at step"):
+        _ = diverged.final
+    assert same(beside, alone)
+
+
+def test_early_stop_is_the_first_minimum_and_its_values_belong_to_that_state(tmp_path):
+    member = job(recipe=recipe(steps=60, lr=0.05, eval_every=5))
+    (entry,) = train([member], tmp_path)
+    losses = {
+        s: v for s, split, metric, v in entry.curve if (split, metric) == ("validation", "loss")
+    }
+    assert list(losses) == list(range(0, 61, 5))
+    early = min(losses, key=lambda s: (losses[s], s))
+    found = {(s, split, metric): v for s, split, metric, v in entry.measured}
+    assert found[early, "validation", "early_stop_step"] == early
+    assert found[early, "validation", "loss"] == losses[early]
+    assert {s for s, *_ in entry.measured} == {early, 60}
+    splits = {split for _, split, _, _ in entry.measured}
+    assert splits == {"train", "validation", "test"}
+
+
+def test_measured_values_are_those_of_the_state_at_that_step(tmp_path):
+    """The test accuracy at early stop, again by a plain forward pass over the snapshot there."""
+    member = job(NORM, recipe=recipe(steps=40, lr=0.05, eval_every=10), density=0.8)
+    (first,) = train([member], tmp_path / "a")
+    early = int(first.measured[0][0])
+    watched = replace(member, snapshots=(early,))
+    (entry,) = train([watched], tmp_path / "b")
+    for step, state in ((early, entry.at(early)), (40, entry.final)):
+        model = draw_model(NORM, 0)
+        model.load_state_dict(state.params | state.buffers)
+        data = blobs()
+        x = (data.test_inputs.float() - data.mean[0]) / data.std[0]
+        right = (model.eval()(x).argmax(1) == data.test_targets).float().mean()
+        values = {(s, p, m): v for s, p, m, v in entry.measured}
+        assert values[step, "test", "accuracy"] == pytest.approx(float(right))
+
+
+def test_a_missing_snapshot_is_made_again_with_the_same_bits(tmp_path):
+    member = job(snapshots=(12,))
+    (entry,) = train([member], tmp_path)
+    before = entry.at(12)
+    (entry.folder / "step-12.safetensors").unlink()
+    assert not entry.has(12)
+    again = replace(member, until=12)
+    with one_thread():
+        work([[again]], blobs(), Store(tmp_path), in_turn, lambda *_: None)
+    assert all(torch.equal(entry.at(12).params[n], p) for n, p in before.params.items())
+
+
+def test_batches_see_every_example_once_an_epoch_and_depend_on_names_alone():
+    data = blobs()
+    batches = Batches(data, Streams(0, 1, 2), 16)
+    size = len(batches.train)
+    assert size == 160
+    rows = batches.indices(0, 20).flatten()
+    assert sorted(rows[:160].tolist()) == sorted(rows[160:].tolist()) == batches.train.tolist()
+    assert not torch.equal(rows[:160], rows[160:])
+    fresh = Batches(data, Streams(0, 1, 2), 16)
+    assert torch.equal(fresh.indices(7, 13), batches.indices(0, 20)[7:13])
+    for other in (Streams(1, 1, 2), Streams(0, 2, 2), Streams(0, 1, 3), Streams(0, 1, 2, noise=1)):
+        assert not torch.equal(Batches(data, other, 16).indices(0, 5), rows[:80].reshape(5, 16))
+
+
+def test_the_same_trial_and_level_see_the_same_batches_whatever_the_arm():
+    assert torch.equal(*(Batches(blobs(), Streams(0, 1, 2), 16).indices(3, 9) for _ in range(2)))
+
+
+def test_batches_that_do_not_divide_the_epoch_straddle_it():
+    data = tensors("t", (torch.rand(11, 2), torch.arange(11) % 2),
+                   (torch.rand(4, 2), torch.arange(4) % 2), validation=4)  # fmt: skip
+    rows = Batches(data, Streams(0, 0, 0), 3).indices(0, 7).flatten()
+    for epoch in rows.reshape(3, 7):
+        assert len(set(epoch.tolist())) == 7
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_blocks_cover_the_run_and_stop_at_every_mark(start):
+    found = blocks(start, 50, {10, 20, 49}, longest=8)
+    assert found[0][0] == start and found[-1][1] == 50
+    assert all(a[1] == b[0] for a, b in zip(found, found[1:], strict=False))
+    assert {10, 20, 49} <= {stop for _, stop in found}
+    assert max(stop - first for first, stop in found) <= 8
+
+
+def test_results_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
+    from lth.train import cohort
+
+    member = job(NORM)
+    (usual,) = train([member], tmp_path / "a")
+    monkeypatch.setattr(cohort, "blocks", partial(blocks, longest=3))
+    (cut,) = train([member], tmp_path / "b")
+    assert same(usual, cut)
+
+
+def test_the_caller_keeps_its_threads_and_random_numbers(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    torch.set_num_threads(2)
+    try:
+        train([job(DROPOUT)], tmp_path)
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.rand(3), expected)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_dense_and_full_mask_are_the_same_network(tmp_path):
+    member = job(density=1.1)
+    assert masks.density(member.ticket.mask, layers_of(MLP)) == 1.0
+    (entry,) = train([member], tmp_path)
+    for leaf, value in by_hand(member).items():
+        torch.testing.assert_close(entry.final.params[leaf], value, rtol=1e-5, atol=1e-7)
+
+
+def test_partials_are_written_on_the_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(work_module, "SAVE_EVERY", 0.0)
+    seen = []
+
+    def report(member, step, done):
+        kept = Store(tmp_path).get_partial(member.key)
+        seen.append((step, done, kept and kept[1]["step"]))
+
+    with one_thread():
+        work([[job()]], blobs(), Store(tmp_path), in_turn, report)
+    assert seen == [(10, False, 10), (20, False, 20), (30, True, None)]
