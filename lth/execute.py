@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lth import masks
+from lth.entry import Entry, Point
 from lth.errors import LthError
 from lth.imp import Cohort, Place, imp
 from lth.progress import Display
@@ -16,7 +17,6 @@ from lth.provenance import now, provenance
 from lth.records import Record, write_atomic, write_csv
 from lth.setup import Setup
 from lth.statistics import level_line
-from lth.store import Entry, Point
 from lth.study import Study, write_members
 from lth.ticket import Ticket
 from lth.train.trainer import Trainer, store_at

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from lth import masks
 from lth.arms import Arm
+from lth.entry import Entry
 from lth.layers import Layers
 from lth.prune import Prune
 from lth.rewind import Rewind
 from lth.spec import Spec
-from lth.store import Entry
 from lth.streams import stream, stream_seed
 from lth.ticket import Ticket, draw_state
 from lth.types import Score

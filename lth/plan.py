@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from lth.entry import Entry
 from lth.imp import WINNER, Cohort, Line, Place, imp
 from lth.prune import kept_by_level
 from lth.setup import Setup
-from lth.store import Entry, Store
+from lth.store import Store
 from lth.train.job import this_machine
 from lth.train.pool import count_cores
 from lth.train.trainer import Trainer

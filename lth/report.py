@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from lth.execute import AllDiverged, Journal, execute
+from lth.imp import WINNER
 from lth.plan import Plan, plan
 from lth.progress import Display
 from lth.records import Record
@@ -64,7 +65,19 @@ ACTIONS = {"run": run_study, "plan": plan_study, "plot": plot_study}
 def _finish_logger(setup: Setup, journal: Journal, figures: list[Path]) -> list[str]:
     if not journal.trainer.trained:
         return []
-    return setup.logger.finish(journal.records, journal.curves, figures)
+    tickets = _export(setup, journal) if setup.config["logger"].get("tickets") else []
+    return setup.logger.finish(journal.records, journal.curves, figures, tickets)
+
+
+def _export(setup: Setup, journal: Journal) -> list[Path]:
+    """Write every winning ticket to a file of its own."""
+    study, found = Study(setup.folder), []
+    for place in journal.members:
+        if place.arm == WINNER:
+            name = f"trial{place.trial}-lr{place.lr:g}-level{place.level}.safetensors"
+            found.append(setup.folder / "tickets" / name)
+            study.ticket(trial=place.trial, lr=place.lr, level=place.level).save(found[-1])
+    return found
 
 
 def _headline(setup: Setup, display: Display) -> None:

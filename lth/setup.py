@@ -53,9 +53,9 @@ class Setup:
         return tuple(s for s in self.parts.rewind.needs(self.recipe.steps) if s > 0)
 
 
-def prepare(config: Mapping[str, Any]) -> Setup:
-    """Build and check all that ``config`` names."""
-    config = complete(config)
+def prepare(given: Mapping[str, Any]) -> Setup:
+    """Build and check all that a configuration names."""
+    config: dict[str, Any] = complete(given)
     _check_values(config)
     recipe = _make(Recipe, config["recipe"], "recipe")
     options = _make(Options, config["trainer"], "trainer")

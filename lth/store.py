@@ -1,9 +1,7 @@
 """The store: what is trained already, under the hash of what determines it.
 
-An entry is a folder ``<key[:2]>/<key>`` with ``entry.json`` (what was measured) and
-``tensors.safetensors`` (start and final state, pruned weights left out, mask packed to bits);
-states of the run at other steps lie beside them. Publishing is atomic and if-absent; a damaged
-entry is detected by its checksum and made again, never trusted. Nothing is unpickled.
+An entry is a folder ``members/<key[:2]>/<key>``. Publishing is atomic and if-absent; a damaged
+entry is detected by its checksum and made again, never trusted.
 """
 
 from __future__ import annotations
@@ -12,128 +10,23 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
 
 from lth import masks
+from lth.entry import Entry, Outcome, write_entry
 from lth.errors import LthError
 from lth.records import write_atomic
 from lth.spec import digest
-from lth.ticket import State, tensors_digest
-from lth.types import Mask, Params
-
-Point = tuple[int, str, str, float]
-"""(step, split, metric, value)."""
-
-
-@dataclass
-class Outcome:
-    """What training one member gave."""
-
-    start: State
-    final: State | None  # None where the member diverged
-    mask: Mask
-    measured: list[Point] = field(default_factory=list)
-    curve: list[Point] = field(default_factory=list)
-    diverged: int | None = None
-    snapshots: dict[int, State] = field(default_factory=dict)
-    about: dict[str, Any] = field(default_factory=dict)
-
-
-class MissingSnapshot(LookupError):
-    """The entry exists, but the state at that step was not kept."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A trained member, read back; its tensors are loaded when asked for."""
-
-    folder: Path
-    about: dict[str, Any]
-
-    @property
-    def diverged(self) -> int | None:
-        """The step at which the member diverged, None if it did not."""
-        return self.about["diverged"]
-
-    @property
-    def measured(self) -> list[Point]:
-        """Values at early stop and at the end."""
-        return [tuple(point) for point in self.about["measured"]]
-
-    @property
-    def curve(self) -> list[Point]:
-        """Values at the evaluations on the way."""
-        return [tuple(point) for point in self.about["curve"]]
-
-    @property
-    def mask(self) -> Mask:
-        """The mask the member trained under."""
-        return _unpack_mask(self._tensors(), self.about["shapes"])
-
-    @property
-    def start(self) -> State:
-        """The masked state that training started from."""
-        return self._state("start")
-
-    @property
-    def final(self) -> State:
-        """The masked state at the last step."""
-        if self.diverged is not None:
-            raise LthError(f"{self.folder}: the member diverged at step {self.diverged}")
-        return self._state("final")
-
-    def at(self, step: int) -> State:
-        """The state at ``step``: the start, the end, or a snapshot; MissingSnapshot if not kept."""
-        if step == self.about["step"]:
-            return self.start
-        path = self.folder / f"step-{step}.safetensors"
-        try:
-            content = path.read_bytes()
-            tensors = load(content)
-            if tensors_digest(tensors) != masks.metadata(content)["digest"]:
-                raise ValueError
-        except (OSError, SafetensorError, ValueError, KeyError):
-            raise MissingSnapshot(f"{self.folder.name} has no state at step {step}") from None
-        return self._in_order(_part(tensors, "params"), _part(tensors, "buffers"))
-
-    def keep(self, step: int, state: State) -> None:
-        """Add the state at ``step`` to the entry."""
-        path = self.folder / f"step-{step}.safetensors"
-        write_atomic(path, _snapshot_bytes(state))
-
-    def has(self, step: int) -> bool:
-        """Whether the state at ``step`` is kept and whole."""
-        try:
-            self.at(step)
-        except MissingSnapshot:
-            return False
-        return True
-
-    def _tensors(self) -> Params:
-        return load((self.folder / "tensors.safetensors").read_bytes())
-
-    def _state(self, which: str) -> State:
-        tensors = self._tensors()
-        mask = _unpack_mask(tensors, self.about["shapes"])
-        packed = _part(tensors, f"{which}/params")
-        params = {n: _spread(v, mask[n]) if n in mask else v for n, v in packed.items()}
-        return self._in_order(params, _part(tensors, f"{which}/buffers"))
-
-    def _in_order(self, params: Params, buffers: Params) -> State:
-        """Return a state in the model's own order, which safetensors does not keep."""
-        names = self.about["names"]
-        return State(
-            *({n: t[n] for n in order} for t, order in zip((params, buffers), names, strict=True))
-        )
+from lth.ticket import tensors_digest
+from lth.types import Params
 
 
 class Store:
@@ -165,6 +58,15 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
+    def sweep(self, age: float = 86400.0) -> None:
+        """Remove what killed writers left behind ``age`` seconds ago or earlier."""
+        for path in self.root.rglob(".*.tmp"):
+            try:
+                if time.time() - path.stat().st_mtime >= age:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except OSError:
+                continue  # another job was quicker
+
     def abouts(self) -> Iterator[dict[str, Any]]:
         """Yield what is written about every entry, unchecked: for estimates only."""
         for path in self.root.glob("members/*/*/entry.json"):
@@ -179,7 +81,7 @@ class Store:
         temporary = folder.with_name(f".{key[:16]}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             temporary.mkdir(parents=True)
-            _write_entry(temporary, outcome)
+            write_entry(temporary, outcome)
             if replace and folder.exists():
                 shutil.rmtree(folder)
             try:
@@ -225,62 +127,6 @@ class Store:
 
     def _partial(self, key: str) -> Path:
         return self.root / "partial" / f"{key}.safetensors"
-
-
-def _write_entry(folder: Path, outcome: Outcome) -> None:
-    tensors = {f"mask/{n}": masks.pack(m) for n, m in outcome.mask.items()}
-    for which, state in (("start", outcome.start), ("final", outcome.final)):
-        if state is not None:
-            tensors |= {
-                f"{which}/params/{n}": _gather(p, outcome.mask.get(n))
-                for n, p in state.params.items()
-            }
-            tensors |= {
-                f"{which}/buffers/{n}": b.cpu().contiguous() for n, b in state.buffers.items()
-            }
-    content = save(tensors)
-    about = {
-        **outcome.about,
-        "measured": outcome.measured,
-        "curve": outcome.curve,
-        "diverged": outcome.diverged,
-        "shapes": {n: list(m.shape) for n, m in outcome.mask.items()},
-        "names": [list(outcome.start.params), list(outcome.start.buffers)],
-        "tensors": hashlib.sha256(content).hexdigest(),
-    }
-    about = json.loads(json.dumps(about))
-    write_atomic(folder / "tensors.safetensors", content)
-    for step, state in outcome.snapshots.items():
-        write_atomic(folder / f"step-{step}.safetensors", _snapshot_bytes(state))
-    write_atomic(folder / "entry.json", json.dumps(about | {"checksum": digest(about)}).encode())
-
-
-def _snapshot_bytes(state: State) -> bytes:
-    tensors = {f"params/{n}": p.cpu().contiguous() for n, p in state.params.items()}
-    tensors |= {f"buffers/{n}": b.cpu().contiguous() for n, b in state.buffers.items()}
-    return save(tensors, metadata={"digest": tensors_digest(tensors)})
-
-
-def _gather(value: Tensor, mask: Tensor | None) -> Tensor:
-    value = value.detach().cpu()
-    return value.contiguous() if mask is None else value[mask]
-
-
-def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    found = values.new_zeros(mask.shape)
-    found[mask] = values
-    return found
-
-
-def _unpack_mask(tensors: Params, shapes: dict[str, list[int]]) -> Mask:
-    bits = _part(tensors, "mask")
-    return {n: masks.unpack(bits[n], shape) for n, shape in shapes.items()}
-
-
-def _part(tensors: Params, prefix: str) -> Params:
-    return {
-        n.removeprefix(prefix + "/"): t for n, t in tensors.items() if n.startswith(prefix + "/")
-    }
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lth.entry import Entry
 from lth.errors import LthError
 from lth.imp import WINNER, Place
 from lth.records import Record, read_csv, write_atomic
-from lth.store import Entry, Store
+from lth.store import Store
 from lth.ticket import State, Ticket
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -351,7 +352,7 @@ def test_batches_that_do_not_divide_the_epoch_straddle_it():
 def test_blocks_cover_the_run_and_stop_at_every_mark(start):
     found = blocks(start, 50, {10, 20, 49}, longest=8)
     assert found[0][0] == start and found[-1][1] == 50
-    assert all(a[1] == b[0] for a, b in zip(found, found[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(found))
     assert {10, 20, 49} <= {stop for _, stop in found}
     assert max(stop - first for first, stop in found) <= 8
 

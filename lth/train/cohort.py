@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from lth.data.dataset import Dataset
-from lth.store import Outcome, Point, Store
+from lth.entry import Outcome, Point
+from lth.store import Store
 from lth.ticket import State
 from lth.train.batches import blocks
 from lth.train.engine import Backward, Engine

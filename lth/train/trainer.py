@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import torch
 
 from lth.data.dataset import Dataset
+from lth.entry import Entry
 from lth.errors import LthError
 from lth.imp import Cohort, Place
 from lth.recipe import Recipe
 from lth.spec import Spec
-from lth.store import Entry, Store
+from lth.store import Store
 from lth.ticket import Ticket
 from lth.train.job import Job, Streams, member_key
 from lth.train.pool import Pool, count_cores
@@ -194,7 +195,9 @@ def store_at(out: Path) -> Store:
         raise LthError(
             f"out={out}: cannot write there ({error.strerror}); name another folder with out=DIR"
         ) from None
-    return Store(root)
+    store = Store(root)
+    store.sweep()
+    return store
 
 
 def _about(job: Job) -> dict[str, Any]:
