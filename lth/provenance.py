@@ -21,7 +21,7 @@ def provenance() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "started": now(),
-        "command": shlex.join(sys.argv),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(Path(__file__).parent),
         "python": platform.python_version(),
         "versions": {name: installed(name) for name in PACKAGES},

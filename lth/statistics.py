@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from lth.errors import LthError
 from lth.records import Record
 
 EARLY = "early_stop_step"
@@ -50,6 +51,15 @@ class Summary:
     values: dict[str, Spread]
 
 
+class Interval(NamedTuple):
+    """A mean with its 95 % confidence interval over n trials."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
 class Moment(NamedTuple):
     """Where a curve's point stands."""
 
@@ -82,6 +92,48 @@ def summarise(records: Iterable[Record]) -> dict[Cell, Summary]:
         members[Cell(r.lr, r.arm, r.level)].setdefault((r.trial, r.copy), []).append(r)
     order = sorted(members, key=lambda c: (c.lr, arms[c.arm], c.level))
     return {cell: _summary(cell, members[cell]) for cell in order}
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Student's interval of a mean: ``mean +- t(n - 1) * std / sqrt(n)``; needs two values.
+
+    >>> interval([1.0, 2.0, 3.0]).high.__format__(".3f")
+    '4.484'
+    """
+    from scipy import stats  # half a second, and only intervals need it
+
+    mean, _, _, std, n = spread(values)
+    if n < 2:
+        return Interval(mean, -math.inf, math.inf, n)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_difference(
+    records: Iterable[Record], a: Cell, b: Cell, measure: str = "test_accuracy"
+) -> Interval:
+    """Return the interval of ``a - b`` over the trials that both have: trials are paired.
+
+    They share data order, split and (but for a reinit) initial weights, so the difference within a
+    trial varies less than its parts.
+    """
+    values: dict[Cell, dict[int, list[float]]] = {a: defaultdict(list), b: defaultdict(list)}
+    members: dict[tuple[Cell, int, int], list[Record]] = defaultdict(list)
+    for r in records:
+        cell = Cell(r.lr, r.arm, r.level)
+        if cell in values:
+            members[cell, r.trial, r.copy].append(r)
+    for (cell, trial, _), rows in members.items():
+        if measure in (found := member_values(rows)):
+            values[cell][trial].append(found[measure])
+    both = sorted(values[a].keys() & values[b].keys())
+    if not both:
+        raise LthError(f"no trial has {measure} at both {a} and {b}")
+    return interval([_mean(values[a][t]) - _mean(values[b][t]) for t in both])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def member_values(rows: Sequence[Record]) -> dict[str, float]:

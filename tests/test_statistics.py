@@ -10,7 +10,9 @@ from lth.statistics import (
     Moment,
     Spread,
     curve_means,
+    interval,
     member_values,
+    paired_difference,
     percent,
     spread,
     summarise,
@@ -98,3 +100,22 @@ def test_percent_keeps_three_digits():
     assert [percent(d) for d in (1, 0.8004, 0.2107, 0.0119, 0.00421)] == [
         "100 %", "80 %", "21.1 %", "1.19 %", "0.421 %",
     ]  # fmt: skip
+
+
+def test_a_paired_difference_is_taken_within_trials():
+    records = rows(0, 5, 0.90) + rows(1, 5, 0.80) + rows(2, 5, 0.70)
+    for trial, accuracies in enumerate(((0.5, 0.6), (0.3, 0.5), (0.4, 0.4))):
+        for copy, accuracy in enumerate(accuracies):
+            records += rows(trial, 5, accuracy, copy=copy, arm=REINIT, level=1)
+    records += rows(3, 5, 0.1)  # no partner: left out
+    found = paired_difference(records, Cell(0.1, WINNER, 0), Cell(0.1, REINIT, 1))
+    assert found.n == 3
+    assert found.mean == pytest.approx((0.35 + 0.40 + 0.30) / 3)
+    half = 4.302653 * 0.05 / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.35 - half, 0.35 + half))
+
+
+def test_one_trial_gives_no_interval():
+    assert interval([0.5]) == (0.5, -math.inf, math.inf, 1)
+    with pytest.raises(ValueError, match="no trial has"):
+        paired_difference(rows(0, 5, 0.9), Cell(0.1, WINNER, 0), Cell(0.1, REINIT, 1))
