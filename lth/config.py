@@ -143,17 +143,17 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arms(chosen: Any, overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``{name: spec with copies}`` in the order asked for."""
+    """Return ``{name: spec with copies}`` in the order asked for; what is asked for wins."""
     entries = dict(chosen) if isinstance(chosen, Mapping) else {_arm_name(a): a for a in chosen}
     found = {}
     for name, arm in entries.items():
+        preset = overlay.get(name) or {}
         if isinstance(arm, str):
-            spec = load("arms", arm)[arm]
+            found[name] = {**load("arms", arm)[arm], **preset}
         elif isinstance(arm, Mapping) and "_target_" not in arm:
-            spec = {**load("arms", name)[name], **plain(arm)}
+            found[name] = {**load("arms", name)[name], **preset, **plain(arm)}
         else:
-            spec = {"copies": 1, **spec_of(arm)}
-        found[name] = {**spec, **(overlay.get(name) or {})}
+            found[name] = {"copies": preset.get("copies", 1), **spec_of(arm)}
     return found
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -139,9 +140,7 @@ def write_entry(folder: Path, outcome: Outcome) -> None:
                 f"{which}/params/{n}": _gather(p, outcome.mask.get(n))
                 for n, p in state.params.items()
             }
-            tensors |= {
-                f"{which}/buffers/{n}": b.cpu().contiguous() for n, b in state.buffers.items()
-            }
+            tensors |= {f"{which}/buffers/{n}": _own(b) for n, b in state.buffers.items()}
     content = save(tensors)
     about = {
         **outcome.about,
@@ -160,14 +159,18 @@ def write_entry(folder: Path, outcome: Outcome) -> None:
 
 
 def _snapshot_bytes(state: State) -> bytes:
-    tensors = {f"params/{n}": p.cpu().contiguous() for n, p in state.params.items()}
-    tensors |= {f"buffers/{n}": b.cpu().contiguous() for n, b in state.buffers.items()}
+    tensors = {f"params/{n}": _own(p) for n, p in state.params.items()}
+    tensors |= {f"buffers/{n}": _own(b) for n, b in state.buffers.items()}
     return save(tensors, metadata={"digest": tensors_digest(tensors)})
 
 
 def _gather(value: Tensor, mask: Tensor | None) -> Tensor:
-    value = value.detach().cpu()
-    return value.contiguous() if mask is None else value[mask]
+    return _own(value) if mask is None else value.detach().cpu()[mask]
+
+
+def _own(value: Tensor) -> Tensor:
+    """Copy to memory of its own: safetensors refuses tensors that share theirs."""
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _spread(values: Tensor, mask: Tensor) -> Tensor:

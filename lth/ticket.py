@@ -66,8 +66,10 @@ class Ticket:
 
     def save(self, path: str | Path) -> None:
         """Export to one safetensors file, masks packed to bits."""
-        tensors = {f"params/{n}": p.contiguous() for n, p in self.start.params.items()}
-        tensors |= {f"buffers/{n}": b.contiguous() for n, b in self.buffers.items()}
+        tensors = {f"params/{n}": p for n, p in self.start.params.items()}
+        tensors |= {f"buffers/{n}": b for n, b in self.buffers.items()}
+        # safetensors refuses tensors that share memory
+        tensors = {n: t.clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
         tensors |= {f"mask/{n}": masks.pack(m) for n, m in self.mask.items()}
         names = {
             "params": list(self.params),

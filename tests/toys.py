@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from lth.data import Dataset, tensors
+from lth.types import Augment
 from tests.conftest import blobs
 
-__all__ = ["Plain", "blobs", "dropout_net", "mlp", "norm_net"]
+__all__ = ["Plain", "blobs", "dropout_net", "mlp", "norm_net", "pictures", "same"]
 
 
 def mlp(input_shape: Sequence[int], classes: int, width: int = 12) -> nn.Module:
@@ -27,6 +30,20 @@ def dropout_net(input_shape: Sequence[int], classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, classes)
     )
+
+
+def same(given: object) -> object:
+    return given
+
+
+def pictures(
+    channels: int, size: int, validation: int = 4, augment: Augment | None = None
+) -> Dataset:
+    """A dozen noise pictures of ten classes, as large as those of a paper."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (12, channels, size, size)
+    made = torch.randint(256, shape, generator=generator).to(torch.uint8), torch.arange(12) % 10
+    return tensors("pictures", made, made, validation, augment)
 
 
 class Plain(nn.Module):

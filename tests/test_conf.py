@@ -1,0 +1,163 @@
+"""Law 7: every YAML in conf/ composes and builds, and every experiment runs."""
+
+import functools
+import re
+import shlex
+from dataclasses import asdict
+
+import pytest
+import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
+
+import lth
+from lth import LthError, config
+from lth.arms import random_mask
+from lth.cli import GROUPS
+from lth.recipe import Recipe
+from lth.spec import build, complete, fill
+from lth.ticket import draw_model
+from lth.train.trainer import Options
+from tests.toys import pictures
+
+CONF = config.conf_folder()
+FILES = sorted(p.relative_to(CONF) for p in CONF.rglob("*.yaml"))
+EXPERIMENTS = config.choices("experiment")
+CHOICES = [(g, n) for g in GROUPS if g != "arms" for n in config.choices(g)]
+
+
+def by_hydra(*overrides):
+    """What the command's configuration is for these overrides, but for the study's name."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found = OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
+    found.pop("experiment", None)
+    found["arms"] = {n: a for n, a in found["arms"].items() if "_target_" in a}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_file_says_what_it_is_in_its_first_line(path):
+    first = (CONF / path).read_text().splitlines()[0]
+    if path.parts[0] == "experiment":
+        first = (CONF / path).read_text().splitlines()[1]
+    assert re.match(r"# \S+ \S+", first), first
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_hydra_and_python_compose_the_same(group, name):
+    ours, theirs = config.compose(**{group: name}), by_hydra(f"{group}={name}")
+    assert ours.pop("name") and ours | {"name": theirs["name"]} == theirs
+    assert complete(ours)
+
+
+@pytest.mark.parametrize("names", [["random_mask"], config.choices("arms")], ids=str)
+def test_arms_compose_the_same_in_the_order_asked_for(names):
+    ours, theirs = config.compose(arms=names), by_hydra(f"arms=[{','.join(names)}]")
+    assert ours["arms"] == theirs["arms"] and list(ours["arms"]) == names
+
+
+def test_settings_lie_over_choices_the_same_way():
+    theirs = by_hydra("recipe=resnet18", "recipe.lr=[0.1,0.01]", "recipe/optimizer=nesterov",
+                      "prune.rate=0.3", "levels=7", "arms.random_reinit.copies=3")  # fmt: skip
+    ours = config.compose(
+        recipe="resnet18", levels=7, prune={"rate": 0.3},
+        arms={"winning_ticket": {}, "random_reinit": {"copies": 3}},
+    )  # fmt: skip
+    assert {k: v for k, v in ours.items() if k not in ("name", "recipe")} == {
+        k: v for k, v in theirs.items() if k not in ("name", "recipe")
+    }
+    assert theirs["recipe"]["optimizer"]["nesterov"] and theirs["recipe"]["lr"] == [0.1, 0.01]
+    assert theirs["recipe"]["schedule"] == ours["recipe"]["schedule"]
+
+
+def test_what_is_asked_for_wins_over_the_experiment():
+    preset = "frankle2019/lenet"
+    assert config.compose(experiment=preset)["arms"]["random_reinit"]["copies"] == 3
+    asked = {"random_reinit": {"copies": 2}}
+    theirs = by_hydra(f"experiment={preset}", "arms=[random_reinit]", "prune.output_rate=0.3",
+                      "levels=3", "arms.random_reinit.copies=2")  # fmt: skip
+    ours = config.compose(experiment=preset, arms=asked, levels=3, prune={"output_rate": 0.3})
+    assert ours == theirs
+    own = config.compose(experiment=preset, arms={"random_reinit": random_mask})["arms"]
+    assert own["random_reinit"] == {"copies": 3, "_target_": "lth.arms.random_mask"}
+
+
+@pytest.mark.parametrize(("group", "name"), [c for c in CHOICES if c[0] == "model"])
+def test_every_model_builds_and_runs(group, name):
+    spec = fill(config.load(group, name), input_shape=[3, 32, 32], classes=10)
+    assert draw_model(spec, 0).eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", config.choices("recipe"))
+def test_every_recipe_builds_and_writes_all_its_fields(name):
+    values = config.load("recipe", name)
+    made = Recipe(**values)
+    assert asdict(made).keys() == values.keys()
+    assert made.steps % made.eval_every == 0 or made.evaluations(0)[-1] == made.steps
+
+
+@pytest.mark.parametrize("name", config.choices("trainer"))
+def test_every_trainer_builds_or_says_why_not(name):
+    values = config.load("trainer", name)
+    assert values.keys() == asdict(Options()).keys()
+    if values["device"] == "cuda" and not torch.cuda.is_available():
+        with pytest.raises(LthError, match="torch sees no GPU here"):
+            Options(**values)
+    else:
+        Options(**values)
+
+
+@pytest.mark.parametrize("name", config.choices("logger"))
+def test_every_logger_builds(name):
+    logger = build(config.load("logger", name))
+    assert all(callable(getattr(logger, m)) for m in ("start", "log", "finish", "abort"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_states_claim_command_cost_and_expectation(name):
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    head = text[: text.index("defaults:")]
+    found = {w: re.search(rf"^# {w}:\s+(.+)", head, re.M) for w in
+             ("Claim", "Command", "Cost", "Expected")}  # fmt: skip
+    assert all(found.values()), found
+    words = shlex.split(found["Command"][1])
+    assert words[:2] == ["lth", f"experiment={name}"]
+    assert all(len(line) <= 110 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_the_same_and_costs_what_it_says(name):
+    ours, theirs = config.compose(experiment=name), by_hydra(f"experiment={name}")
+    assert ours == theirs
+    copies = sum(a["copies"] for n, a in ours["arms"].items() if n != "winning_ticket")
+    members = ours["trials"] * (1 + ours["levels"] * (1 + copies))
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    assert f"{members} members of {ours['recipe']['steps']:,} steps" in text
+
+
+def one_copy(arms):
+    """The same arms, a copy each: the large networks take seconds per member."""
+    return {n: a | {"copies": 1} for n, a in arms.items()}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
+    wanted = config.compose(experiment=name)
+    channels, size = (1, 28) if "mnist" in wanted["data"]["_target_"] else (3, 32)
+    study = lth.run(
+        experiment=name, out=str(tmp_path), trials=1, levels=1, logger="none", progress=False,
+        data=functools.partial(pictures, channels=channels, size=size,
+                               augment=wanted["data"].get("augment")),
+        recipe={"steps": 3, "batch": 4, "eval_every": 2}, trainer={"device": "cpu", "workers": 0},
+        arms=list(wanted["arms"]) if name.endswith("lenet") else one_copy(wanted["arms"]),
+    )  # fmt: skip
+    places = set(study.members)
+    assert {(p.arm, p.level) for p in places} == {
+        ("winning_ticket", 0), ("winning_ticket", 1), ("random_reinit", 1),
+    }  # fmt: skip
+    assert len(places) == (5 if name.endswith("lenet") else 3)
+    first, second = study.ticket(level=0), study.ticket(level=1)
+    assert second.density < first.density == 1.0
+    steps = {r.step for r in study.records if r.split == "test"}
+    assert max(steps) == 3

@@ -1,0 +1,210 @@
+"""Law 2 (the densities), law 4 (nesting) and law 6 (an independent oracle) of pruning."""
+
+import warnings
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune as torch_prune
+
+from lth import LthError, config, masks
+from lth.layers import Layers, describe
+from lth.models import conv, lenet, resnet, vgg
+from lth.prune import drop_lowest, globally, kept_by_level, layerwise
+from lth.spec import build
+
+RULES = config.choices("prune")
+
+# Frankle & Carbin 2019: every density that the paper prints, and the rest of each ladder, by level
+LADDERS = {
+    "lenet": [80.04, 64.06, 51.28, 41.05, 32.87, 26.32, 21.07, 16.88, 13.52, 10.83, 8.68, 6.95,
+              5.57, 4.47, 3.58, 2.87, 2.31, 1.85, 1.49, 1.19],
+    "conv2": [80.10, 64.16, 51.41, 41.20, 33.02, 26.47, 21.23, 17.03, 13.66, 10.97, 8.81, 7.08,
+              5.69, 4.57, 3.68, 2.97, 2.39, 1.93, 1.56, 1.26],
+    "conv4": [81.08, 65.84, 53.55, 43.63, 35.61, 29.13, 23.88, 19.62, 16.16, 13.35, 11.06, 9.18,
+              7.65, 6.40, 5.37, 4.51, 3.81, 3.23, 2.75, 2.34],
+    "conv6": [82.54, 68.20, 56.39, 46.68, 38.67, 32.07, 26.61, 22.11, 18.38, 15.29, 12.74, 10.62,
+              8.86, 7.39, 6.18, 5.17, 4.32, 3.62, 3.03, 2.54],
+    "resnet18": [80.24, 64.43, 51.78, 41.66, 33.56, 27.09, 21.91, 17.76, 14.44, 11.79, 9.67, 7.97,
+                 6.61, 5.53, 4.66, 3.96, 3.41, 2.96, 2.61, 2.32],
+    "vgg19": [80.01, 64.01, 51.21, 40.98, 32.79, 26.23, 20.99, 16.80, 13.44, 10.76, 8.61, 6.90,
+              5.52, 4.42, 3.54, 2.84, 2.28, 1.83, 1.47, 1.18],
+}  # fmt: skip
+
+CIFAR = {"input_shape": (3, 32, 32), "classes": 10}
+MODELS = {
+    "lenet": lambda: lenet(input_shape=(1, 28, 28), classes=10),
+    "conv2": lambda: conv(blocks=[64], **CIFAR),
+    "conv4": lambda: conv(blocks=[64, 128], **CIFAR),
+    "conv6": lambda: conv(blocks=[64, 128, 256], **CIFAR),
+    "resnet18": lambda: resnet(depth=20, **CIFAR),
+    "vgg19": lambda: vgg(depth=19, **CIFAR),
+}
+
+
+def layers_of(name):
+    with torch.device("meta"):  # shapes are all that is asked
+        return describe(MODELS[name]())
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_densities_are_those_of_the_papers(name):
+    layers = layers_of(name)
+    rule = build(config.compose(experiment=f"frankle2019/{name}")["prune"])
+    kept = kept_by_level(rule, layers, 20)
+    assert kept[0] == layers.total
+    assert [round(100 * k / layers.total, 2) for k in kept[1:]] == LADDERS[name]
+
+
+@pytest.mark.parametrize("name", ["lenet", "conv6", "resnet18"])
+def test_the_masks_follow_the_recursion_exactly(name):
+    layers = layers_of(name)
+    rule = build(config.compose(experiment=f"frankle2019/{name}")["prune"])
+    generator = torch.Generator().manual_seed(0)
+    mask = masks.full(layers, rule.prunable(layers))
+    unprunable = layers.total - sum(layers.sizes[n] for n in mask)
+    for kept in kept_by_level(rule, layers, 8)[1:]:
+        scores = {n: torch.randn(m.shape, generator=generator).abs() for n, m in mask.items()}
+        mask = rule(scores, mask, layers)
+        assert sum(masks.kept(mask).values()) + unprunable == kept
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(), nn.Linear(45, 13), nn.Linear(13, 7))
+
+
+def magnitudes(model):
+    return {n: p.detach().abs() for n, p in model.named_parameters() if n.endswith("weight")}
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.37, 0.45])
+@pytest.mark.parametrize("kind", ["layerwise", "globally"])
+def test_magnitude_pruning_is_torchs_own(kind, rate):
+    """``torch.nn.utils.prune`` is the independent oracle, level after level."""
+    model = small()
+    layers, scores = describe(model), magnitudes(model)
+    rule = layerwise(rate, output_rate=rate) if kind == "layerwise" else globally(rate)
+    mask = masks.full(layers, layers.shapes)
+    pairs = [(model[i], "weight") for i in (0, 2, 3)]
+    for _ in range(3):
+        mask = rule(scores, mask, layers)
+        if kind == "globally":
+            torch_prune.global_unstructured(pairs, torch_prune.L1Unstructured, amount=rate)
+        else:
+            for module, weight in pairs:
+                torch_prune.l1_unstructured(module, weight, rate)
+        for index in (0, 2, 3):
+            assert torch.equal(mask[f"{index}.weight"], model[index].weight_mask.bool())
+
+
+def test_rates_come_by_layer_output_and_name():
+    layers = describe(small())
+    rule = layerwise(0.2, conv_rate=0.1)
+    assert rule.by_layer(layers) == {"0.weight": 0.1, "2.weight": 0.2, "3.weight": 0.1}
+    rule = layerwise(0.2, output_rate=0.3, rates={"0.*": 0.0})
+    assert rule.by_layer(layers) == {"0.weight": 0.0, "2.weight": 0.2, "3.weight": 0.3}
+    assert rule.prunable(layers) == ["2.weight", "3.weight"]
+    assert globally(spare=["output", "0.*"]).prunable(layers) == ["2.weight"]
+    only = Layers({"c": (10,)}, frozenset({"c"}), "c")
+    assert layerwise(0.2, conv_rate=0.1).by_layer(only) == {"c": 0.05}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("ties", [False, True])
+def test_every_choice_nests_is_exact_and_keeps_the_highest(name, ties):
+    rule, layers = build(config.load("prune", name)), describe(small())
+    mask = masks.full(layers, rule.prunable(layers))
+    kept = kept_by_level(rule, layers, 10)
+    generator = torch.Generator().manual_seed(1)
+    for level in range(1, 11):
+        scores = {n: torch.rand(m.shape, generator=generator) for n, m in mask.items()}
+        if ties:
+            scores = {n: (4 * s).round() for n, s in scores.items()}
+        after = rule(scores, mask, layers)
+        assert all(torch.equal(after[n], m) for n, m in rule(scores, mask, layers).items())
+        assert masks.is_nested(after, mask)
+        assert sum(masks.kept(after).values()) == kept[level]
+        for weight, m in after.items():
+            gone = mask[weight] & ~m
+            if gone.any() and m.any():
+                assert scores[weight][gone].max() <= scores[weight][m].min()
+        mask = after
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.data())
+def test_exactly_so_many_go_and_of_equals_the_first(values, data):
+    alive = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    count = data.draw(st.integers(0, sum(alive)))
+    cut = data.draw(st.integers(0, len(values)))
+    parts = {"a": slice(0, cut), "b": slice(cut, None)}  # over two layers as over one
+    mask = {n: torch.tensor(alive, dtype=torch.bool)[s] for n, s in parts.items()}
+    scores = {n: torch.tensor(values, dtype=torch.float32)[s] for n, s in parts.items()}
+    found = drop_lowest(scores, mask, count)
+    order = sorted((v, i) for i, v in enumerate(values) if alive[i])
+    expected = [a and (values[i], i) not in order[:count] for i, a in enumerate(alive)]
+    assert torch.cat([found["a"], found["b"]]).tolist() == expected
+    assert all(torch.equal(mask[n], torch.tensor(alive, dtype=torch.bool)[s])
+               for n, s in parts.items())  # fmt: skip
+
+
+def test_a_dead_weight_is_never_pruned_again_however_low_its_score():
+    mask = {"w": torch.tensor([True, False, True, True])}
+    found = drop_lowest({"w": torch.tensor([3.0, -9.0, 1.0, 2.0])}, mask, 1)
+    assert found["w"].tolist() == [True, False, False, True]
+
+
+def test_float32_ranks_survive_a_mixed_precision_score():
+    scores = {"a": torch.tensor([1.0, 1.0 + 2**-20]), "b": torch.tensor([1.0 + 2**-21])}
+    mask = {n: torch.ones(s.shape, dtype=torch.bool) for n, s in scores.items()}
+    found = drop_lowest(scores, mask, 2)
+    assert [found["a"].tolist(), found["b"].tolist()] == [[False, True], [False]]
+
+
+def test_scores_that_are_not_numbers_are_refused():
+    mask = {"w": torch.tensor([True, True])}
+    with pytest.raises(LthError, match="not a number"):
+        drop_lowest({"w": torch.tensor([1.0, torch.nan])}, mask, 1)
+    dead = {"w": torch.tensor([True, False])}
+    assert not drop_lowest({"w": torch.tensor([1.0, torch.nan])}, dead, 1)["w"].any()
+
+
+def test_layer_collapse_warns_by_name_and_once():
+    layers = Layers({"a": (4,), "b": (8,)}, frozenset(), "b")
+    mask = masks.full(layers, layers.shapes)
+    scores = {"a": torch.zeros(4), "b": torch.ones(8)}
+    with pytest.warns(UserWarning, match="layer collapse: no weight of a is left"):
+        mask = globally(0.5)(scores, mask, layers)
+    assert masks.kept(mask) == {"a": 0, "b": 6}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        globally(0.5)(scores, mask, layers)
+
+
+def test_levels_that_would_prune_nothing_are_refused_naming_the_last_useful_one():
+    layers = Layers({"a": (10,)}, frozenset(), "none")
+    rule = globally(0.2)
+    kept = kept_by_level(rule, layers, 6)
+    assert kept == [10, 8, 6, 5, 4, 3, 2]  # Python's round: 0.5 and 2.5 to even
+    assert all(a > b for a, b in pairwise(kept))
+    with pytest.raises(LthError, match=r"levels=9: level 7 would prune nothing; .* levels=6"):
+        kept_by_level(rule, layers, 9)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 1.0, -0.2, 1.5, True, "0.2", None, float("nan")])
+def test_a_rate_outside_0_to_1_is_refused(rate):
+    for rule in (layerwise, globally):
+        with pytest.raises(LthError, match=r"prune\.rate="):
+            rule(rate=rate)
+    with pytest.raises(LthError, match=r"prune\.rates\[w\]=2"):
+        layerwise(rates={"w": 2})
+    with pytest.raises(LthError, match=r"prune\.output_rate=1"):
+        layerwise(output_rate=1)
+
+
+def test_sparing_every_layer_is_refused():
+    with pytest.raises(LthError, match="spares every layer"):
+        globally(spare=["*"]).prunable(describe(small()))
