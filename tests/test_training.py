@@ -19,6 +19,7 @@ from lth.train import work as work_module
 from lth.train.batches import Batches, blocks
 from lth.train.engine import InTurn
 from lth.train.job import Job, Streams, member_key
+from lth.train.network import Network
 from lth.train.pool import Pool
 from lth.train.stacked import group_alike, run_stacked
 from lth.train.trainer import Options
@@ -105,6 +106,18 @@ def by_hand(member):
             for name, mask in ticket.mask.items():
                 leaves[name] *= mask
     return {n: p.detach() for n, p in leaves.items()}
+
+
+@pytest.mark.parametrize("model", [MLP, NORM, PLAIN], ids=["linear", "norm", "tied"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_mask_on_the_gradient_is_the_mask_in_the_graph(name, model, tmp_path, monkeypatch):
+    optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.01}
+    member = job(model, recipe=recipe(optimizer=optimizer))
+    (fast,) = train([member], tmp_path / "a")
+    in_graph = partial(Network, view=lambda w, m: w * m)
+    monkeypatch.setattr("lth.train.engine.Network", in_graph)
+    (plain,) = train([member], tmp_path / "b")
+    assert same(fast, plain)
 
 
 @pytest.mark.parametrize("model", [MLP, NORM], ids=["linear", "norm"])

@@ -75,6 +75,7 @@ class InTurn:
             logits = self._forward(data.prepare(inputs), step)
             loss = self.loss(logits.float(), data.train_targets[rows])
             backward(loss)
+            network.mask_gradients()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())

@@ -1,4 +1,4 @@
-"""A network whose weights are seen through views: ``w' = view(w, m)`` inside the graph."""
+"""A network whose weights are seen through views: ``w' = view(w, m)``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ def masked(weight: Tensor, mask: Tensor) -> Tensor:
 class Network:
     """One model, its leaf tensors, and the view through which the forward pass sees them.
 
-    In eager mode the viewed tensors are put where the module looks its weights up, which saves the
+    In general the viewed tensors are put where the module looks its weights up, which saves the
     per-call cost of ``functional_call`` (6 to 14 % of a LeNet step) and computes the same bits.
+    Under the first view the leaves are masked already and an update with a masked gradient keeps
+    them so: ``m * w = w`` and ``dL/dw = m * dL/dw'``. So the mask goes on the gradient alone, in
+    place, for a quarter of the cost and the same bits.
     """
 
     def __init__(
@@ -32,9 +35,10 @@ class Network:
         self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if _matters(m, view)}
         self._compiled: Any = None
         self._places: dict[str, list[tuple[nn.Module, str]]] = {}
+        self._on_gradients = view is masked and compiler is None
         if compiler is not None:
             self._compiled = torch.compile(self._functional, backend=compiler)
-        else:
+        elif not self._on_gradients:
             self._take_out()
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -46,6 +50,15 @@ class Network:
             for module, attribute in places:
                 module.__dict__[attribute] = seen
         return self.model(inputs)
+
+    def mask_gradients(self) -> None:
+        """Finish the backward pass: gradients of pruned weights are 0 before any update."""
+        if not self._on_gradients:
+            return  # the graph has masked them
+        for name, mask in self.masks.items():
+            gradient = self.leaves[name].grad
+            if gradient is not None:
+                gradient.mul_(mask)
 
     def _functional(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
         seen = {n: self.view(w, masks[n]) if n in masks else w for n, w in leaves.items()}

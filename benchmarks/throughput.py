@@ -1,0 +1,242 @@
+"""Member-steps per second: a bare PyTorch loop against this framework, in one run.
+
+    python -m benchmarks.throughput [--rounds 5] [--networks lenet conv2 resnet20] [--json FILE]
+
+Every round runs every contestant once, in turn, so that a machine that slows down slows them all;
+what is reported is the median over rounds, and the median of the ratios within a round. Everything
+is counted: training, evaluations, and for the framework masks, hand-over and writing to the store.
+The pictures are noise: speed does not depend on what they show, and the run needs no download.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks import bare
+from lth import config, masks
+from lth.data import Dataset, tensors
+from lth.data.dataset import split
+from lth.imp import Place
+from lth.layers import Layers
+from lth.plan import Silent
+from lth.recipe import Recipe
+from lth.store import Store
+from lth.ticket import Ticket, draw_model, draw_state, layers_of
+from lth.train.pool import count_cores
+from lth.train.trainer import Options, Trainer
+
+TRAIN, VALIDATION, TEST = 600, 200, 200
+COHORTS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A contest: a model on pictures of a shape, its recipe, and how many steps to time."""
+
+    name: str
+    shape: tuple[int, int, int]
+    recipe: str
+    steps: int
+
+
+NETWORKS = {
+    n.name: n
+    for n in (
+        Network("lenet", (1, 28, 28), "lenet", 2000),
+        Network("conv2", (3, 32, 32), "conv2", 30),
+        Network("resnet20", (3, 32, 32), "resnet18", 12),
+    )
+}
+
+Contestant = Callable[[int], float]
+"""Runs once, for a round's number; returns member-steps per second."""
+
+
+def noise(shape: list[int], train: int, test: int, validation: int) -> Dataset:
+    """Pictures of noise in ten classes; the worker processes make the same."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
+        return inputs, torch.arange(count) % 10
+
+    return tensors("noise", draw(train), draw(test), validation)
+
+
+class Contest:
+    """All contestants over one network."""
+
+    def __init__(self, network: Network, store: Path, device: str) -> None:
+        self.network, self.device = network, device
+        arguments = {
+            "shape": list(network.shape), "train": TRAIN + VALIDATION, "test": TEST,
+            "validation": VALIDATION,
+        }  # fmt: skip
+        self.dataset = noise(**arguments)
+        values = config.load("recipe", network.recipe)
+        changes = {"steps": network.steps, "eval_every": network.steps, "schedule": CONSTANT}
+        self.recipe = Recipe(**values | changes)
+        shape, classes = list(network.shape), self.dataset.classes
+        self.model = config.load("model", network.name)
+        self.model |= {"input_shape": shape, "classes": classes}
+        self.layers: Layers = layers_of(self.model)
+        data = {"_target_": "benchmarks.throughput.noise", **arguments}
+        options = Options(device="cuda" if device == "cuda" else "cpu")
+        self.trainer = Trainer(
+            data, self.dataset, self.recipe, 0, (), Store(store), options, Silent()
+        )
+
+    def contestants(self) -> dict[str, Contestant]:
+        """Name them in the order in which a round runs them."""
+        found: dict[str, Contestant] = {
+            "bare, 1 thread": lambda _: self.bare(1),
+            "bare masked, 1 thread": lambda _: self.bare(1, masked=True),
+        }
+        if self.device == "cpu":
+            threads = count_cores()
+            found[f"bare, {threads} threads"] = lambda _: self.bare(threads)
+        found["lth dense, R = 1"] = lambda number: self.framework(1, number, density=1.0)
+        for members in COHORTS:
+            found[f"lth, R = {members}"] = lambda number, r=members: self.framework(r, number)
+        return found
+
+    def bare(self, threads: int, masked: bool = False) -> float:
+        """Time the loop written by hand; on a GPU the threads do not matter."""
+        data, spec = self.dataset.to(self.device), dict(self.recipe.optimizer)
+        factory = getattr(torch.optim, spec.pop("_target_").rpartition(".")[2])
+        train, validation = split(data, torch.Generator().manual_seed(0))
+        constants = [torch.tensor(v, device=self.device)[None, :, None, None].float()
+                     for v in (data.mean, data.std)]  # fmt: skip
+        model, settings = draw_model(self.model, 0), {"lr": self.recipe.rates[0], **spec}
+        task = bare.Task(
+            model.to(self.device), factory, settings,
+            bare.Split(data.train_inputs[train], data.train_targets[train]),
+            bare.Split(data.train_inputs[validation], data.train_targets[validation]),
+            bare.Split(data.test_inputs, data.test_targets), *constants,
+            batch=self.recipe.batch, steps=self.recipe.steps,
+        )  # fmt: skip
+        if masked:
+            ticket = self.ticket(0, 0.5)
+            model.load_state_dict(ticket.start.params, strict=False)
+            task.masks = {n: m.to(self.device, torch.float32) for n, m in ticket.mask.items()}
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            begun = time.perf_counter()
+            bare.train(task)
+            return self.recipe.steps / (time.perf_counter() - begun)
+        finally:
+            torch.set_num_threads(before)
+
+    def framework(self, members: int, number: int, density: float = 0.5) -> float:
+        """Time a cohort of members, of trials that no round has trained before."""
+        cohort = {
+            Place(trial, self.recipe.rates[0], "winning_ticket", 0, 0): self.ticket(trial, density)
+            for trial in range(members)
+        }
+        self.trainer.seed = 1000 * (number + 1) + members
+        begun = time.perf_counter()
+        entries = self.trainer(cohort)
+        seconds = time.perf_counter() - begun
+        assert len(entries) == members
+        return members * self.recipe.steps / seconds
+
+    def ticket(self, trial: int, density: float) -> Ticket:
+        """Return a network of which this share of every layer is kept."""
+        generator = torch.Generator().manual_seed(trial)
+        mask = {
+            n: torch.rand(m.shape, generator=generator) < density
+            for n, m in masks.full(self.layers, self.layers.shapes).items()
+        }
+        return Ticket(self.model, mask, *draw_state(self.model, trial))
+
+
+CONSTANT = {"_target_": "lth.schedule.constant", "warmup": 0}
+
+
+def measure(network: Network, rounds: int, device: str) -> dict[str, list[float]]:
+    """Return each contestant's member-steps per second, a value per round; one more warms up."""
+    with tempfile.TemporaryDirectory() as folder:
+        contest = Contest(network, Path(folder), device)
+        contestants = contest.contestants()
+        found: dict[str, list[float]] = {name: [] for name in contestants}
+        try:
+            for number in range(rounds + 1):
+                for name, contestant in contestants.items():
+                    speed = contestant(number)
+                    if number:
+                        found[name].append(speed)
+        finally:
+            contest.trainer.close()
+    return found
+
+
+def ratios(speeds: dict[str, list[float]]) -> dict[str, tuple[float, float, float]]:
+    """Return (median, least, greatest) of each contestant's speed over the faster bare loop's.
+
+    The bare loops are those that train the dense network, on one thread and on all.
+    """
+    bares = [s for name, s in speeds.items() if name.startswith("bare,")]
+    best = [max(values) for values in zip(*bares, strict=True)]
+    found = {}
+    for name, values in speeds.items():
+        shares = [v / b for v, b in zip(values, best, strict=True)]
+        found[name] = median(shares), min(shares), max(shares)
+    return found
+
+
+def report(network: str, speeds: dict[str, list[float]]) -> str:
+    """Write one network's results as lines of text."""
+    one = median(speeds["bare, 1 thread"])
+    lines = [f"{network:<23}  member-steps/s   x bare, 1 thread   x the faster bare (min-max)"]
+    for name, (middle, low, high) in ratios(speeds).items():
+        speed = median(speeds[name])
+        lines.append(
+            f"  {name:<21}  {speed:>14,.1f}   {speed / one:>16.2f}   "
+            f"{middle:>17.2f} ({low:.2f}-{high:.2f})"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the contests that the arguments name."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps, for a quick look")
+    given = parser.parse_args(arguments)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found: dict[str, Any] = {
+        "rounds": given.rounds, "device": device, "cores": count_cores(),
+        "cpu": platform.processor() or platform.machine(), "torch": torch.__version__,
+        "networks": {},
+    }  # fmt: skip
+    if device == "cuda":
+        found["gpu"] = torch.cuda.get_device_name()
+    print(", ".join(f"{k} {v}" for k, v in found.items() if k != "networks"), flush=True)
+    for name in given.networks:
+        network = NETWORKS[name]
+        steps = max(2, round(given.share * network.steps))
+        network = Network(name, network.shape, network.recipe, steps)
+        speeds = measure(network, given.rounds, device)
+        found["networks"][name] = {"steps": steps, "speeds": speeds}
+        print(report(f"{name} ({steps} steps)", speeds), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1))
+    return found
+
+
+if __name__ == "__main__":
+    main()

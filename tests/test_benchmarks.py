@@ -1,0 +1,64 @@
+"""The benchmark: that it runs, that its arithmetic is right, and that both sides do the same."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import bare, throughput
+from lth.data import split
+from lth.imp import Place
+from lth.train.trainer import Options
+
+
+def test_a_quick_run_reports_every_contestant(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(throughput, "COHORTS", (1, 2))
+    path = tmp_path / "found.json"
+    arguments = ["--rounds", "2", "--networks", "lenet", "--share", "0.005", "--json", str(path)]
+    throughput.main(arguments)
+    out = capsys.readouterr().out
+    speeds = json.loads(path.read_text())["networks"]["lenet"]["speeds"]
+    for name, values in speeds.items():
+        assert name in out
+        assert len(values) == 2 and all(v > 0 for v in values)
+    assert {"bare, 1 thread", "bare masked, 1 thread", "lth dense, R = 1", "lth, R = 2"} <= set(
+        speeds
+    )
+
+
+def test_ratios_are_within_a_round_and_against_the_faster_bare_loop():
+    speeds = {
+        "bare, 1 thread": [10.0, 20.0, 5.0], "bare masked, 1 thread": [99.0, 99.0, 99.0],
+        "bare, 2 threads": [5.0, 40.0, 10.0], "lth, R = 1": [20.0, 40.0, 30.0],
+    }  # fmt: skip
+    assert throughput.ratios(speeds)["lth, R = 1"] == (2.0, 1.0, 3.0)
+    assert throughput.ratios(speeds)["bare, 1 thread"] == (0.5, 0.5, 1.0)
+    assert "2.00 (1.00-3.00)" in throughput.report("x", speeds)
+
+
+@pytest.mark.parametrize("name", throughput.NETWORKS)
+def test_every_contest_names_what_there_is(name):
+    network = throughput.NETWORKS[name]
+    assert network.steps > 1 and len(network.shape) == 3
+
+
+def test_the_bare_loop_learns_what_the_framework_learns(tmp_path):
+    """Both reach the same loss by learning the noise by heart: neither side is a straw man."""
+    network = throughput.Network("lenet", (1, 28, 28), "lenet", 150)
+    contest = throughput.Contest(network, tmp_path, "cpu")
+    contest.trainer.options = Options(device="cpu", workers=0)
+    (entry,) = contest.trainer({Place(0, 0.0012, "x", 0, 0): contest.ticket(0, 1.0)}).values()
+    found = {s: v for step, s, m, v in entry.measured if m == "loss" and step == 150}
+    data = contest.dataset
+    train, validation = split(data, torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(v)[None, :, None, None].float() for v in (data.mean, data.std))
+    ticket = contest.ticket(0, 1.0)
+    task = bare.Task(
+        ticket.module(), torch.optim.Adam, {"lr": 0.0012},
+        bare.Split(data.train_inputs[train], data.train_targets[train]),
+        bare.Split(data.train_inputs[validation], data.train_targets[validation]),
+        bare.Split(data.test_inputs, data.test_targets), mean, std, batch=60, steps=150,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    by_hand = bare.train(task)
+    assert found["train"] < 0.5 and by_hand["train"][0] < 0.5  # of ln 10 = 2.3
