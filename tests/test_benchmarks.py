@@ -17,10 +17,11 @@ def test_a_quick_run_reports_every_contestant(tmp_path, capsys, monkeypatch):
     arguments = ["--rounds", "2", "--networks", "lenet", "--share", "0.005", "--json", str(path)]
     throughput.main(arguments)
     out = capsys.readouterr().out
-    speeds = json.loads(path.read_text())["networks"]["lenet"]["speeds"]
-    for name, values in speeds.items():
+    speeds = json.loads(path.read_text())["networks"]["lenet"]["scores"]
+    for name, score in speeds.items():
         assert name in out
-        assert len(values) == 2 and all(v > 0 for v in values)
+        for values in score.values():
+            assert len(values) == 2 and all(v > 0 for v in values)
     assert {"bare, 1 thread", "bare masked, 1 thread", "lth dense, R = 1", "lth, R = 2"} <= set(
         speeds
     )
@@ -31,9 +32,26 @@ def test_ratios_are_within_a_round_and_against_the_faster_bare_loop():
         "bare, 1 thread": [10.0, 20.0, 5.0], "bare masked, 1 thread": [99.0, 99.0, 99.0],
         "bare, 2 threads": [5.0, 40.0, 10.0], "lth, R = 1": [20.0, 40.0, 30.0],
     }  # fmt: skip
-    assert throughput.ratios(speeds)["lth, R = 1"] == (2.0, 1.0, 3.0)
-    assert throughput.ratios(speeds)["bare, 1 thread"] == (0.5, 0.5, 1.0)
-    assert "2.00 (1.00-3.00)" in throughput.report("x", speeds)
+    scores = {n: throughput.Score(v, [0.1] * 3) for n, v in speeds.items()}
+    assert throughput.ratios(scores)["lth, R = 1"] == (2.0, 1.0, 3.0)
+    assert throughput.ratios(scores)["bare, 1 thread"] == (0.5, 0.5, 1.0)
+    assert "2.00 (2.00-6.00)" in throughput.report("x", scores)
+
+
+def test_a_fixed_cost_does_not_count_as_slowness(monkeypatch):
+    class Fake:
+        def __init__(self, *_):
+            self.trainer = self
+
+        def close(self):
+            pass
+
+        def contestants(self):
+            return {"lth, R = 4": (4, lambda number, steps: 3.0 + 0.5 * steps)}
+
+    monkeypatch.setattr(throughput, "Contest", Fake)
+    score = throughput.measure(throughput.NETWORKS["conv2"], 2, "cpu")["lth, R = 4"]
+    assert score.speeds == [8.0, 8.0] and score.fixed == [3.5 / 4, 3.5 / 4]
 
 
 @pytest.mark.parametrize("name", throughput.NETWORKS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,21 @@ class CsvLogger:
 
     def _write(self, records: Sequence[Record]) -> None:
         if self._path is not None:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(HEADER)
-            writer.writerows(_line(s) for s in summarise(records).values())
-            write_atomic(self._path, text.getvalue().encode())
+            write_levels(self._path, records)
 
 
 def csv_logger() -> CsvLogger:
     """Write ``levels.csv`` into the study's folder."""
     return CsvLogger()
+
+
+def write_levels(path: Path, records: Iterable[Record]) -> None:
+    """Write one line per learning rate, arm and level."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(_line(s) for s in summarise(records).values())
+    write_atomic(path, text.getvalue().encode())
 
 
 def _line(summary: Summary) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -132,11 +133,17 @@ class InTurn:
 
 def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
     """Whether the model draws random numbers in training (dropout): it is tried on two examples."""
-    model = draw_model(job.ticket.model, 0).train()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        before = torch.get_rng_state()
-        model(dataset.prepare(dataset.train_inputs[:2]).cpu())
-        return not torch.equal(before, torch.get_rng_state())
+    key = json.dumps(job.ticket.model, sort_keys=True)
+    if key not in _drawing:
+        model = draw_model(job.ticket.model, 0).train()
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            before = torch.get_rng_state()
+            model(dataset.prepare(dataset.train_inputs[:2]).cpu())
+            _drawing[key] = not torch.equal(before, torch.get_rng_state())
+    return _drawing[key]
+
+
+_drawing: dict[str, bool] = {}  # a pure function's memory, nothing else
 
 
 def load(model: nn.Module, state: State) -> None:

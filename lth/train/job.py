@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from lth.data.dataset import Dataset
@@ -91,11 +93,15 @@ def member_key(job: Job, dataset: Dataset) -> str:
 
 def _model_sources(model: Spec) -> dict[str, str]:
     found = sources(model)
-    for module in draw_model(
-        model, 0
-    ).modules():  # also the modules a factory imports its parts from
-        found |= module_source(type(module))
+    for kind in _module_types(json.dumps(model, sort_keys=True)):
+        found |= module_source(kind)
     return found
+
+
+@lru_cache(maxsize=256)
+def _module_types(model: str) -> list[type]:
+    """Every kind of module that a model is made of: a factory may import its parts."""
+    return list(dict.fromkeys(type(m) for m in draw_model(json.loads(model), 0).modules()))
 
 
 def this_machine() -> dict[str, str]:

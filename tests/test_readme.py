@@ -1,0 +1,83 @@
+"""What the README tells its reader to type, works."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lth
+from lth import cli, config
+from tests.test_conf import by_hydra
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {p.name: p.read_text(encoding="utf-8") for p in ROOT.glob("*.md")} | {
+    "ledger": (ROOT / "experiments" / "README.md").read_text(encoding="utf-8"),
+    "help": cli.HELP,
+}
+
+
+def commands():
+    """Every ``lth ...`` that a page of documentation shows, without its remark."""
+    found = []
+    for text in TEXTS.values():
+        for line in re.findall(r"^(?:    |  |\$ )(lth(?: .*)?)$|`(lth [^`]*)`", text, re.M):
+            words = shlex.split("".join(line), comments=True)
+            if "-m" not in words and "--help" not in words and "--config-dir" not in words:
+                found.append([re.sub(r"\s{2,}.*", "", w) for w in words[1:]])
+    return [c for c in found if all(re.match(r"[\w./]+=", w) for w in c)]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
+
+
+def test_there_are_commands_to_test():
+    assert len(commands()) > 10
+
+
+@pytest.mark.parametrize("overrides", commands(), ids=" ".join)
+def test_every_command_composes(overrides):
+    assert by_hydra(*overrides)["model"]["_target_"]
+
+
+def test_every_make_target_and_file_that_is_named_exists():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    for name, text in TEXTS.items():
+        assert set(re.findall(r"^    make (\w+)", text, re.M)) <= targets, name
+        folder = ROOT / "experiments" if name == "ledger" else ROOT
+        links = re.findall(r"\]\((?!http|#)([^)#]+)", text)
+        assert not [link for link in links if not (folder / link).exists()], name
+    named = re.findall(r"`((?:lth|conf|tests|experiments)/[\w/.]+)`", TEXTS["CONTRIBUTING.md"])
+    assert len(named) > 30
+    assert not [n for n in named if not (ROOT / n).exists()]
+
+
+def test_the_python_example_runs(tmp_path):
+    example = next(b for b in blocks("python") if "lth.run" in b)
+    done = subprocess.run([sys.executable, "-c", example + "\nprint(step, len(tests))\n"],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=300)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 44"  # 22 members, at early stop and at the end
+
+
+def test_the_extensions_run(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("".join(b for b in blocks("python") if "mine.py" in b))
+    folder = tmp_path / "own" / "model"
+    folder.mkdir(parents=True)
+    (folder / "tiny.yaml").write_text(blocks("yaml")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import mine
+
+    study = lth.run(
+        score=mine.least_moved, arms=["winning_ticket", mine.sign_only], model=mine.tiny,
+        trials=1, levels=2, recipe={"steps": 20}, trainer={"workers": 0, "device": "cpu"},
+        out=str(tmp_path / "out"), logger="none", progress=False,
+    )  # fmt: skip
+    assert {p.arm for p in study.members} == {"winning_ticket", "sign_only"}
+    assert set(config.choices("model", tmp_path / "own")) == {"tiny"}
+    weights = study.ticket(level=1, arm="sign_only").params["1.weight"]
+    assert len(weights.unique()) == 3
