@@ -40,8 +40,8 @@ Flags:
 """
 
 GROUPS = (
-    "experiment", "data", "model", "recipe", "score", "prune", "rewind", "arms", "trainer",
-    "logger",
+    "experiment", "data", "model", "recipe", "score", "search", "prune", "rewind", "arms",
+    "trainer", "logger",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from lth.errors import LthError
 from lth.spec import digest, plain, spec_of
 
-GROUPS = ("data", "model", "recipe", "score", "prune", "rewind", "trainer", "logger")
+GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of which one choice is made; ``arms`` takes several, ``experiment`` sets the others."""
 
 ACTIONS = ("run", "plan", "plot")

@@ -41,6 +41,7 @@ class Outcome:
     diverged: int | None = None
     snapshots: dict[int, State] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+    frozen: Params = field(default_factory=dict)
 
 
 class MissingSnapshot(LookupError):
@@ -73,6 +74,11 @@ class Entry:
     def mask(self) -> Mask:
         """The mask the member trained under."""
         return _unpack_mask(self._tensors(), self.about["shapes"])
+
+    @property
+    def frozen(self) -> Params:
+        """The values at which pruned weights were frozen, if they were."""
+        return _frozen(self._tensors(), self.mask)
 
     @property
     def start(self) -> State:
@@ -121,6 +127,7 @@ class Entry:
         mask = _unpack_mask(tensors, self.about["shapes"])
         packed = _part(tensors, f"{which}/params")
         params = {n: _spread(v, mask[n]) if n in mask else v for n, v in packed.items()}
+        params = masks.apply(params, mask, _frozen(tensors, mask))
         return self._in_order(params, _part(tensors, f"{which}/buffers"))
 
     def _in_order(self, params: Params, buffers: Params) -> State:
@@ -134,6 +141,7 @@ class Entry:
 def write_entry(folder: Path, outcome: Outcome) -> None:
     """Write an entry's files into an empty folder."""
     tensors = {f"mask/{n}": masks.pack(m) for n, m in outcome.mask.items()}
+    tensors |= {f"frozen/{n}": _gather(f, ~outcome.mask[n]) for n, f in outcome.frozen.items()}
     for which, state in (("start", outcome.start), ("final", outcome.final)):
         if state is not None:
             tensors |= {
@@ -177,6 +185,10 @@ def _spread(values: Tensor, mask: Tensor) -> Tensor:
     found = values.new_zeros(mask.shape)
     found[mask] = values
     return found
+
+
+def _frozen(tensors: Params, mask: Mask) -> Params:
+    return {n: _spread(values, ~mask[n]) for n, values in _part(tensors, "frozen").items()}
 
 
 def _unpack_mask(tensors: Params, shapes: dict[str, list[int]]) -> Mask:

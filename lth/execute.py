@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lth import masks
+from lth.cost import training_flops
 from lth.entry import Entry, Point
 from lth.errors import LthError
-from lth.imp import Cohort, Place, imp
+from lth.imp import WINNER, Cohort, Line, Place, imp
 from lth.progress import Display
 from lth.provenance import now, provenance
 from lth.records import Record, write_atomic, write_csv
@@ -36,6 +36,7 @@ class Journal:
         self.curves: list[Record] = []
         self.members: dict[Place, str] = {}
         self.diverged: list[Place] = []
+        self._trained: dict[tuple[Line, int], int] = {}
         self.about = provenance() | {"data": _about_data(setup)}
 
     def begin(self) -> None:
@@ -49,13 +50,23 @@ class Journal:
         """Take a level in, and write the files anew: a kill loses none of it."""
         jobs = self.trainer.jobs(cohort)
         for place, entry in entries.items():
+            if place.arm == WINNER:
+                cost = _cost(self.setup, cohort[place], entry)
+                self._trained[Line(place.trial, place.lr), place.level] = cost
+        for place, entry in entries.items():
             ticket = cohort[place]
-            self.records += records_of(self.setup, place, ticket, entry)
+            search = self._search_flops(place) if ticket.searched else 0
+            self.records += records_of(self.setup, place, ticket, entry, search)
             self.curves += _rows(self.setup, place, ticket, entry.curve)
             self.members[place] = jobs[place].key
             if entry.diverged is not None:
                 self.diverged.append(place)
         self.write()
+
+    def _search_flops(self, place: Place) -> int:
+        """Return what finding the level's mask cost, in training FLOPs of the line's winners."""
+        levels = self.setup.parts.search.trained_levels(place.level)
+        return sum(self._trained[Line(place.trial, place.lr), level] for level in levels)
 
     def write(self) -> None:
         """Write records, curves, the index of members, and the provenance."""
@@ -115,16 +126,28 @@ def _warn_of_divergence(entries: Mapping[Place, Entry], display: Display) -> Non
         )
 
 
-def records_of(setup: Setup, place: Place, ticket: Ticket, entry: Entry) -> list[Record]:
-    """Return the rows of one member."""
+def records_of(
+    setup: Setup, place: Place, ticket: Ticket, entry: Entry, search: int
+) -> list[Record]:
+    """Return the rows of one member; ``search`` is what finding its ticket cost, in FLOPs."""
+    step = ticket.step + entry.about["steps"]
+    costs: list[Point] = [
+        (step, "train", "training_flops", float(_cost(setup, ticket, entry))),
+        (step, "train", "search_flops", float(search)),
+    ]
     if entry.diverged is not None:
-        points: list[Point] = [(entry.diverged, "train", "diverged", float(entry.diverged))]
-        return _rows(setup, place, ticket, points)
-    return _rows(setup, place, ticket, entry.measured)
+        diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
+        return _rows(setup, place, ticket, [diverged, *costs])
+    return _rows(setup, place, ticket, [*entry.measured, *costs])
+
+
+def _cost(setup: Setup, ticket: Ticket, entry: Entry) -> int:
+    steps = entry.about["steps"]
+    return training_flops(ticket, setup.dataset.input_shape, setup.recipe.batch, steps)
 
 
 def _rows(setup: Setup, place: Place, ticket: Ticket, points: list[Point]) -> list[Record]:
-    density = masks.density(ticket.mask, setup.parts.layers)
+    density = ticket.weights / setup.parts.layers.total
     where = (setup.id, place.trial, place.copy, place.lr, place.arm, place.level, density)
     return [Record(*where, *point) for point in points]
 

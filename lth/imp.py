@@ -5,20 +5,23 @@ Strategy 1 of Frankle & Carbin 2019 (arXiv 1803.03635, Appendix B): train, prune
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from lth import masks
 from lth.arms import Arm
 from lth.entry import Entry
 from lth.layers import Layers
+from lth.probe import Probe
 from lth.prune import Prune
 from lth.rewind import Rewind
+from lth.search import Search, iterative
 from lth.spec import Spec
 from lth.streams import stream, stream_seed
-from lth.ticket import Ticket, draw_state
-from lth.types import Score
+from lth.ticket import State, Ticket, draw_state
+from lth.types import Mask, Params, Score
 
 WINNER = "winning_ticket"
 
@@ -57,6 +60,9 @@ class Parts:
     arms: Mapping[str, tuple[Arm, int]]
     lines: tuple[Line, ...]
     levels: int
+    probe: Callable[[int], Probe]
+    search: Search = field(default_factory=iterative)
+    input_shape: tuple[int, ...] = ()
     seed: int = 0
 
 
@@ -73,8 +79,9 @@ def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]
         cohort = {}
         for place, entry in winners.items():
             line = Line(place.trial, place.lr)
-            winner = next_ticket(parts, line, level, entry, origin[Place(*line, WINNER, 0, 0)])
-            cohort |= members(parts, line, level, winner)
+            first = origin[Place(*line, WINNER, 0, 0)]
+            winner = next_ticket(parts, line, level, entry, first)
+            cohort |= members(parts, line, level, winner, first)
         if not cohort:
             return
         trained = train(cohort)
@@ -89,23 +96,41 @@ def dense(parts: Parts, line: Line) -> Ticket:
 
 
 def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
-    """Score the trained network, prune it and rewind it: the winning ticket of ``level``."""
-    final, mask = trained.final, trained.mask
+    """Score a network, prune it and rewind it: the winning ticket of ``level``."""
+    start = parts.rewind(origin.at, trained.final)
     generator = stream("score", parts.seed, line.trial, level)
-    scores = parts.score(
-        final.params, initial=origin.start.params, mask=mask, generator=generator
-    )  # fmt: skip
-    start = parts.rewind(origin.at, final)
+
+    def score(network: State, mask: Mask) -> Params:
+        return parts.score(
+            network.params, initial=origin.start.params, mask=mask, generator=generator,
+            buffers=network.buffers, probe=parts.probe(line.trial),
+        )  # fmt: skip
+
+    mask = parts.search(level, score, trained, origin, start.state, parts.prune, parts.layers)
     return Ticket(
-        parts.model, parts.prune(scores, mask, parts.layers), *start.state, step=start.step
-    )
+        parts.model, mask, *start.state, step=start.step, schedule=start.schedule
+    )  # fmt: skip
 
 
-def members(parts: Parts, line: Line, level: int, winner: Ticket) -> dict[Place, Ticket]:
+def members(
+    parts: Parts, line: Line, level: int, winner: Ticket, origin: Entry
+) -> dict[Place, Ticket]:
     """Hang every arm's copies off the winning ticket, each with its own stream."""
     found = {Place(*line, WINNER, level, 0): winner}
     for name, (arm, copies) in parts.arms.items():
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
-            found[Place(*line, name, level, copy)] = arm(winner, generator)
+            context = _context(parts, arm, origin)
+            found[Place(*line, name, level, copy)] = arm(winner, generator, **context)
+    return found
+
+
+def _context(parts: Parts, arm: Arm, origin: Entry) -> dict[str, Any]:
+    """Return what the arm asks for by name."""
+    asked = inspect.signature(arm).parameters
+    found: dict[str, Any] = {}
+    if "trained" in asked:
+        found["trained"] = origin.final.params
+    if "input_shape" in asked:
+        found["input_shape"] = parts.input_shape
     return found

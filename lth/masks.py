@@ -23,13 +23,16 @@ def full(layers: Layers, names: Iterable[str]) -> Mask:
     return {name: torch.ones(layers.shapes[name], dtype=torch.bool) for name in names}
 
 
-def apply(params: Params, mask: Mask) -> Params:
-    """Return ``mask * params``: exactly zero where pruned, untouched elsewhere.
+def apply(params: Params, mask: Mask, frozen: Params | None = None) -> Params:
+    """Return ``mask * params (+ frozen)``: exactly zero where pruned, untouched elsewhere.
 
-    A pruned weight becomes +0.0 whatever its sign was, so equal tickets have equal bytes.
+    A pruned weight becomes +0.0 whatever its sign was, so equal tickets have equal bytes; for the
+    few arms that freeze pruned weights at values, it becomes that value.
     """
+    rest = frozen or {}
     return {
-        n: torch.where(mask[n], p, p.new_zeros(())) if n in mask else p for n, p in params.items()
+        n: torch.where(mask[n], p, rest.get(n, p.new_zeros(()))) if n in mask else p
+        for n, p in params.items()
     }
 
 

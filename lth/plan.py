@@ -71,7 +71,7 @@ def plan(setup: Setup) -> Plan:
         for place, ticket in cohort.items():
             entry = entries.get(place)
             if entry is None:
-                steps = setup.recipe.steps - ticket.step
+                steps = round(ticket.stretch * setup.recipe.steps) - ticket.step
                 _count(found, setup, place.arm, 1, steps, kept[place.level])
                 continue
             found.stored[place.arm] += 1
@@ -98,7 +98,7 @@ def plan(setup: Setup) -> Plan:
 
 def _count_level(found: Plan, setup: Setup, kept: int) -> None:
     """Count a whole level of a line whose winner is not known yet."""
-    start = max(setup.parts.rewind.needs(setup.recipe.steps), default=0)
+    start = getattr(setup.parts.rewind, "step", 0)
     counts = {WINNER: 1} | {n: c for n, (_, c) in setup.parts.arms.items() if n != WINNER}
     for arm, copies in counts.items():
         steps = setup.recipe.steps - (start if arm == WINNER else 0)

@@ -34,6 +34,10 @@ class Prune(Protocol):
         """Return the mask of the next level, nested in ``mask``."""
         ...
 
+    def to(self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int]) -> Mask:
+        """Return the mask with these counts (as ``remaining`` gives them), nested in ``mask``."""
+        ...
+
 
 @dataclass(frozen=True)
 class Layerwise:
@@ -73,10 +77,14 @@ class Layerwise:
 
     def __call__(self, scores: Params, mask: Mask, layers: Layers) -> Mask:
         """Drop the lowest-scored share of each layer."""
-        rates = self.by_layer(layers)
+        alive = {name: int(m.sum()) for name, m in mask.items()}
+        return self.to(scores, mask, layers, self.remaining(alive, layers))
+
+    def to(self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int]) -> Mask:
+        """Keep the highest-scored ``counts`` of each layer."""
         pruned = {}
         for name, m in mask.items():
-            pruned |= drop_lowest(scores, {name: m}, round(rates[name] * int(m.sum())))
+            pruned |= drop_lowest(scores, {name: m}, int(m.sum()) - counts[name])
         return _warn_of_collapse(mask, pruned)
 
 
@@ -105,8 +113,13 @@ class Globally:
 
     def __call__(self, scores: Params, mask: Mask, layers: Layers) -> Mask:
         """Drop the lowest-scored share over all layers."""
+        alive = {name: int(m.sum()) for name, m in mask.items()}
+        return self.to(scores, mask, layers, self.remaining(alive, layers))
+
+    def to(self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int]) -> Mask:
+        """Keep the highest-scored ``counts[""]`` over all layers."""
         alive = sum(int(m.sum()) for m in mask.values())
-        return _warn_of_collapse(mask, drop_lowest(scores, mask, round(self.rate * alive)))
+        return _warn_of_collapse(mask, drop_lowest(scores, mask, alive - counts[""]))
 
 
 def layerwise(
@@ -172,7 +185,7 @@ def _split_like(flat: Tensor, mask: Mask) -> list[Tensor]:
 def _warn_of_collapse(before: Mask, after: Mask) -> Mask:
     for name, m in after.items():
         if bool(before[name].any()) and not bool(m.any()):
-            warnings.warn(f"layer collapse: no weight of {name} is left", stacklevel=3)
+            warnings.warn(f"layer collapse: no weight of {name} is left", stacklevel=4)
     return after
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -63,6 +63,20 @@ class Recipe:
             (start // self.eval_every + 1) * self.eval_every, self.steps, self.eval_every
         )
         return [start, *inside, self.steps]
+
+    def of(self, stretch: float = 1.0, schedule: Spec | None = None) -> Recipe:
+        """Return the recipe of a ticket that trains ``stretch`` times as long, or otherwise.
+
+        The schedule is stretched with it: its milestones and warmup come that many times later.
+        """
+        found = self if schedule is None else replace(self, schedule=schedule)
+        steps = round(stretch * self.steps)
+        if steps == self.steps:
+            return found
+        stretched = {
+            "_target_": "lth.schedule.stretched", "schedule": found.schedule, "steps": self.steps,
+        }  # fmt: skip
+        return replace(found, steps=steps, schedule=stretched)
 
     def identity(self) -> dict[str, Any]:
         """What of the recipe determines a member, but its learning rate; with source digests."""

@@ -11,15 +11,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lth.errors import LthError
+from lth.spec import Spec
 from lth.ticket import State
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a level starts: unmasked params and buffers, and the first step to train."""
+    """Where a level starts: unmasked params and buffers, the first step to train, the schedule.
+
+    The schedule is the recipe's if None. The optimizer always starts afresh: its moments belong to
+    other weights.
+    """
 
     state: State
     step: int
+    schedule: Spec | None = None
 
 
 class Rewind(Protocol):
@@ -57,6 +63,23 @@ class ToStep:
         return Start(dense(self.step), self.step)
 
 
+@dataclass(frozen=True)
+class Keep:
+    """Keep the weights that were trained and run the schedule from ``step`` again, or ``held``."""
+
+    step: int
+    held: Spec | None = None
+
+    def needs(self, steps: int) -> tuple[int, ...]:
+        """No state of the dense run; but something must be left to train."""
+        ToStep(self.step).needs(steps)
+        return ()
+
+    def __call__(self, dense: Callable[[int], State], trained: State) -> Start:
+        """Return the trained state, its buffers too."""
+        return Start(trained, self.step, self.held)
+
+
 def to_step(step: int = 0) -> ToStep:
     """Rewind to step k of the dense run (Frankle et al. 2020, arXiv 1912.05671, Section 4).
 
@@ -68,3 +91,31 @@ def to_step(step: int = 0) -> ToStep:
 def to_init() -> ToStep:
     """Rewind to the initial weights (Frankle & Carbin 2019, arXiv 1803.03635, Strategy 1)."""
     return ToStep(0)
+
+
+def to_epoch(epoch: float, steps_per_epoch: float) -> ToStep:
+    """Rewind to the step nearest to an epoch of the dense run; an epoch may be a fraction."""
+    if isinstance(epoch, bool) or not epoch >= 0:
+        raise LthError(f"rewind.epoch={epoch!r}: an epoch is a number from 0")
+    return ToStep(round(epoch * steps_per_epoch))
+
+
+def learning_rate(step: int = 0) -> Keep:
+    """Keep the trained weights and buffers, rewind only the schedule to ``step``.
+
+    Learning-rate rewinding: Renda, Frankle & Carbin 2020, arXiv 2003.02389, Section 2.
+    """
+    return Keep(ToStep(step).step)
+
+
+def fine_tune(length: int, steps: int, schedule: Spec) -> Keep:
+    """Keep the trained weights and train them ``length`` steps more at the schedule's last rate.
+
+    Renda, Frankle & Carbin 2020, arXiv 2003.02389, Section 2: fine-tuning.
+    """
+    if isinstance(length, bool) or not isinstance(length, int) or not 0 < length <= steps:
+        raise LthError(
+            f"rewind.length={length!r}: a number of steps from 1 to recipe.steps={steps}"
+        )
+    last = {"_target_": "lth.schedule.held", "schedule": schedule, "step": -1}
+    return Keep(steps - length, last)

@@ -38,6 +38,16 @@ def cosine(final: float = 0.0, warmup: int = 0) -> Schedule:
     return _with_warmup(factor, warmup)
 
 
+def stretched(schedule: Schedule, steps: int) -> Schedule:
+    """Run a schedule of ``steps`` updates over however many there are, at equal shares."""
+    return lambda step, total: schedule(step * steps // total, steps)
+
+
+def held(schedule: Schedule, step: int) -> Schedule:
+    """Hold a schedule at its factor of ``step``: fine-tuning at the last rate."""
+    return lambda _, total: schedule(step if step >= 0 else total + step, total)
+
+
 def _with_warmup(factor: Schedule, warmup: int) -> Schedule:
     if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
         raise LthError(f"schedule.warmup={warmup!r}: a number of steps from 0")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+from torch import Tensor
+
 from lth.config import ACTIONS, GROUPS, nearest, study_id
-from lth.data.dataset import Dataset
+from lth.data.dataset import Dataset, split
 from lth.errors import LthError
 from lth.imp import WINNER, Line, Parts
+from lth.probe import Probe
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
 from lth.spec import Spec, build, complete, fill
+from lth.streams import stream
 from lth.ticket import layers_of
 from lth.train.trainer import Options
 
@@ -60,12 +65,16 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     recipe = _make(Recipe, config["recipe"], "recipe")
     options = _make(Options, config["trainer"], "trainer")
     logger = build(config["logger"])
-    rewind = build(config["rewind"])
-    rewind.needs(recipe.steps)
     score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
+    search = build(config["search"])
     dataset = build(config["data"])
     if not isinstance(dataset, Dataset):
         raise LthError(f"data: {config['data']['_target_']} gave no lth.data.Dataset")
+    epoch = (len(dataset.train_targets) - dataset.validation) / recipe.batch
+    rewind = build(
+        config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch
+    )
+    rewind.needs(recipe.steps)
     shape, classes = list(dataset.input_shape), dataset.classes
     config["model"] = fill(config["model"], input_shape=shape, classes=classes)
     layers = layers_of(config["model"])
@@ -73,8 +82,9 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     _check_batch(recipe, dataset)
     lines = tuple(Line(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates)
     parts = Parts(
-        config["model"], layers, score, prune, rewind, arms, lines, config["levels"], config["seed"]
-    )
+        config["model"], layers, score, prune, rewind, arms, lines, config["levels"],
+        _probes(config, dataset, recipe), search, dataset.input_shape, config["seed"],
+    )  # fmt: skip
     return Setup(config, config["data"], dataset, recipe, parts, options, logger)
 
 
@@ -108,6 +118,22 @@ def _arms(specs: Any) -> dict[str, Any]:
             raise LthError(f"arms.{name}.copies={copies}: there is one winning ticket per level")
         found[name] = build({k: v for k, v in spec.items() if k != "copies"}), copies
     return found
+
+
+def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Callable[[int], Probe]:
+    """Return a trial's probe: examples of its own training split."""
+    loss = build(recipe.loss)
+
+    def probe(trial: int) -> Probe:
+        train, _ = split(dataset, stream("split", config["seed"], trial))
+
+        def examples(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            rows = train[torch.randperm(len(train), generator=generator)[:number]]
+            return dataset.prepare(dataset.train_inputs[rows]), dataset.train_targets[rows]
+
+        return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
+
+    return probe
 
 
 def _check_batch(recipe: Recipe, dataset: Dataset) -> None:

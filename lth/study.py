@@ -91,9 +91,8 @@ class Study:
         entry = self.entry(**place)
         origin = {"study": self.id, **{k: v for k, v in place.items() if v is not None}}
         params, buffers = entry.start
-        return Ticket(
-            entry.about["model"], entry.mask, params, buffers, entry.about["step"], origin
-        )
+        step, frozen = entry.about["step"], entry.frozen
+        return Ticket(entry.about["model"], entry.mask, params, buffers, step, origin, frozen)
 
     def trained(self, **place: Any) -> State:
         """Return the params and buffers at the end of the training of a place (see ``entry``)."""

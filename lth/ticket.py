@@ -35,6 +35,9 @@ class Ticket:
 
     ``params`` may hold values under pruned weights; ``start`` gives them masked, which is what
     trains. ``buffers`` (BatchNorm statistics) are never masked. ``step`` is where training starts.
+    ``frozen`` holds values for pruned weights that an arm keeps, not zeroes; ``stretch``
+    is how many times as long as the recipe says it trains; ``schedule`` what it trains under, if
+    not the recipe's; ``searched`` is False where the mask came without a search.
     """
 
     model: Spec
@@ -43,14 +46,25 @@ class Ticket:
     buffers: Params
     step: int = 0
     origin: dict[str, Any] = field(default_factory=dict)
+    frozen: Params = field(default_factory=dict)
+    stretch: float = 1.0
+    schedule: Spec | None = None
+    searched: bool = True
 
     def __iter__(self) -> Iterator[Any]:
         yield from (self.mask, self.start.params, self.step)
 
     @property
     def start(self) -> State:
-        """The state that training starts from: ``mask * params``, and the buffers."""
-        return State(masks.apply(self.params, self.mask), self.buffers)
+        """The state that training starts from: ``mask * params (+ frozen)``, and the buffers."""
+        return State(masks.apply(self.params, self.mask, self.frozen), self.buffers)
+
+    @property
+    def weights(self) -> int:
+        """Weights kept, those of unprunable layers included."""
+        layers = layers_of(self.model)
+        unprunable = layers.total - sum(layers.sizes[n] for n in self.mask)
+        return sum(masks.kept(self.mask).values()) + unprunable
 
     @property
     def density(self) -> float:
@@ -77,6 +91,7 @@ class Ticket:
             "mask": list(self.mask),
         }
         about = {"model": self.model, "step": self.step, "origin": self.origin, "names": names}
+        tensors |= {f"frozen/{n}": f.clone() for n, f in self.frozen.items()}
         meta = {"ticket": json.dumps(about, sort_keys=True), "digest": tensors_digest(tensors)}
         write_atomic(Path(path), save(tensors, metadata=meta))
 
@@ -99,9 +114,12 @@ class Ticket:
         }
         shapes = {n: parts["params"][n].shape for n in parts["mask"]}
         mask = {n: masks.unpack(b, shapes[n]) for n, b in parts["mask"].items()}
+        prefix = "frozen/"
+        frozen = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         return cls(
-            about["model"], mask, parts["params"], parts["buffers"], about["step"], about["origin"]
-        )
+            about["model"], mask, parts["params"], parts["buffers"], about["step"], about["origin"],
+            frozen,
+        )  # fmt: skip
 
 
 def draw_model(model: Spec, seed: int) -> nn.Module:

@@ -12,7 +12,8 @@ MEASURE = "test_accuracy"
 
 NAMES = {
     "winning_ticket": "tickets", "random_reinit": "reinitialised ones",
-    "random_mask": "random masks",
+    "random_mask": "random masks", "small_dense": "small dense networks",
+    "small_dense_longer": "small dense networks trained longer",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lth import LthError, config
-from lth.rewind import to_init, to_step
+from lth.rewind import fine_tune, learning_rate, to_epoch, to_init, to_step
 from lth.spec import build
 from lth.ticket import State
 
@@ -40,16 +40,44 @@ def test_a_step_is_a_whole_number(step):
         to_step(step)
 
 
+def test_an_epoch_is_converted_to_the_nearest_step():
+    assert to_epoch(2, 916.7) == to_step(1833)
+    assert to_epoch(0.5, 10.0) == to_step(5)
+    with pytest.raises(LthError, match=r"rewind\.epoch=-1"):
+        to_epoch(-1, 10.0)
+
+
+def test_learning_rate_rewinding_keeps_the_trained_state_and_rewinds_the_step():
+    rule = learning_rate(7)
+    assert rule.needs(10) == ()
+    start = rule(dense, TRAINED)
+    assert start.state is TRAINED and start.step == 7 and start.schedule is None
+    with pytest.raises(LthError, match="leaves nothing to train"):
+        learning_rate(10).needs(10)
+
+
+def test_fine_tuning_goes_on_at_the_last_rate_only():
+    multistep = {"_target_": "lth.schedule.multistep", "milestones": [50, 80], "gamma": 0.1}
+    start = fine_tune(60, 100, multistep)(dense, TRAINED)
+    assert start.state is TRAINED and start.step == 40
+    held = build(start.schedule)
+    assert [held(step, 100) for step in (40, 60, 99)] == pytest.approx([0.01] * 3)
+    with pytest.raises(LthError, match=r"rewind\.length=101: .* recipe\.steps=100"):
+        fine_tune(101, 100, multistep)
+
+
 @pytest.mark.parametrize("name", config.choices("rewind"))
 def test_every_choice_starts_inside_the_run_from_steps_it_named(name):
-    rule, asked = build(config.load("rewind", name)), []
+    schedule = {"_target_": "lth.schedule.constant"}
+    spec = config.load("rewind", name)
+    rule, asked = build(spec, steps=500, schedule=schedule, steps_per_epoch=20.0), []
 
     def remember(step):
         asked.append(step)
         return dense(step)
 
     start = rule(remember, TRAINED)
-    assert set(asked) <= set(rule.needs(100))
-    assert 0 <= start.step < 100
+    assert set(asked) <= set(rule.needs(500))
+    assert 0 <= start.step < 500
     assert start.state.params.keys() == TRAINED.params.keys()
     assert start.state.buffers.keys() == TRAINED.buffers.keys()

@@ -7,7 +7,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from lth import LthError, config
-from lth.schedule import constant, cosine, multistep
+from lth.schedule import constant, cosine, held, multistep, stretched
 from lth.spec import build
 
 STEPS = 40
@@ -79,3 +79,14 @@ def test_every_choice_gives_factors_between_0_and_1(name):
     schedule = build(config.load("recipe/schedule", name))
     assert all(0 <= factor <= 1 for factor in ours(schedule))
     assert ours(schedule)[0] > 0
+
+
+def test_a_stretched_schedule_comes_later_in_the_same_shape():
+    short = multistep([20], warmup=4)
+    long = stretched(short, 40)
+    assert [long(step, 120) for step in range(120)] == [short(s // 3, 40) for s in range(120)]
+
+
+def test_a_held_schedule_stays():
+    assert {held(multistep([20]), 30)(s, 40) for s in range(40)} == {multistep([20])(30, 40)}
+    assert held(multistep([20]), -1)(0, 40) == multistep([20])(39, 40)

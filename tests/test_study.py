@@ -15,6 +15,7 @@ from lth.plan import plan
 from lth.records import COLUMNS
 from lth.setup import prepare
 from lth.spec import spec_of
+from lth.ticket import layers_of
 from tests.toys import blobs, mlp, norm_net
 
 SETTINGS = {
@@ -150,7 +151,8 @@ def test_records_say_what_the_store_holds(run):
     for place, key in study.members.items():
         entry = study.store.get(key)
         rows = [r for r in study.records if Place(r.trial, r.lr, r.arm, r.level, r.copy) == place]
-        assert [(r.step, r.split, r.metric, r.value) for r in rows] == entry.measured
+        measured = [r for r in rows if not r.metric.endswith("_flops")]
+        assert [(r.step, r.split, r.metric, r.value) for r in measured] == entry.measured
         kept = sum(int(m.sum()) for m in entry.mask.values())
         assert {r.density for r in rows} == {kept / (16 * 10 + 10 * 4)}
         curve = [r for r in study.curves if Place(r.trial, r.lr, r.arm, r.level, r.copy) == place]
@@ -174,8 +176,10 @@ def test_a_rate_that_diverges_is_recorded_and_its_neighbours_are_bit_identical(r
     swept, count = run(recipe=SETTINGS["recipe"] | sgd | {"lr": [0.02, 1e25]})
     assert count == (2, 10)
     wild = [r for r in swept.records if r.lr == 1e25]
-    assert {(r.metric, r.level, r.arm) for r in wild} == {("diverged", 0, "winning_ticket")}
-    assert len(wild) == 2 and all(r.value == r.step for r in wild)
+    assert {(r.level, r.arm) for r in wild} == {(0, "winning_ticket")}
+    diverged = [r for r in wild if r.metric == "diverged"]
+    assert len(diverged) == 2 and all(r.value == r.step for r in diverged)
+    assert {r.metric for r in wild} == {"diverged", "training_flops", "search_flops"}
     assert [line for line in lines(swept) if ",1e+25," not in line] == lines(calm)
 
 
@@ -321,3 +325,89 @@ def test_bad_settings_are_refused_before_any_work(run, tmp_path):
             run(**changes)
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def costs(study, arm, level, trial=0):
+    rows = [r for r in study.records if (r.arm, r.level, r.trial) == (arm, level, trial)]
+    return {r.metric: r.value for r in rows if r.metric.endswith("_flops")}
+
+
+def test_every_member_carries_what_it_and_its_search_cost(run):
+    study, _ = run(arms=["winning_ticket", "random_reinit", "random_mask_uniform"])
+    weights = [round(study.ticket(level=level).density * 200) for level in range(3)]
+    each = [3 * 2 * w * 20 * 20 for w in weights]  # passes, multiply-add, batch, steps
+    for level in range(3):
+        found = costs(study, "winning_ticket", level)
+        assert found == {"training_flops": each[level], "search_flops": sum(each[:level])}
+    assert costs(study, "random_reinit", 2)["search_flops"] == each[0] + each[1]
+    assert costs(study, "random_mask_uniform", 2) == {"training_flops": each[2], "search_flops": 0}
+
+
+@pytest.mark.parametrize(
+    ("search", "searched"), [("one_shot", 1), ({"_target_": "lth.search.at_init"}, 0)], ids=str
+)
+def test_other_searches_cost_what_they_train(run, search, searched):
+    study, _ = run(search=search, score="large_init", arms=["winning_ticket"])
+    dense = costs(study, "winning_ticket", 0)["training_flops"]
+    for level in (1, 2):
+        assert costs(study, "winning_ticket", level)["search_flops"] == searched * dense
+
+
+def test_the_small_dense_network_is_another_model_in_the_same_study(run):
+    from lth.models import lenet
+
+    study, _ = run(model=partial(lenet, widths=(20, 10)), arms=["winning_ticket", "small_dense",
+                   "small_dense_longer"])  # fmt: skip
+    winner, small = study.ticket(level=2), study.ticket(level=2, arm="small_dense")
+    assert small.model["widths"] < winner.model["widths"]
+    assert abs(small.weights - winner.weights) < 0.15 * winner.weights
+    density = {r.arm: r.density for r in study.records if r.level == 2 and r.trial == 0}
+    assert density["small_dense"] == small.weights / layers_of(winner.model).total
+    last = {r.arm: r.step for r in study.records if r.metric == "training_flops" and r.level == 2}
+    assert last["small_dense"] == 20 and 25 < last["small_dense_longer"] <= 40
+    dense = costs(study, "winning_ticket", 0)["training_flops"]
+    longer = costs(study, "small_dense_longer", 1)
+    assert abs(longer["training_flops"] / dense - 1) < 0.05 and longer["search_flops"] == 0
+
+
+def test_frozen_weights_stay_where_they_are(run):
+    study, _ = run(arms=["winning_ticket", "freeze", "freeze_grown"])
+    dense = study.entry(level=0)
+    for arm in ("freeze", "freeze_grown"):
+        entry = study.entry(level=2, arm=arm)
+        for name, mask in entry.mask.items():
+            gone, start = ~mask, dense.start.params[name]
+            grew = dense.final.params[name].abs() > start.abs()
+            wanted = start[gone] * (1 if arm == "freeze" else grew[gone])
+            assert torch.equal(entry.start.params[name][gone], wanted)
+            assert torch.equal(entry.final.params[name][gone], wanted)
+            assert not torch.equal(entry.final.params[name][mask], start[mask])
+
+
+def test_learning_rate_rewinding_trains_on_from_the_trained_weights(run):
+    study, _ = run(rewind={"_target_": "lth.rewind.learning_rate", "step": 4})
+    before, after = study.entry(level=0).final, study.ticket(level=1)
+    assert after.step == 4
+    expected = masks.apply(before.params, after.mask)
+    assert all(torch.equal(after.params[n], p) for n, p in expected.items())
+
+
+def test_one_shot_takes_every_mask_from_the_dense_network(run):
+    study, _ = run(search="one_shot", levels=3)
+    final = study.entry(level=0).final.params
+    for level in (1, 2, 3):
+        for name, mask in study.ticket(level=level).mask.items():
+            size = final[name].abs()
+            assert size[mask].min() >= size[~mask].max()
+
+
+def test_at_init_prunes_what_is_not_trained_yet(run):
+    study, _ = run(search={"_target_": "lth.search.at_init", "rounds": 3}, score="snip", levels=3)
+    iterative, _ = run(levels=3)
+    for level in (1, 2, 3):
+        ticket = study.ticket(level=level)
+        assert masks.kept(ticket.mask) == masks.kept(iterative.ticket(level=level).mask)
+    again, count = run(search={"_target_": "lth.search.at_init", "rounds": 3}, score="snip",
+                       levels=3, recipe=SETTINGS["recipe"] | {"lr": 0.5})  # fmt: skip
+    assert count[0] > 0
+    assert torch.equal(again.ticket(level=3).mask["1.weight"], ticket.mask["1.weight"])

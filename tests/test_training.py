@@ -131,6 +131,55 @@ def test_the_trajectory_is_that_of_a_hand_masked_copy(name, model, tmp_path):
     assert not torch.equal(entry.final.params[leaf], member.ticket.params[leaf])
 
 
+def frozen_job(**changes):
+    """A member whose pruned weights are frozen at 1."""
+    member = job(**changes)
+    frozen = {n: (~m).float() for n, m in member.ticket.mask.items()}
+    member = replace(member, ticket=replace(member.ticket, frozen=frozen))
+    return replace(member, key=member_key(member, blobs()))
+
+
+@pytest.mark.parametrize("compiler", [None, "aot_eager"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_frozen_weights_take_part_and_never_move(name, compiler, tmp_path):
+    optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.1}
+    member = frozen_job(recipe=recipe(optimizer=optimizer), compile=compiler)
+    (entry,) = train([member], tmp_path)
+    for weight, mask in member.ticket.mask.items():
+        assert torch.equal(entry.final.params[weight][~mask], torch.ones(int((~mask).sum())))
+        assert torch.equal(entry.start.params[weight], member.ticket.start.params[weight])
+        assert not torch.equal(entry.final.params[weight][mask], entry.start.params[weight][mask])
+    model = draw_model(member.ticket.model, 0).eval()
+    outputs = functional_call(model, dict(entry.final.params), (blobs().prepare(
+        blobs().test_inputs),))  # fmt: skip
+    right = (outputs.argmax(1) == blobs().test_targets).double().mean()
+    measured = {(s, split, m): v for s, split, m, v in entry.measured}
+    early = measured.get((30, "test", "accuracy"))
+    assert early is None or early == pytest.approx(float(right))
+
+
+def test_frozen_members_stack_with_others(tmp_path):
+    sgd = recipe(optimizer=config.load("recipe/optimizer", "momentum"))
+    jobs = [make(trial=t, recipe=sgd) for t, make in enumerate((frozen_job, job, frozen_job))]
+    alone = train(jobs, tmp_path / "a")
+    store = Store(tmp_path / "b")
+    run_stacked(jobs, blobs(), store, Options(device="cpu"), Deaf(), device="cpu")
+    for member, entry in zip(jobs, alone, strict=True):
+        other = store.get(member.key)
+        for name, value in entry.final.params.items():
+            torch.testing.assert_close(other.final.params[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stretched_member_trains_longer_under_a_stretched_schedule(tmp_path):
+    base = recipe(schedule={"_target_": "lth.schedule.multistep", "milestones": [15]})
+    long = base.of(stretch=2.0)
+    assert long.steps == 60 and base.of() == base
+    factor = build(long.schedule)
+    assert [factor(s, 60) for s in (0, 29, 30, 59)] == [1.0, 1.0, 0.1, 0.1]
+    (entry,) = train([job(recipe=long)], tmp_path)
+    assert entry.about["steps"] == 60
+
+
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 @pytest.mark.parametrize("compiler", [None, "aot_eager"])
 @pytest.mark.parametrize("name", OPTIMIZERS)

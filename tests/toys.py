@@ -9,7 +9,17 @@ from lth.data import Dataset, tensors
 from lth.types import Augment
 from tests.conftest import blobs
 
-__all__ = ["Plain", "blobs", "dropout_net", "mlp", "norm_net", "pictures", "same"]
+__all__ = [
+    "Plain",
+    "blobs",
+    "deep",
+    "dropout_net",
+    "mlp",
+    "norm_net",
+    "pictures",
+    "same",
+    "upsampler",
+]
 
 
 def mlp(input_shape: Sequence[int], classes: int, width: int = 12) -> nn.Module:
@@ -30,6 +40,18 @@ def dropout_net(input_shape: Sequence[int], classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, classes)
     )
+
+
+def deep(depth: int, width: int, scale: float) -> nn.Module:
+    layers = [nn.Linear(16 if i == 0 else width, width) for i in range(depth)]
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=scale)
+    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(width, 4))
+
+
+def upsampler() -> nn.Module:
+    up = nn.ConvTranspose2d(2, 3, 2, stride=2)
+    return nn.Sequential(up, nn.Flatten(), nn.Linear(300, 4))
 
 
 def same(given: object) -> object:

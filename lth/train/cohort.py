@@ -179,7 +179,7 @@ class Cohort:
         ended = final if course.diverged is None else None
         return Outcome(
             job.ticket.start, ended, job.ticket.mask, measured, course.curve, course.diverged,
-            course.snapshots, about,
+            course.snapshots, about, job.ticket.frozen,
         )  # fmt: skip
 
     def save_partial(self, every: float) -> None:

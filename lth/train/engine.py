@@ -62,7 +62,8 @@ class InTurn:
         self.schedule = build(job.recipe.schedule)
         model = draw_model(job.ticket.model, 0).to(dataset.train_inputs.device)
         load(model, job.ticket.start)
-        self.network = Network(model, job.ticket.mask, compiler=job.compile)
+        frozen = {n: f.to(dataset.train_inputs.device) for n, f in job.ticket.frozen.items()}
+        self.network = Network(model, job.ticket.mask, compiler=job.compile, frozen=frozen)
         self.optimizer = make_optimizer(job, list(self.network.leaves.values()))
         self._draws = draws_random_numbers(job, dataset)
 
@@ -100,7 +101,7 @@ class InTurn:
         """Copy the params, masked, and the buffers."""
         params = {n: p.detach().cpu().clone() for n, p in self.network.leaves.items()}
         buffers = {n: b.detach().cpu().clone() for n, b in self.network.buffers.items()}
-        return State(masks.apply(params, self.job.ticket.mask), buffers)
+        return State(masks.apply(params, self.job.ticket.mask, self.job.ticket.frozen), buffers)
 
     def put(self, member: int, state: State) -> None:
         """Overwrite the params and buffers in place."""

@@ -67,7 +67,8 @@ def identity(job: Job, dataset: Dataset) -> dict[str, Any]:
     """
     start = job.ticket.start
     streams = job.streams
-    return {
+    frozen = {"frozen": tensors_digest(job.ticket.frozen)} if job.ticket.frozen else {}
+    return frozen | {
         "numerics": NUMERICS,
         "model": job.ticket.model,
         "model_sources": _model_sources(job.ticket.model),

@@ -27,15 +27,21 @@ class Network:
     """
 
     def __init__(
-        self, model: nn.Module, mask: Mask, view: View = masked, compiler: str | None = None
+        self,
+        model: nn.Module,
+        mask: Mask,
+        view: View = masked,
+        compiler: str | None = None,
+        frozen: Params | None = None,
     ) -> None:
         self.model, self.view = model, view
+        self.frozen = frozen or {}
         self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
         self.buffers: Params = dict(model.named_buffers())
         self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if _matters(m, view)}
         self._compiled: Any = None
         self._places: dict[str, list[tuple[nn.Module, str]]] = {}
-        self._on_gradients = view is masked and compiler is None
+        self._on_gradients = view is masked and compiler is None and not self.frozen
         if compiler is not None:
             self._compiled = torch.compile(self._functional, backend=compiler)
         elif not self._on_gradients:
@@ -46,7 +52,7 @@ class Network:
         if self._compiled is not None:
             return self._compiled(self.leaves, self.masks, self.buffers, inputs)
         for name, places in self._places.items():
-            seen = self.view(self.leaves[name], self.masks[name])
+            seen = self._see(name, self.leaves[name], self.masks[name])
             for module, attribute in places:
                 module.__dict__[attribute] = seen
         return self.model(inputs)
@@ -61,8 +67,12 @@ class Network:
                 gradient.mul_(mask)
 
     def _functional(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
-        seen = {n: self.view(w, masks[n]) if n in masks else w for n, w in leaves.items()}
+        seen = {n: self._see(n, w, masks[n]) if n in masks else w for n, w in leaves.items()}
         return functional_call(self.model, (seen, buffers), (inputs,))
+
+    def _see(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
+        seen = self.view(weight, mask)
+        return seen + self.frozen[name] if name in self.frozen else seen
 
     def _take_out(self) -> None:
         names = {id(p): n for n, p in self.leaves.items()}

@@ -108,7 +108,11 @@ def _give(connection: Any, waiting: list[Job]) -> bool:
     if not waiting:
         return False
     # plain pickle: torch's own moves tensors through shared memory, often tiny in containers
-    connection.send_bytes(pickle.dumps(waiting.pop()))
+    try:
+        connection.send_bytes(pickle.dumps(waiting[-1]))
+        waiting.pop()
+    except BrokenPipeError:
+        pass  # it has died; what it has to say of that is still to be received
     return True
 
 

@@ -61,10 +61,17 @@ class Stacked:
             n: self._stack([job.ticket.mask[n] for job in self.jobs]).to(self.leaves[n].dtype)
             for n in self.jobs[0].ticket.mask
         }
+        frozen = dict.fromkeys(n for job in self.jobs for n in job.ticket.frozen)
+        self.frozen = {
+            n: self._stack(
+                [job.ticket.frozen.get(n, job.ticket.params[n] * 0) for job in self.jobs]
+            )
+            for n in frozen
+        }
         self.slices = list(_equal_rates(self.jobs))
         self.optimizer = self._make_optimizer()
         self._make_streams()
-        forward = vmap(self._one, in_dims=(0, 0, 0, 0))
+        forward = vmap(self._one, in_dims=(0, 0, 0, 0, 0))
         self._forward: Callable[..., Tensor] = (
             forward if jobs[0].compile is None else torch.compile(forward, backend=jobs[0].compile)
         )
@@ -115,7 +122,8 @@ class Stacked:
         row = self.row[member]
         params = {n: p.detach()[row].cpu().clone() for n, p in self.leaves.items()}
         buffers = {n: b[row].cpu().clone() for n, b in self.buffers.items()}
-        return State(masks.apply(params, self.jobs[row].ticket.mask), buffers)
+        ticket = self.jobs[row].ticket
+        return State(masks.apply(params, ticket.mask, ticket.frozen), buffers)
 
     def put(self, member: int, state: State) -> None:
         """Overwrite a member's params and buffers in place."""
@@ -147,12 +155,15 @@ class Stacked:
                     slots.setdefault(slot, torch.zeros_like(piece))
                     slots[slot][row] = value.to(self.device)
 
-    def _one(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
+    def _one(
+        self, leaves: Params, masks: Params, frozen: Params, buffers: Params, inputs: Tensor
+    ) -> Tensor:
         seen = {n: masked(w, masks[n]) if n in masks else w for n, w in leaves.items()}
+        seen |= {n: seen[n] + f for n, f in frozen.items()}
         return functional_call(self.model, (seen, buffers), (inputs,))
 
     def _run(self, inputs: Tensor) -> Tensor:
-        return self._forward(self.leaves, self.masks, self.buffers, inputs)
+        return self._forward(self.leaves, self.masks, self.frozen, self.buffers, inputs)
 
     def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
         return torch.stack([t.detach() for t in tensors]).to(self.device)

@@ -130,7 +130,7 @@ class Trainer:
         job = Job(
             ticket,
             self.data,
-            self.recipe,
+            self.recipe.of(ticket.stretch, ticket.schedule),
             place.lr,
             Streams(self.seed, place.trial, place.level),
             precision=str(self.options.precision),

@@ -1,0 +1,16 @@
+"""Arms: what a member of the comparison starts from, a pure function of the winning ticket.
+
+Each arm is a factory with named arguments; what it returns maps the winning ticket of a level and a
+generator to another ticket. How many copies of it are drawn per trial is the study's business.
+"""
+
+from lth.arms.frozen import freeze
+from lth.arms.places import random_mask
+from lth.arms.protocol import Arm, winning_ticket
+from lth.arms.small import small_dense
+from lth.arms.values import constant, noise, random_reinit, rescaled, reshuffle
+
+__all__ = [
+    "Arm", "constant", "freeze", "noise", "random_mask", "random_reinit", "rescaled", "reshuffle",
+    "small_dense", "winning_ticket",
+]  # fmt: skip

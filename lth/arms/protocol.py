@@ -1,0 +1,31 @@
+"""What an arm is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from lth.ticket import Ticket
+
+
+class Arm(Protocol):
+    """A control: ``(winning ticket, generator) -> ticket``, a pure function.
+
+    An arm that names them gets two things more: ``trained``, the dense run's final params, and
+    ``input_shape``, that of one example.
+    """
+
+    def __call__(self, winner: Ticket, generator: torch.Generator) -> Ticket:
+        """Return the ticket this arm trains at the winner's level."""
+        ...
+
+
+def winning_ticket() -> Arm:
+    """The ticket itself."""
+    return lambda winner, generator: winner
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """Draw a seed for what takes no generator: the initialisation of a module."""
+    return int(torch.randint(2**62, (), generator=generator))

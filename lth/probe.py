@@ -1,0 +1,36 @@
+"""A probe: a model, a loss and training examples, for scores that need a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from lth.spec import Spec
+from lth.ticket import draw_model
+from lth.types import Loss, Params
+
+Examples = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
+"""``(number, generator) -> (prepared inputs, targets)`` from the trial's training split."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a gradient is taken of. Never the validation or the test split."""
+
+    model: Spec
+    input_shape: Sequence[int]
+    classes: int
+    loss: Loss
+    examples: Examples
+
+    def logits(
+        self, params: Params, buffers: Params, inputs: Tensor, training: bool = True
+    ) -> Tensor:
+        """Run the model; norms take the batch's statistics (``training``) or the running ones."""
+        model = draw_model(self.model, 0).to(inputs.dtype).train(training)
+        copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
+        return functional_call(model, (params, copies), (inputs,))

@@ -1,0 +1,125 @@
+"""Searches: from which network, and in how many rounds, the mask of a level is taken.
+
+A search is apart from the score (what matters), the rule (how many go) and the rewinding (where
+training starts): any score can be used in any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from lth.entry import Entry
+from lth.errors import LthError
+from lth.layers import Layers
+from lth.prune import Prune
+from lth.ticket import State
+from lth.types import Mask, Params
+
+Scorer = Callable[[State, Mask], Params]
+"""Scores a network under a mask."""
+
+
+class Search(Protocol):
+    """``(level, scorer, previous level, dense, start, rule, layers) -> mask``."""
+
+    def trained_levels(self, level: int) -> range:
+        """Levels whose winner had to be trained to find the ticket of ``level``."""
+        ...
+
+    def __call__(
+        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
+        layers: Layers,
+    ) -> Mask:  # fmt: skip
+        """Return the mask of ``level``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Iterative:
+    """Prune what the level before has trained."""
+
+    def trained_levels(self, level: int) -> range:
+        """All levels above."""
+        return range(level)
+
+    def __call__(
+        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
+        layers: Layers,
+    ) -> Mask:  # fmt: skip
+        """Score the trained network and drop the lowest."""
+        mask = previous.mask
+        return rule(score(previous.final, mask), mask, layers)
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """Prune the trained dense network to every density at once."""
+
+    def trained_levels(self, level: int) -> range:
+        """Only the dense network."""
+        return range(1)
+
+    def __call__(
+        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
+        layers: Layers,
+    ) -> Mask:  # fmt: skip
+        """Apply the rule ``level`` times to the same scores: the iterative search's densities."""
+        mask = dense.mask
+        scores = score(dense.final, mask)
+        for _ in range(level):
+            mask = rule(scores, mask, layers)
+        return mask
+
+
+@dataclass(frozen=True)
+class AtInit:
+    """Prune the network that training starts from, in rounds, scored anew in each."""
+
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
+            raise LthError(f"search.rounds={self.rounds!r}: a whole number from 1")
+
+    def trained_levels(self, level: int) -> range:
+        """None: the scoring passes are few, and are not counted."""
+        return range(0)
+
+    def __call__(
+        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
+        layers: Layers,
+    ) -> Mask:  # fmt: skip
+        """Prune to ``c0 (cn / c0) ** (k / rounds)`` weights in round k (Tanaka et al. 2020)."""
+        mask = dense.mask
+        first = {n: int(m.sum()) for n, m in mask.items()}
+        last = first
+        for _ in range(level):
+            last = rule.remaining(last, layers)
+        first = first if last.keys() == first.keys() else {"": sum(first.values())}
+        for number in range(1, self.rounds + 1):
+            counts = {
+                n: round(c * (last[n] / c) ** (number / self.rounds)) if c else 0
+                for n, c in first.items()
+            }
+            mask = rule.to(score(start, mask), mask, layers, counts)
+        return mask
+
+
+def iterative() -> Iterative:
+    """Prune what the level before trained (Frankle & Carbin 2019, arXiv 1803.03635, Section 2)."""
+    return Iterative()
+
+
+def one_shot() -> OneShot:
+    """Prune the trained dense network to every density at once (Section 2, one-shot pruning)."""
+    return OneShot()
+
+
+def at_init(rounds: int = 1) -> AtInit:
+    """Prune before training: the state that tickets start from, scored anew in each round.
+
+    One round is SNIP's and GraSP's way, 100 are SynFlow's (Frankle et al. 2021, arXiv 2009.08576).
+    """
+    return AtInit(rounds)

@@ -1,0 +1,103 @@
+"""Searches: from which network a mask is taken, apart from whole studies (tests/test_study.py)."""
+
+import warnings
+
+import pytest
+import torch
+
+from lth import LthError, config, masks
+from lth.layers import Layers
+from lth.loss import cross_entropy
+from lth.probe import Probe
+from lth.prune import globally, kept_by_level, layerwise
+from lth.score import magnitude, synflow
+from lth.search import at_init, iterative, one_shot
+from lth.spec import build
+from lth.ticket import State, draw_state, layers_of
+
+LAYERS = Layers({"a": (50,), "b": (10, 10)}, frozenset(), "b")
+
+
+class Fake:
+    """An entry: a mask, and a trained state."""
+
+    def __init__(self, mask, params):
+        self.mask, self.final = mask, State(params, {})
+
+
+def weights(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return {n: torch.randn(s, generator=generator) for n, s in LAYERS.shapes.items()}
+
+
+def score(network, mask):
+    return {n: network.params[n].abs() for n in mask}
+
+
+FULL = masks.full(LAYERS, LAYERS.shapes)
+DENSE = Fake(FULL, weights(0))
+START = State(weights(1), {})
+
+
+@pytest.mark.parametrize("rule", [layerwise(0.2), globally(0.3)], ids=["layerwise", "globally"])
+@pytest.mark.parametrize("name", config.choices("search"))
+def test_every_search_reaches_the_same_counts(name, rule):
+    search, previous = build(config.load("search", name)), DENSE
+    for level, kept in enumerate(kept_by_level(rule, LAYERS, 6)[1:], start=1):
+        mask = search(level, score, previous, DENSE, START, rule, LAYERS)
+        assert sum(masks.kept(mask).values()) == kept
+        previous = Fake(mask, weights(level + 5))
+
+
+def test_each_search_looks_at_its_own_network():
+    previous = Fake(globally(0.2)(score(DENSE.final, FULL), FULL, LAYERS), weights(7))
+    seen = []
+
+    def watch(network, mask):
+        seen.append((network, sum(masks.kept(mask).values())))
+        return score(network, mask)
+
+    for search in (iterative(), one_shot(), at_init(3)):
+        search(2, watch, previous, DENSE, START, globally(0.2), LAYERS)
+    networks = [previous.final, DENSE.final, START, START, START]
+    assert all(a is b for (a, _), b in zip(seen, networks, strict=True))
+    assert [kept for _, kept in seen] == [120, 150, 150, 129, 111]  # 150 (96/150) ** (k/3)
+
+
+def test_searches_name_the_levels_they_train():
+    assert list(iterative().trained_levels(3)) == [0, 1, 2]
+    assert list(one_shot().trained_levels(3)) == [0]
+    assert list(at_init().trained_levels(3)) == []
+
+
+@pytest.mark.parametrize("rounds", [0, -1, 1.5, True])
+def test_rounds_are_a_whole_number(rounds):
+    with pytest.raises(LthError, match=r"search\.rounds="):
+        at_init(rounds)
+
+
+def test_synflow_never_collapses_a_layer_where_magnitude_does():
+    """Tanaka et al. 2020, arXiv 2006.05467, Section 4: layers differ in scale and width."""
+    spec = {"_target_": "lth.models.lenet", "input_shape": [64], "classes": 4,
+            "widths": [200, 200, 3, 200]}  # fmt: skip
+    layers = layers_of(spec)
+    state = draw_state(spec, 0)
+    state.params["fc2.weight"] *= 0.01  # as another initialisation would have it
+    probe = Probe(spec, (64,), 4, cross_entropy(), lambda number, generator: None)
+    rule, dense = globally(0.4), Fake(masks.full(layers, layers.shapes), state.params)
+
+    def scorer(made):
+        def call(network, mask):
+            return made(network.params, initial=state.params, mask=mask, buffers={}, probe=probe)
+
+        return call
+
+    level = 12  # 0.2 % of the weights
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # also: no layer collapse on the way
+        flow = at_init(100)(level, scorer(synflow()), dense, dense, state, rule, layers)
+    assert all(masks.kept(flow).values())
+    with pytest.warns(UserWarning, match="layer collapse"):
+        size = at_init(100)(level, scorer(magnitude()), dense, dense, state, rule, layers)
+    assert not all(masks.kept(size).values())
+    assert sum(masks.kept(flow).values()) == sum(masks.kept(size).values())
