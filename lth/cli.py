@@ -26,6 +26,7 @@ Settings (name=value):
   recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
   prune.rate=X rewind.step=N  share pruned per level, step to rewind to
   action=run|plan|plot        train; only say what would be trained; redraw from the records
+  action=analyse              masks, signs, distances, connectivity of what is trained: analysis.csv
   name=TEXT                   of the study's folder
 
 Choices (group=name; the head of each file in conf/ says what it is):

@@ -15,7 +15,7 @@ from lth.spec import digest, plain, spec_of
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of which one choice is made; ``arms`` takes several, ``experiment`` sets the others."""
 
-ACTIONS = ("run", "plan", "plot")
+ACTIONS = ("run", "plan", "plot", "analyse")
 
 
 def conf_folder() -> Path:

@@ -52,6 +52,14 @@ class Display:
         """End it."""
         self._progress.stop()
 
+    def begin(self, what: str, total: int) -> None:
+        """Show one bar: so many things to go through."""
+        self._bar = self._progress.add_task(what, total=total, note="")
+
+    def advance(self) -> None:
+        """One of them is done."""
+        self._progress.advance(self._bar)
+
     def study(self, parts: Parts, steps: int) -> None:
         """A study begins: the most it may have to train."""
         self._lines, self._per_level = len(parts.lines), _copies(parts)

@@ -59,7 +59,28 @@ def plot_study(setup: Setup, display: Display) -> None:
     display.say(f"trained 0 members, reused {len(study.members)}")
 
 
-ACTIONS = {"run": run_study, "plan": plan_study, "plot": plot_study}
+def analyse_study(setup: Setup, display: Display) -> None:
+    """Look at the masks and the networks that a study trained; write analysis.csv and a figure."""
+    from lth.analysis.table import Analysis, Row, write_rows
+    from lth.figures import save
+    from lth.figures.analysis import analysis_figure
+
+    _headline(setup, display)
+    study = Study(setup.folder)
+    rows: list[Row] = []
+    display.begin("members", len(study.members))
+    with display:
+        for found in Analysis(study).rows():
+            rows += found
+            display.advance()
+    write_rows(setup.folder / "analysis.csv", rows)
+    figure = save(analysis_figure(rows), setup.folder / "figures" / "analysis.png")
+    display.say(f"analysis: {setup.folder / 'analysis.csv'}")
+    display.say(f"figure:   {figure}")
+    display.say(f"trained 0 members, reused {len(study.members)}")
+
+
+ACTIONS = {"run": run_study, "plan": plan_study, "plot": plot_study, "analyse": analyse_study}
 
 
 def _finish_logger(setup: Setup, journal: Journal, figures: list[Path]) -> list[str]:

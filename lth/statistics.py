@@ -117,6 +117,13 @@ def paired_difference(
     They share data order, split and (but for a reinit) initial weights, so the difference within a
     trial varies less than its parts.
     """
+    return interval(paired_values(records, a, b, measure))
+
+
+def paired_values(
+    records: Iterable[Record], a: Cell, b: Cell, measure: str = "test_accuracy"
+) -> list[float]:
+    """Return ``a - b`` of every trial that both have, copies averaged within the trial."""
     values: dict[Cell, dict[int, list[float]]] = {a: defaultdict(list), b: defaultdict(list)}
     members: dict[tuple[Cell, int, int], list[Record]] = defaultdict(list)
     for r in records:
@@ -129,7 +136,7 @@ def paired_difference(
     both = sorted(values[a].keys() & values[b].keys())
     if not both:
         raise LthError(f"no trial has {measure} at both {a} and {b}")
-    return interval([_mean(values[a][t]) - _mean(values[b][t]) for t in both])
+    return [_mean(values[a][t]) - _mean(values[b][t]) for t in both]
 
 
 def _mean(values: Sequence[float]) -> float:

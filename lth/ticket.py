@@ -37,7 +37,9 @@ class Ticket:
     trains. ``buffers`` (BatchNorm statistics) are never masked. ``step`` is where training starts.
     ``frozen`` holds values for pruned weights that an arm keeps, not zeroes; ``stretch``
     is how many times as long as the recipe says it trains; ``schedule`` what it trains under, if
-    not the recipe's; ``searched`` is False where the mask came without a search.
+    not the recipe's; ``searched`` is False where the mask came without a search; ``noise`` names
+    the order and augmentation of its batches, the same for all members of a trial but where it is
+    not 0.
     """
 
     model: Spec
@@ -50,6 +52,7 @@ class Ticket:
     stretch: float = 1.0
     schedule: Spec | None = None
     searched: bool = True
+    noise: int = 0
 
     def __iter__(self) -> Iterator[Any]:
         yield from (self.mask, self.start.params, self.step)

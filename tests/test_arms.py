@@ -116,7 +116,9 @@ def test_every_choice_is_a_pure_function_of_ticket_and_generator(name):
     before = State(*({n: t.clone() for n, t in part.items()} for part in winner.start))
     a, b, other = (arm(winner, stream("arm", seed)) for seed in (0, 0, 1))
     assert same_mask(a, b) and same_params(a, b) and a.step == b.step
-    fixed = name in ("winning_ticket", "signed_constant", "rescaled", "freeze", "freeze_grown")
+    fixed = name in ("winning_ticket", "signed_constant", "rescaled", "freeze", "freeze_grown",
+                     "sgd_noise", "dense_child")  # fmt: skip
+    assert (a.noise != other.noise) == (name in ("sgd_noise", "dense_child"))
     assert (a.model == other.model and same_mask(a, other) and same_params(a, other)) == fixed
     for now, then in zip(winner.start, before, strict=True):
         assert all(torch.equal(now[n], t) for n, t in then.items())
@@ -128,6 +130,9 @@ def test_every_choice_keeps_what_its_name_says(name):
     found = made(name)(winner, stream("x"))
     if name.startswith("small_dense"):
         assert found.model != winner.model and all(m.all() for m in found.mask.values())
+        return
+    if name == "dense_child":
+        assert found.density == 1 and same_params(found, winner) and found.step == 5
         return
     assert found.model == winner.model and found.weights == winner.weights
     assert same_mask(found, winner) == (not name.startswith("random_mask"))

@@ -22,8 +22,13 @@ def start(*arguments, cwd, **options):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     return subprocess.Popen(
         [sys.executable, "-m", "lth", *arguments], cwd=cwd, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear_ctrl_c, **options,
     )  # fmt: skip
+
+
+def _hear_ctrl_c():
+    """Undo what a shell does to its background jobs: they are made deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def command(*arguments, cwd):
@@ -159,7 +164,7 @@ BAD = {
     "prune.rate=-0.2": "error: prune.rate=-0.2: a rate is the share pruned per level",
     "prune.rate=1": "error: prune.rate=1: a rate is the share pruned per level",
     "levels=99": "the last useful one is levels=",
-    "arms=[nope]": "error: arms=nope: no such choice; there are random_mask",
+    "arms=[nope]": "error: arms=nope: no such choice; there are dense_child, freeze",
     "experiment=frankle2019/nope": "error: experiment=frankle2019/nope: no such choice",
     "action=jump": "error: action=jump: it is one of run, plan, plot",
     "out=/dev/null/x": "cannot write there",

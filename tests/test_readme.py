@@ -25,9 +25,9 @@ def commands():
     found = []
     for text in TEXTS.values():
         for line in re.findall(r"^(?:    |  |\$ )(lth(?: .*)?)$|`(lth [^`]*)`", text, re.M):
-            words = shlex.split("".join(line), comments=True)
+            words = shlex.split(re.split(r"\s{2,}|\s#", "".join(line))[0])
             if "-m" not in words and "--help" not in words and "--config-dir" not in words:
-                found.append([re.sub(r"\s{2,}.*", "", w) for w in words[1:]])
+                found.append(words[1:])
     return [c for c in found if all(re.match(r"[\w./]+=", w) for w in c)]
 
 
@@ -61,7 +61,8 @@ def test_the_python_example_runs(tmp_path):
     done = subprocess.run([sys.executable, "-c", example + "\nprint(step, len(tests))\n"],
                           cwd=tmp_path, capture_output=True, text=True, timeout=300)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "0 44"  # 22 members, at early stop and at the end
+    step, tests = done.stdout.split()[-2:]
+    assert step == "0" and 22 < int(tests) <= 44  # 22 members, at early stop and, if later, the end
 
 
 def test_the_extensions_run(tmp_path, monkeypatch):

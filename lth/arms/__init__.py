@@ -4,6 +4,7 @@ Each arm is a factory with named arguments; what it returns maps the winning tic
 generator to another ticket. How many copies of it are drawn per trial is the study's business.
 """
 
+from lth.arms.children import dense_child, sgd_noise
 from lth.arms.frozen import freeze
 from lth.arms.places import random_mask
 from lth.arms.protocol import Arm, winning_ticket
@@ -11,6 +12,6 @@ from lth.arms.small import small_dense
 from lth.arms.values import constant, noise, random_reinit, rescaled, reshuffle
 
 __all__ = [
-    "Arm", "constant", "freeze", "noise", "random_mask", "random_reinit", "rescaled", "reshuffle",
-    "small_dense", "winning_ticket",
+    "Arm", "constant", "dense_child", "freeze", "noise", "random_mask", "random_reinit", "rescaled",
+    "reshuffle", "sgd_noise", "small_dense", "winning_ticket",
 ]  # fmt: skip

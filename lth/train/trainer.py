@@ -132,7 +132,7 @@ class Trainer:
             self.data,
             self.recipe.of(ticket.stretch, ticket.schedule),
             place.lr,
-            Streams(self.seed, place.trial, place.level),
+            Streams(self.seed, place.trial, place.level, ticket.noise),
             precision=str(self.options.precision),
             compile=self.options.compile,
             snapshots=self.snapshots if place.level == 0 else (),

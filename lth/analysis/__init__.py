@@ -1,0 +1,1 @@
+"""Analysis: pure functions over params, masks and records, and the tables made of them."""

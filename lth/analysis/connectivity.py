@@ -1,0 +1,79 @@
+"""Linear mode connectivity: is there a rise of the error between two trained networks?
+
+Frankle et al. 2020, arXiv 1912.05671, Section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lth.analysis.evaluate import measure, recalibrate
+from lth.data.dataset import Dataset
+from lth.errors import LthError
+from lth.spec import Spec
+from lth.ticket import State
+
+ALPHAS = 30
+
+
+@dataclass(frozen=True)
+class Path:
+    """Errors (1 - accuracy) and losses at ``alphas`` along the line from network a to b."""
+
+    alphas: list[float]
+    errors: list[float]
+    losses: list[float]
+
+    @property
+    def barrier(self) -> float:
+        """The instability: ``max error - mean of the two ends' errors``; stable is below 0.02."""
+        return max(self.errors) - (self.errors[0] + self.errors[-1]) / 2
+
+
+def interpolate(a: State, b: State, alpha: float) -> State:
+    """Return ``(1 - alpha) a + alpha b``, params and floating buffers; exact at both ends."""
+    if a.params.keys() != b.params.keys():
+        raise LthError("two networks of different models have no line between them")
+
+    def between(x: Tensor, y: Tensor) -> Tensor:
+        return torch.lerp(x, y, alpha) if x.is_floating_point() else x
+
+    parts = [{n: between(x[n], y[n]) for n in x} for x, y in zip(a, b, strict=True)]
+    return State(*parts)
+
+
+def path(
+    model: Spec,
+    a: State,
+    b: State,
+    dataset: Dataset,
+    rows: tuple[Tensor, Tensor],
+    alphas: int = ALPHAS,
+    calibrate_on: Tensor | None = None,
+) -> Path:
+    """Measure ``alphas`` evenly spaced points, both ends included.
+
+    With ``calibrate_on`` (raw training inputs) BatchNorm statistics are taken anew at every point
+    between the ends.
+    """
+    places = [i / (alphas - 1) for i in range(alphas)]
+    found = []
+    for alpha in places:
+        state = interpolate(a, b, alpha)
+        if calibrate_on is not None and 0 < alpha < 1:
+            state = recalibrate(model, state, dataset, calibrate_on)
+        found.append(measure(model, state, dataset, rows))
+    return Path(places, [1 - accuracy for _, accuracy in found], [loss for loss, _ in found])
+
+
+def mean_path(paths: Sequence[Path]) -> Path:
+    """Average paths point by point: over pairs of children, over trials."""
+
+    def mean(columns: Sequence[Sequence[float]]) -> list[float]:
+        return [sum(c) / len(c) for c in zip(*columns, strict=True)]
+
+    return Path(paths[0].alphas, mean([p.errors for p in paths]), mean([p.losses for p in paths]))
