@@ -61,7 +61,7 @@ NETWORKS = {
     for n in (
         Network("lenet", (1, 28, 28), "lenet", 2000),
         Network("conv2", (3, 32, 32), "conv2", 12),
-        Network("resnet20", (3, 32, 32), "resnet18", 5),
+        Network("resnet20", (3, 32, 32), "resnet18", 10),
     )
 }
 
