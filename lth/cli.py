@@ -17,7 +17,7 @@ lth: find, control and compare winning tickets.
   lth experiment=frankle2019/lenet         a paper's settings (here: MNIST, downloaded)
   lth action=plan trials=10 levels=20      what that would train, and what is there already
   lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
-  lth -m seed=0,1 model=lenet,lenet5       several studies that share one store
+  lth -m seed=0,1 model=lenet,conv2        several studies that share one store
 
 Settings (name=value):
   trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from

@@ -17,7 +17,7 @@ from lth.layers import Layers
 from lth.probe import Probe
 from lth.prune import Prune
 from lth.rewind import Rewind
-from lth.search import Search, iterative
+from lth.search import Case, Search, iterative
 from lth.spec import Spec
 from lth.streams import stream, stream_seed
 from lth.ticket import State, Ticket, draw_state
@@ -106,7 +106,10 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
             buffers=network.buffers, probe=parts.probe(line.trial),
         )  # fmt: skip
 
-    mask = parts.search(level, score, trained, origin, start.state, parts.prune, parts.layers)
+    case = Case(
+        level, line.trial, line.lr, score, trained, origin, start.state, parts.prune, parts.layers
+    )
+    mask = parts.search(case)
     return Ticket(
         parts.model, mask, *start.state, step=start.step, schedule=start.schedule
     )  # fmt: skip

@@ -21,17 +21,29 @@ Scorer = Callable[[State, Mask], Params]
 """Scores a network under a mask."""
 
 
+@dataclass(frozen=True)
+class Case:
+    """What a search may look at: a place in the study, the trained networks, and the parts."""
+
+    level: int
+    trial: int
+    lr: float
+    score: Scorer
+    previous: Entry
+    dense: Entry
+    start: State
+    rule: Prune
+    layers: Layers
+
+
 class Search(Protocol):
-    """``(level, scorer, previous level, dense, start, rule, layers) -> mask``."""
+    """``case -> mask of the level``."""
 
     def trained_levels(self, level: int) -> range:
         """Levels whose winner had to be trained to find the ticket of ``level``."""
         ...
 
-    def __call__(
-        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
-        layers: Layers,
-    ) -> Mask:  # fmt: skip
+    def __call__(self, case: Case) -> Mask:
         """Return the mask of ``level``."""
         ...
 
@@ -44,13 +56,10 @@ class Iterative:
         """All levels above."""
         return range(level)
 
-    def __call__(
-        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
-        layers: Layers,
-    ) -> Mask:  # fmt: skip
+    def __call__(self, case: Case) -> Mask:
         """Score the trained network and drop the lowest."""
-        mask = previous.mask
-        return rule(score(previous.final, mask), mask, layers)
+        mask = case.previous.mask
+        return case.rule(case.score(case.previous.final, mask), mask, case.layers)
 
 
 @dataclass(frozen=True)
@@ -61,15 +70,12 @@ class OneShot:
         """Only the dense network."""
         return range(1)
 
-    def __call__(
-        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
-        layers: Layers,
-    ) -> Mask:  # fmt: skip
+    def __call__(self, case: Case) -> Mask:
         """Apply the rule ``level`` times to the same scores: the iterative search's densities."""
-        mask = dense.mask
-        scores = score(dense.final, mask)
-        for _ in range(level):
-            mask = rule(scores, mask, layers)
+        mask = case.dense.mask
+        scores = case.score(case.dense.final, mask)
+        for _ in range(case.level):
+            mask = case.rule(scores, mask, case.layers)
         return mask
 
 
@@ -87,23 +93,20 @@ class AtInit:
         """None: the scoring passes are few, and are not counted."""
         return range(0)
 
-    def __call__(
-        self, level: int, score: Scorer, previous: Entry, dense: Entry, start: State, rule: Prune,
-        layers: Layers,
-    ) -> Mask:  # fmt: skip
+    def __call__(self, case: Case) -> Mask:
         """Prune to ``c0 (cn / c0) ** (k / rounds)`` weights in round k (Tanaka et al. 2020)."""
-        mask = dense.mask
+        mask, rule = case.dense.mask, case.rule
         first = {n: int(m.sum()) for n, m in mask.items()}
         last = first
-        for _ in range(level):
-            last = rule.remaining(last, layers)
+        for _ in range(case.level):
+            last = rule.remaining(last, case.layers)
         first = first if last.keys() == first.keys() else {"": sum(first.values())}
         for number in range(1, self.rounds + 1):
             counts = {
                 n: round(c * (last[n] / c) ** (number / self.rounds)) if c else 0
                 for n, c in first.items()
             }
-            mask = rule.to(score(start, mask), mask, layers, counts)
+            mask = rule.to(case.score(case.start, mask), mask, case.layers, counts)
         return mask
 
 

@@ -17,6 +17,7 @@ import torch
 from torch.func import vmap
 
 from lth import data
+from lth.data.altered import random_labels, subset
 from lth.data.augment import FlipAndCrop
 from lth.data.cifar10 import FOLDER, RECORD, TEST, TRAIN
 from lth.data.cifar10 import Source as CifarSource
@@ -25,6 +26,7 @@ from lth.data.mnist import FASHION_MNIST, MNIST
 from lth.data.mnist import load as load_mnist
 from lth.errors import LthError
 from lth.streams import stream
+from tests.conftest import blobs
 
 REAL = Path(__file__).parents[2] / "shared" / "data"  # lies beside the checkout on some machines
 TINY = replace(MNIST, rows={"train": 30, "t10k": 12})
@@ -462,3 +464,32 @@ def test_real_mnist():
     assert found.mean[0] / 255 == pytest.approx(0.1306604762738429, abs=1e-12)
     assert found.std[0] / 255 == pytest.approx(0.30810780385646264, abs=1e-12)
     assert found.train_targets[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+def test_random_labels_change_training_alone_and_only_that_share():
+    clean = blobs()
+    whole, again = random_labels(clean), random_labels(clean)
+    assert torch.equal(whole.train_targets, again.train_targets)
+    assert torch.equal(whole.test_targets, clean.test_targets)
+    assert torch.equal(whole.train_inputs, clean.train_inputs)
+    agree = (whole.train_targets == clean.train_targets).double().mean()
+    assert abs(agree - 0.25) < 0.1  # chance, of four classes
+    half = (random_labels(clean, 0.5).train_targets == clean.train_targets).double().mean()
+    assert abs(half - 0.625) < 0.1
+    assert torch.equal(random_labels(clean, 0).train_targets, clean.train_targets)
+    assert len({clean.digest, whole.digest, random_labels(clean, seed=1).digest}) == 3
+    with pytest.raises(LthError, match=r"data\.share=2"):
+        random_labels(clean, 2)
+
+
+def test_a_subset_keeps_so_many_images_and_the_constants():
+    clean = blobs()
+    small = subset(clean, 100)
+    assert len(small.train_targets) == 100 and len(small.test_targets) == 60
+    assert small.mean == clean.mean and small.digest != clean.digest
+    rows = (clean.train_inputs[None] == small.train_inputs[:, None]).flatten(2).all(2)
+    assert rows.any(1).all()
+    assert torch.equal(small.train_inputs, subset(clean, 100).train_inputs)
+    for bad in (40, 201, True):
+        with pytest.raises(LthError, match=r"data\.images="):
+            subset(clean, bad)

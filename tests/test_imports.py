@@ -40,7 +40,7 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["imp"],
     ["train"],
     ["config", "provenance", "study"],
-    ["analysis"],
+    ["analysis", "transfer"],
     ["figures"],
     ["progress", "setup"],
     ["plan", "execute"],

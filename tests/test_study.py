@@ -411,3 +411,28 @@ def test_at_init_prunes_what_is_not_trained_yet(run):
                        levels=3, recipe=SETTINGS["recipe"] | {"lr": 0.5})  # fmt: skip
     assert count[0] > 0
     assert torch.equal(again.ticket(level=3).mask["1.weight"], ticket.mask["1.weight"])
+
+
+def test_tickets_transfer_to_other_data_with_their_masks_and_weights(run, tmp_path):
+    from lth.data import random_labels
+    from tests.toys import fewer
+
+    source, _ = run()
+    there = {"search": {"_target_": "lth.transfer.transferred", "study": str(source.folder)}}
+    spec = {"_target_": "tests.toys.blobs", "validation": 40}
+    moved, _ = run(**there, data=partial(random_labels, of=spec), arms=["winning_ticket"])
+    for trial, level in ((0, 1), (1, 2)):
+        ours, theirs = (s.ticket(trial=trial, level=level) for s in (moved, source))
+        assert all(torch.equal(ours.mask[n], m) for n, m in theirs.mask.items())
+        assert all(torch.equal(ours.params[n], p) for n, p in theirs.params.items())
+    assert costs(moved, "winning_ticket", 2)["search_flops"] == 0
+    two, _ = run(**there, data=partial(fewer, classes=2), arms=["winning_ticket"], levels=1)
+    ours, theirs = two.ticket(level=1), source.ticket(level=1)
+    assert torch.equal(ours.params["1.weight"], theirs.params["1.weight"])
+    assert ours.params["3.weight"].shape == (2, 10) and ours.mask["3.weight"].all()
+    with pytest.raises(lth.LthError, match=r"1\.weight has shape .* only the output layer"):
+        run(**there, model=partial(mlp, width=11))
+    with pytest.raises(lth.LthError, match="not a study's folder"):
+        run(search={"_target_": "lth.transfer.transferred", "study": "nowhere"})
+    with pytest.raises(lth.LthError, match="has no trial 2"):
+        run(**there, trials=3)

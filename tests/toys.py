@@ -58,6 +58,16 @@ def same(given: object) -> object:
     return given
 
 
+def fewer(classes: int, validation: int = 20) -> Dataset:
+    """Blobs of the first classes only."""
+    whole = blobs()
+    parts = []
+    for name in ("train", "test"):
+        inputs, targets = getattr(whole, f"{name}_inputs"), getattr(whole, f"{name}_targets")
+        parts.append((inputs[targets < classes], targets[targets < classes]))
+    return tensors("fewer", *parts, validation)
+
+
 def pictures(
     channels: int, size: int, validation: int = 4, augment: Augment | None = None
 ) -> Dataset:

@@ -1,5 +1,6 @@
 """Data sets as tensors: one factory each."""
 
+from lth.data.altered import random_labels, subset
 from lth.data.augment import flip_and_crop
 from lth.data.cifar10 import cifar10
 from lth.data.dataset import Dataset, split, tensors
@@ -13,6 +14,8 @@ __all__ = [
     "fashion_mnist",
     "flip_and_crop",
     "mnist",
+    "random_labels",
     "split",
+    "subset",
     "tensors",
 ]
