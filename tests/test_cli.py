@@ -248,6 +248,15 @@ def test_a_multirun_shares_one_store_and_goes_on_past_a_bad_job(tmp_path):
     assert "trained 4 members, reused 2" in out
 
 
+def test_a_multirun_goes_side_by_side_with_joblib(tmp_path):
+    code, out, err = command(
+        "-m", *TINY, "levels=1", "seed=0,1", "hydra/launcher=joblib", cwd=tmp_path
+    )
+    assert code == 0, err
+    assert out.count("trained 6 members, reused 0") == 2
+    assert len(folders(tmp_path)) == 2
+
+
 def test_own_code_joins_by_target_from_the_working_folder(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"

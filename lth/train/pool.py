@@ -156,7 +156,12 @@ def _follow_parent() -> NoReturn:
 
 @contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Keep spawned workers from running the user's script again: they import all by name."""
+    """Keep spawned workers from running the user's script again: they import all by name.
+
+    Nor must they be told of a launcher's own way to start processes, which they do not know.
+    """
+    method = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
     main = sys.modules["__main__"]
     hidden = {n: main.__dict__.pop(n) for n in ("__file__", "__spec__") if n in main.__dict__}
     main.__dict__["__spec__"] = None
@@ -165,3 +170,7 @@ def _no_main_module() -> Iterator[None]:
     finally:
         main.__dict__.pop("__spec__")
         main.__dict__.update(hidden)
+        try:
+            multiprocessing.set_start_method(method, force=True)
+        except ValueError:
+            pass  # the launcher's (joblib's loky), known only to the launcher
