@@ -71,6 +71,8 @@ def test_the_extensions_run(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text(blocks("yaml")[0])
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "mine", None)  # so that it is forgotten afterwards
+    del sys.modules["mine"]
     import mine
 
     study = lth.run(

@@ -277,11 +277,11 @@ def test_the_same_study_at_once_is_refused(run, tmp_path):
 
 
 def test_the_source_of_a_model_is_part_of_its_members_keys(run, tmp_path, monkeypatch):
-    module = tmp_path / "mine.py"
+    module = tmp_path / "edited_model.py"
     text = (Path(__file__).parent / "toys.py").read_text()
     module.write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    settings = {"model": {"_target_": "mine.mlp", "width": 10}, "levels": 0}
+    settings = {"model": {"_target_": "edited_model.mlp", "width": 10}, "levels": 0}
     assert run(**settings)[1] == (2, 0)
     module.write_text(text + "\n# a comment changes nothing\n")
     assert run(**settings)[1] == (0, 2)
