@@ -63,6 +63,7 @@ class Parts:
     probe: Callable[[int], Probe]
     search: Search = field(default_factory=iterative)
     input_shape: tuple[int, ...] = ()
+    steps: int = 0
     seed: int = 0
 
 
@@ -107,8 +108,9 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
         )  # fmt: skip
 
     case = Case(
-        level, line.trial, line.lr, score, trained, origin, start.state, parts.prune, parts.layers
-    )
+        level, line.trial, line.lr, score, trained, origin, start.state, parts.prune, parts.layers,
+        parts.steps,
+    )  # fmt: skip
     mask = parts.search(case)
     return Ticket(
         parts.model, mask, *start.state, step=start.step, schedule=start.schedule

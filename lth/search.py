@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from lth.entry import Entry
@@ -34,6 +35,7 @@ class Case:
     start: State
     rule: Prune
     layers: Layers
+    steps: int
 
 
 class Search(Protocol):
@@ -108,6 +110,64 @@ class AtInit:
             }
             mask = rule.to(case.score(case.start, mask), mask, case.layers, counts)
         return mask
+
+
+@dataclass(frozen=True)
+class EarlyBird:
+    """Prune the dense run on its way, as soon as its mask has settled."""
+
+    every: int
+    threshold: float = 0.1
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("every", "patience"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise LthError(f"search.{name}={value!r}: a whole number from 1")
+        if not 0 < self.threshold < 1:
+            raise LthError(f"search.threshold={self.threshold}: a share of the mask, in (0, 1)")
+
+    def needs(self, steps: int) -> tuple[int, ...]:
+        """Steps at which the dense run is looked at."""
+        return tuple(range(self.every, steps, self.every))
+
+    def trained_levels(self, level: int) -> range:
+        """The dense network; counted whole, though an early bird needs its beginning only."""
+        return range(1)
+
+    def __call__(self, case: Case) -> Mask:
+        """Return the first settled mask, else that of the trained network."""
+        found: list[Mask] = []
+        for step in self.needs(case.steps):
+            found.append(self._mask(case, case.dense.at(step)))
+            last = found[-self.patience - 1 :]
+            if len(last) > self.patience and all(
+                mask_distance(a, b) < self.threshold for a, b in pairwise(last)
+            ):
+                return found[-1]
+        return self._mask(case, case.dense.final)
+
+    def _mask(self, case: Case, network: State) -> Mask:
+        mask = case.dense.mask
+        scores = case.score(network, mask)
+        for _ in range(case.level):
+            mask = case.rule(scores, mask, case.layers)
+        return mask
+
+
+def mask_distance(a: Mask, b: Mask) -> float:
+    """Share of the weights that one mask keeps and the other does not: Hamming, in [0, 1]."""
+    return sum(int((a[n] ^ b[n]).sum()) for n in a) / sum(m.numel() for m in a.values())
+
+
+def early_bird(every: int, threshold: float = 0.1, patience: int = 5) -> EarlyBird:
+    """Take the mask that the dense run settles on early, looked at ``every`` so many steps.
+
+    Settled: ``patience`` times in a row it changed by less than ``threshold`` of its weights
+    (You et al. 2020, arXiv 1909.11957, Section 3, who look once an epoch).
+    """
+    return EarlyBird(every, threshold, patience)
 
 
 def iterative() -> Iterative:

@@ -55,7 +55,10 @@ class Setup:
     @property
     def snapshots(self) -> tuple[int, ...]:
         """Steps at which the dense run must be known; 0 is its start, which is always kept."""
-        return tuple(s for s in self.parts.rewind.needs(self.recipe.steps) if s > 0)
+        steps = self.recipe.steps
+        wanted = set(self.parts.rewind.needs(steps))
+        wanted |= set(getattr(self.parts.search, "needs", lambda _: ())(steps))
+        return tuple(sorted(wanted - {0}))
 
 
 def prepare(given: Mapping[str, Any]) -> Setup:
@@ -83,7 +86,8 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     lines = tuple(Line(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates)
     parts = Parts(
         config["model"], layers, score, prune, rewind, arms, lines, config["levels"],
-        _probes(config, dataset, recipe), search, dataset.input_shape, config["seed"],
+        _probes(config, dataset, recipe), search, dataset.input_shape, recipe.steps,
+        config["seed"],
     )  # fmt: skip
     return Setup(config, config["data"], dataset, recipe, parts, options, logger)
 

@@ -11,10 +11,11 @@ from lth.loss import cross_entropy
 from lth.probe import Probe
 from lth.prune import globally, kept_by_level, layerwise
 from lth.score import magnitude, synflow
-from lth.search import Case, at_init, iterative, one_shot
+from lth.search import Case, at_init, early_bird, iterative, mask_distance, one_shot
 from lth.spec import build
 from lth.ticket import State, draw_state, layers_of
 
+ALONE = [n for n in config.choices("search") if n not in ("transferred", "early_bird")]
 LAYERS = Layers({"a": (50,), "b": (10, 10)}, frozenset(), "b")
 
 
@@ -31,7 +32,7 @@ def weights(seed):
 
 
 def case(level, scorer, previous, rule):
-    return Case(level, 0, 0.1, scorer, previous, DENSE, START, rule, LAYERS)
+    return Case(level, 0, 0.1, scorer, previous, DENSE, START, rule, LAYERS, 40)
 
 
 def score(network, mask):
@@ -44,7 +45,7 @@ START = State(weights(1), {})
 
 
 @pytest.mark.parametrize("rule", [layerwise(0.2), globally(0.3)], ids=["layerwise", "globally"])
-@pytest.mark.parametrize("name", [n for n in config.choices("search") if n != "transferred"])
+@pytest.mark.parametrize("name", ALONE)
 def test_every_search_reaches_the_same_counts(name, rule):
     search, previous = build(config.load("search", name)), DENSE
     for level, kept in enumerate(kept_by_level(rule, LAYERS, 6)[1:], start=1):
@@ -97,7 +98,7 @@ def test_synflow_never_collapses_a_layer_where_magnitude_does():
         return call
 
     def narrow(made):  # level 12: 0.2 % of the weights
-        return Case(12, 0, 0.1, scorer(made), dense, dense, state, rule, layers)
+        return Case(12, 0, 0.1, scorer(made), dense, dense, state, rule, layers, 40)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # also: no layer collapse on the way
@@ -107,3 +108,45 @@ def test_synflow_never_collapses_a_layer_where_magnitude_does():
         size = at_init(100)(narrow(magnitude()))
     assert not all(masks.kept(size).values())
     assert sum(masks.kept(flow).values()) == sum(masks.kept(size).values())
+
+
+class Run(Fake):
+    """A dense run that moves from ``weights(0)`` towards ``weights(1)``, ever more slowly."""
+
+    def __init__(self, pace):
+        super().__init__(FULL, weights(1))
+        self.pace, self.seen = pace, []
+
+    def at(self, step):
+        self.seen.append(step)
+        share = min(1.0, step * self.pace)
+        a, b = weights(0), weights(1)
+        return State({n: (1 - share) * a[n] + share * b[n] for n in a}, {})
+
+
+@pytest.mark.parametrize(("pace", "last"), [(0.1, 16), (0.5, 8), (0.001, 8)])
+def test_an_early_bird_is_the_first_mask_that_has_settled(pace, last):
+    run = Run(pace)
+    where = Case(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 40)
+    found = early_bird(2, threshold=0.05, patience=3)(where)
+    assert run.seen[-1] == last  # three looks without a change after it stands still
+    expected = one_shot()(Case(3, 0, 0.1, score, run, Fake(FULL, run.at(last).params), START,
+                               globally(0.2), LAYERS, 40))  # fmt: skip
+    assert mask_distance(found, expected) == 0
+
+
+def test_a_bird_that_never_settles_is_the_trained_networks_mask():
+    run = Run(0.1)
+    where = Case(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 12)
+    found = early_bird(2, threshold=1e-9, patience=5)(where)
+    assert mask_distance(found, one_shot()(where)) == 0
+    with pytest.raises(LthError, match=r"search\.every=0"):
+        early_bird(0)
+    with pytest.raises(LthError, match=r"search\.threshold=1"):
+        early_bird(2, threshold=1)
+
+
+def test_mask_distance_is_the_share_that_differs():
+    a = {"x": torch.tensor([True, False, True, True]), "y": torch.tensor([True])}
+    b = {"x": torch.tensor([True, True, False, True]), "y": torch.tensor([True])}
+    assert mask_distance(a, b) == 0.4 and mask_distance(a, a) == 0

@@ -436,3 +436,15 @@ def test_tickets_transfer_to_other_data_with_their_masks_and_weights(run, tmp_pa
         run(search={"_target_": "lth.transfer.transferred", "study": "nowhere"})
     with pytest.raises(lth.LthError, match="has no trial 2"):
         run(**there, trials=3)
+
+
+def test_an_early_bird_asks_the_dense_run_for_its_states(run):
+    search = {"_target_": "lth.search.early_bird", "every": 4, "threshold": 0.99, "patience": 1}
+    run()
+    study, count = run(search=search)
+    assert count[0] >= 4  # the dense runs stay; their states on the way are made with the same bits
+    dense = study.entry(level=0)
+    assert all(dense.has(step) for step in (4, 8, 12, 16))
+    size = dense.at(8).params["1.weight"].abs()
+    mask = study.ticket(level=2).mask["1.weight"]
+    assert size[mask].min() >= size[~mask].max()
