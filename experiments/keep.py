@@ -3,7 +3,8 @@
     python -m experiments.keep out/studies/<name>-<hash8> experiments/<paper>/<result>
 
 writes ``levels.csv`` (mean, least, greatest per arm and level), ``differences.csv`` (paired over
-trials, with 95 % intervals), ``about.json`` (command, settings, commit, versions) and the figures.
+trials, with 95 % intervals), ``about.json`` (command, settings, commit, versions) and the figures;
+``analysis.csv`` too, after ``action=analyse``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def keep(study: Study, folder: Path) -> None:
     write_atomic(folder / "differences.csv", text.getvalue().encode())
     about = json.dumps(describe(study), indent=2, ensure_ascii=False) + "\n"
     write_atomic(folder / "about.json", about.encode())
+    if (study.folder / "analysis.csv").is_file():
+        shutil.copyfile(study.folder / "analysis.csv", folder / "analysis.csv")
     for figure in sorted((study.folder / "figures").glob("*.png")):
         shutil.copyfile(figure, folder / figure.name)
 
@@ -74,7 +77,7 @@ def describe(study: Study) -> dict[str, Any]:
     }  # fmt: skip
 
 
-ELSEWHERE = ("out", "data.root", "logger")
+ELSEWHERE = ("out", "data.root", "logger", "name", "action")
 
 
 def main(arguments: list[str]) -> None:
