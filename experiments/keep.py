@@ -9,8 +9,6 @@ trials, with 95 % intervals), ``about.json`` (command, settings, commit, version
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 import shutil
@@ -20,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from lth import LthError, Study
+from lth.config import without_root
 from lth.loggers.levels_csv import write_levels
-from lth.records import write_atomic
+from lth.records import write_atomic, write_table
 from lth.statistics import EARLY, Cell, paired_difference, summarise
 from lth.verdict import WINNER, verdict
 
@@ -33,11 +32,7 @@ DIFFERENCE = ("lr", "level", "density", "minuend", "subtrahend", "measure", "mea
 def keep(study: Study, folder: Path) -> None:
     """Write a study's result into ``folder``."""
     write_levels(folder / "levels.csv", study.records)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(DIFFERENCE)
-    writer.writerows(differences(study))
-    write_atomic(folder / "differences.csv", text.getvalue().encode())
+    write_table(folder / "differences.csv", DIFFERENCE, differences(study))
     about = json.dumps(describe(study), indent=2, ensure_ascii=False) + "\n"
     write_atomic(folder / "about.json", about.encode())
     if (study.folder / "analysis.csv").is_file():
@@ -67,7 +62,7 @@ def describe(study: Study) -> dict[str, Any]:
     """Say how the result was made, leaving out where: folders and the machine's name."""
     about = study.provenance
     config = {k: v for k, v in study.config.items() if k not in ("out", "logger", "action")}
-    config["data"] = {k: v for k, v in config["data"].items() if k != "root"}
+    config["data"] = without_root(config["data"])
     words = [w for w in shlex.split(about["command"]) if w.partition("=")[0] not in ELSEWHERE]
     machine = {k: about["machine"][k] for k in ("cpu", "gpu")}
     return {

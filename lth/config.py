@@ -64,17 +64,17 @@ def study_id(config: Mapping[str, Any]) -> str:
     """
     aside = ("name", "out", "trials", "levels", "arms", "logger", "action", "trainer")
     common = {k: v for k, v in config.items() if k not in aside}
-    common["data"] = _without_root(config["data"])
+    common["data"] = without_root(config["data"])
     trainer = config["trainer"]
     common["trainer"] = [str(trainer.get("precision", "32")), trainer.get("compile")]
     return f"{config['name']}-{digest(plain(common))[:8]}"
 
 
-def _without_root(data: Any) -> Any:
+def without_root(data: Any) -> Any:
     """Drop where the data lies, also of a data set inside another."""
     if not isinstance(data, Mapping):
         return data
-    return {k: _without_root(v) for k, v in data.items() if k != "root"}
+    return {k: without_root(v) for k, v in data.items() if k != "root"}
 
 
 def load(group: str, name: str) -> dict[str, Any]:

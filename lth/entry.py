@@ -78,7 +78,8 @@ class Entry:
     @property
     def frozen(self) -> Params:
         """The values at which pruned weights were frozen, if they were."""
-        return _frozen(self._tensors(), self.mask)
+        tensors = self._tensors()
+        return _frozen(tensors, _unpack_mask(tensors, self.about["shapes"]))
 
     @property
     def start(self) -> State:
@@ -127,7 +128,8 @@ class Entry:
         mask = _unpack_mask(tensors, self.about["shapes"])
         packed = _part(tensors, f"{which}/params")
         params = {n: _spread(v, mask[n]) if n in mask else v for n, v in packed.items()}
-        params = masks.apply(params, mask, _frozen(tensors, mask))
+        for name, values in _frozen(tensors, mask).items():
+            params[name] = torch.where(mask[name], params[name], values)
         return self._in_order(params, _part(tensors, f"{which}/buffers"))
 
     def _in_order(self, params: Params, buffers: Params) -> State:

@@ -50,13 +50,15 @@ class Journal:
         """Take a level in, and write the files anew: a kill loses none of it."""
         jobs = self.trainer.jobs(cohort)
         for place, entry in entries.items():
-            if place.arm == WINNER:
-                cost = _cost(self.setup, cohort[place], entry)
-                self._trained[Line(place.trial, place.lr), place.level] = cost
-        for place, entry in entries.items():
             ticket = cohort[place]
+            cost = training_flops(
+                ticket, self.setup.dataset.input_shape, self.setup.recipe.batch,
+                entry.about["steps"],
+            )  # fmt: skip
+            if place.arm == WINNER:
+                self._trained[Line(place.trial, place.lr), place.level] = cost
             search = self._search_flops(place) if ticket.searched else 0
-            self.records += records_of(self.setup, place, ticket, entry, search)
+            self.records += records_of(self.setup, place, ticket, entry, cost, search)
             self.curves += _rows(self.setup, place, ticket, entry.curve)
             self.members[place] = jobs[place].key
             if entry.diverged is not None:
@@ -127,23 +129,18 @@ def _warn_of_divergence(entries: Mapping[Place, Entry], display: Display) -> Non
 
 
 def records_of(
-    setup: Setup, place: Place, ticket: Ticket, entry: Entry, search: int
+    setup: Setup, place: Place, ticket: Ticket, entry: Entry, cost: int, search: int
 ) -> list[Record]:
-    """Return the rows of one member; ``search`` is what finding its ticket cost, in FLOPs."""
+    """Return the rows of one member; its training and finding its mask cost so many FLOPs."""
     step = ticket.step + entry.about["steps"]
     costs: list[Point] = [
-        (step, "train", "training_flops", float(_cost(setup, ticket, entry))),
+        (step, "train", "training_flops", float(cost)),
         (step, "train", "search_flops", float(search)),
     ]
     if entry.diverged is not None:
         diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
         return _rows(setup, place, ticket, [diverged, *costs])
     return _rows(setup, place, ticket, [*entry.measured, *costs])
-
-
-def _cost(setup: Setup, ticket: Ticket, entry: Entry) -> int:
-    steps = entry.about["steps"]
-    return training_flops(ticket, setup.dataset.input_shape, setup.recipe.batch, steps)
 
 
 def _rows(setup: Setup, place: Place, ticket: Ticket, points: list[Point]) -> list[Record]:

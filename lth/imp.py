@@ -100,11 +100,12 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
     """Score a network, prune it and rewind it: the winning ticket of ``level``."""
     start = parts.rewind(origin.at, trained.final)
     generator = stream("score", parts.seed, line.trial, level)
+    initial, probe = origin.start.params, parts.probe(line.trial)  # a search may score many times
 
     def score(network: State, mask: Mask) -> Params:
         return parts.score(
-            network.params, initial=origin.start.params, mask=mask, generator=generator,
-            buffers=network.buffers, probe=parts.probe(line.trial),
+            network.params, initial=initial, mask=mask, generator=generator,
+            buffers=network.buffers, probe=probe,
         )  # fmt: skip
 
     case = Case(
@@ -123,9 +124,9 @@ def members(
     """Hang every arm's copies off the winning ticket, each with its own stream."""
     found = {Place(*line, WINNER, level, 0): winner}
     for name, (arm, copies) in parts.arms.items():
+        context = _context(parts, arm, origin)
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
-            context = _context(parts, arm, origin)
             found[Place(*line, name, level, copy)] = arm(winner, generator, **context)
     return found
 

@@ -46,8 +46,13 @@ def density(mask: Mask, layers: Layers) -> float:
 
     The papers' P_m (Frankle & Carbin 2019, arXiv 1803.03635, Section 1).
     """
+    return weights(mask, layers) / layers.total
+
+
+def weights(mask: Mask, layers: Layers) -> int:
+    """Count the weights kept over all layers, those of unprunable layers included."""
     unprunable = layers.total - sum(layers.sizes[n] for n in mask)
-    return (sum(kept(mask).values()) + unprunable) / layers.total
+    return sum(kept(mask).values()) + unprunable
 
 
 def intersect(a: Mask, b: Mask) -> Mask:

@@ -66,13 +66,13 @@ def plan(setup: Setup) -> Plan:
     over: set[Line] = set()
 
     def look_up(cohort: Cohort) -> dict[Place, Entry]:
-        entries = trainer.look_up(trainer.jobs(cohort))
+        jobs = trainer.jobs(cohort)
+        entries = trainer.look_up(jobs)
         again: set[Place] = set()
-        for place, ticket in cohort.items():
+        for place, job in jobs.items():
             entry = entries.get(place)
             if entry is None:
-                steps = round(ticket.stretch * setup.recipe.steps) - ticket.step
-                _count(found, setup, place.arm, 1, steps, kept[place.level])
+                _count(found, setup, place.arm, 1, job.steps, kept[place.level])
                 continue
             found.stored[place.arm] += 1
             if place.arm == WINNER and entry.diverged is not None:

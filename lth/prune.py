@@ -154,7 +154,7 @@ def drop_lowest(scores: Params, mask: Mask, count: int) -> Mask:
         raise LthError("a score is not a number: the network it comes from has diverged")
     order = torch.sort(values[alive], stable=True).indices
     flat[alive[order[:count]]] = False
-    return dict(zip(mask, _split_like(flat, mask), strict=True))
+    return split_like(flat, mask)
 
 
 def kept_by_level(rule: Prune, layers: Layers, levels: int) -> list[int]:
@@ -177,9 +177,10 @@ def kept_by_level(rule: Prune, layers: Layers, levels: int) -> list[int]:
     return totals
 
 
-def _split_like(flat: Tensor, mask: Mask) -> list[Tensor]:
+def split_like(flat: Tensor, mask: Mask) -> Mask:
+    """Undo the concatenation of a mask's flattened layers."""
     parts = flat.split([m.numel() for m in mask.values()])
-    return [part.reshape(m.shape).clone() for part, m in zip(parts, mask.values(), strict=True)]
+    return {n: p.reshape(m.shape).clone() for (n, m), p in zip(mask.items(), parts, strict=True)}
 
 
 def _warn_of_collapse(before: Mask, after: Mask) -> Mask:

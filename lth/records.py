@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from lth.errors import LthError
 
@@ -37,11 +37,16 @@ COLUMNS = Record._fields
 
 
 def write_csv(path: Path, records: Iterable[Record]) -> None:
-    """Write the table atomically; floats in their shortest exact form, so bytes compare."""
+    """Write the table of records."""
+    write_table(path, COLUMNS, records)
+
+
+def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write any table atomically; floats in their shortest exact form, so bytes compare."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(records)
+    writer.writerow(header)
+    writer.writerows(rows)
     write_atomic(path, text.getvalue().encode())
 
 

@@ -10,7 +10,7 @@ from lth.execute import AllDiverged, Journal, execute
 from lth.imp import WINNER
 from lth.plan import Plan, plan
 from lth.progress import Display
-from lth.records import Record
+from lth.records import Record, write_table
 from lth.setup import Setup
 from lth.study import Study
 
@@ -61,7 +61,7 @@ def plot_study(setup: Setup, display: Display) -> None:
 
 def analyse_study(setup: Setup, display: Display) -> None:
     """Look at the masks and the networks that a study trained; write analysis.csv and a figure."""
-    from lth.analysis.table import Analysis, Row, write_rows
+    from lth.analysis.table import Analysis, Row
     from lth.figures import save
     from lth.figures.analysis import analysis_figure
 
@@ -73,7 +73,7 @@ def analyse_study(setup: Setup, display: Display) -> None:
         for found in Analysis(study).rows():
             rows += found
             display.advance()
-    write_rows(setup.folder / "analysis.csv", rows)
+    write_table(setup.folder / "analysis.csv", Row._fields, rows)
     figure = save(analysis_figure(rows), setup.folder / "figures" / "analysis.png")
     display.say(f"analysis: {setup.folder / 'analysis.csv'}")
     display.say(f"figure:   {figure}")

@@ -74,11 +74,7 @@ class OneShot:
 
     def __call__(self, case: Case) -> Mask:
         """Apply the rule ``level`` times to the same scores: the iterative search's densities."""
-        mask = case.dense.mask
-        scores = case.score(case.dense.final, mask)
-        for _ in range(case.level):
-            mask = case.rule(scores, mask, case.layers)
-        return mask
+        return _at_once(case, case.dense.final)
 
 
 @dataclass(frozen=True)
@@ -140,20 +136,22 @@ class EarlyBird:
         """Return the first settled mask, else that of the trained network."""
         found: list[Mask] = []
         for step in self.needs(case.steps):
-            found.append(self._mask(case, case.dense.at(step)))
+            found.append(_at_once(case, case.dense.at(step)))
             last = found[-self.patience - 1 :]
             if len(last) > self.patience and all(
                 mask_distance(a, b) < self.threshold for a, b in pairwise(last)
             ):
                 return found[-1]
-        return self._mask(case, case.dense.final)
+        return _at_once(case, case.dense.final)
 
-    def _mask(self, case: Case, network: State) -> Mask:
-        mask = case.dense.mask
-        scores = case.score(network, mask)
-        for _ in range(case.level):
-            mask = case.rule(scores, mask, case.layers)
-        return mask
+
+def _at_once(case: Case, network: State) -> Mask:
+    """Prune an unpruned network to the level's density by one set of scores."""
+    mask = case.dense.mask
+    scores = case.score(network, mask)
+    for _ in range(case.level):
+        mask = case.rule(scores, mask, case.layers)
+    return mask
 
 
 def mask_distance(a: Mask, b: Mask) -> float:

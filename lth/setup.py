@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from lth.config import ACTIONS, GROUPS, nearest, study_id
-from lth.data.dataset import Dataset, split
+from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.imp import WINNER, Line, Parts
 from lth.probe import Probe
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
 from lth.spec import Spec, build, complete, fill
-from lth.streams import stream
 from lth.ticket import layers_of
+from lth.train.batches import Batches
+from lth.train.job import Streams
 from lth.train.trainer import Options
 
 T = TypeVar("T")
@@ -129,9 +130,8 @@ def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Call
     loss = build(recipe.loss)
 
     def probe(trial: int) -> Probe:
-        train, _ = split(dataset, stream("split", config["seed"], trial))
-
         def examples(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            train = Batches(dataset, Streams(config["seed"], trial, 0), recipe.batch).train
             rows = train[torch.randperm(len(train), generator=generator)[:number]]
             return dataset.prepare(dataset.train_inputs[rows]), dataset.train_targets[rows]
 

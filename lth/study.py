@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,7 +12,7 @@ from typing import Any
 from lth.entry import Entry
 from lth.errors import LthError
 from lth.imp import WINNER, Place
-from lth.records import Record, read_csv, write_atomic
+from lth.records import Record, read_csv, write_table
 from lth.store import Store
 from lth.ticket import State, Ticket
 
@@ -101,11 +100,8 @@ class Study:
 
 def write_members(path: Path, members: Mapping[Place, str]) -> None:
     """Write the index of a study's members."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*Place._fields, "key"])
-    writer.writerows([*place, key] for place, key in members.items())
-    write_atomic(path, text.getvalue().encode())
+    rows = ([*place, key] for place, key in members.items())
+    write_table(path, [*Place._fields, "key"], rows)
 
 
 def read_members(path: Path) -> dict[Place, str]:

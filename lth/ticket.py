@@ -65,9 +65,7 @@ class Ticket:
     @property
     def weights(self) -> int:
         """Weights kept, those of unprunable layers included."""
-        layers = layers_of(self.model)
-        unprunable = layers.total - sum(layers.sizes[n] for n in self.mask)
-        return sum(masks.kept(self.mask).values()) + unprunable
+        return masks.weights(self.mask, layers_of(self.model))
 
     @property
     def density(self) -> float:
@@ -76,10 +74,7 @@ class Ticket:
 
     def module(self) -> nn.Module:
         """Return the model as a plain ``nn.Module`` holding the masked starting weights."""
-        model = draw_model(self.model, 0)
-        params, buffers = self.start
-        model.load_state_dict(params | buffers, strict=False)
-        return model
+        return network_of(self.model, self.start)
 
     def save(self, path: str | Path) -> None:
         """Export to one safetensors file, masks packed to bits."""
@@ -132,6 +127,13 @@ def draw_model(model: Spec, seed: int) -> nn.Module:
         network = build(model)
     if not isinstance(network, nn.Module):
         raise LthError(f"{model['_target_']} gave a {type(network).__name__}, not an nn.Module")
+    return network
+
+
+def network_of(model: Spec, state: State) -> nn.Module:
+    """Return the model as a plain ``nn.Module`` in this state."""
+    network = draw_model(model, 0)
+    network.load_state_dict(state.params | state.buffers, strict=False)
     return network
 
 

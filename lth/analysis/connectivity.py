@@ -5,7 +5,7 @@ Frankle et al. 2020, arXiv 1912.05671, Section 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,19 +55,35 @@ def path(
     alphas: int = ALPHAS,
     calibrate_on: Tensor | None = None,
 ) -> Path:
-    """Measure ``alphas`` evenly spaced points, both ends included.
+    """Measure ``alphas`` evenly spaced points on one split, see ``paths``."""
+    return paths(model, a, b, dataset, {"": rows}, alphas, calibrate_on)[""]
+
+
+def paths(
+    model: Spec,
+    a: State,
+    b: State,
+    dataset: Dataset,
+    splits: Mapping[str, tuple[Tensor, Tensor]],
+    alphas: int = ALPHAS,
+    calibrate_on: Tensor | None = None,
+) -> dict[str, Path]:
+    """Measure ``alphas`` evenly spaced points, both ends included, on every split.
 
     With ``calibrate_on`` (raw training inputs) BatchNorm statistics are taken anew at every point
     between the ends.
     """
-    places = [i / (alphas - 1) for i in range(alphas)]
-    found = []
-    for alpha in places:
+    found = {name: Path([], [], []) for name in splits}
+    for alpha in (i / (alphas - 1) for i in range(alphas)):
         state = interpolate(a, b, alpha)
         if calibrate_on is not None and 0 < alpha < 1:
             state = recalibrate(model, state, dataset, calibrate_on)
-        found.append(measure(model, state, dataset, rows))
-    return Path(places, [1 - accuracy for _, accuracy in found], [loss for loss, _ in found])
+        for name, rows in splits.items():
+            loss, accuracy = measure(model, state, dataset, rows)
+            found[name].alphas.append(alpha)
+            found[name].errors.append(1 - accuracy)
+            found[name].losses.append(loss)
+    return found
 
 
 def mean_path(paths: Sequence[Path]) -> Path:

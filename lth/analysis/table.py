@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import Tensor
 
 from lth import masks
 from lth.analysis import structure
-from lth.analysis.connectivity import path
+from lth.analysis.connectivity import paths
 from lth.analysis.evaluate import measure, rows_of
 from lth.data.dataset import Dataset
 from lth.entry import Entry
 from lth.imp import WINNER, Place
-from lth.records import write_atomic
 from lth.spec import build
 from lth.study import Study
 
@@ -46,9 +42,6 @@ class Analysis:
         self.study = study
         self.dataset: Dataset = build(study.config["data"])
         self.densities = {(r.trial, r.lr, r.arm, r.level, r.copy): r.density for r in study.records}
-        self.arms: dict[tuple[str, int], list[Place]] = {}
-        for place in study.members:
-            self.arms.setdefault((place.arm, place.level), []).append(place)
 
     def rows(self) -> Iterator[list[Row]]:
         """Yield the rows of one member after another."""
@@ -111,18 +104,8 @@ class Analysis:
         train = rows_of(self.dataset, "train", self.study.config["seed"], place.trial)
         test = rows_of(self.dataset, "test", self.study.config["seed"], place.trial)
         few: tuple[Tensor, Tensor] = (train[0][: len(test[0])], train[1][: len(test[0])])
-        for split, rows in (("test", test), ("train", few)):
-            found = path(
-                entry.about["model"], entry.final, other.final, self.dataset, rows,
-                calibrate_on=few[0],
-            )  # fmt: skip
-            yield "", f"{split}_{name}", found.barrier
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write the table."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row._fields)
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
+        found = paths(
+            entry.about["model"], entry.final, other.final, self.dataset,
+            {"test": test, "train": few}, calibrate_on=few[0],
+        )  # fmt: skip
+        yield from (("", f"{split}_{name}", p.barrier) for split, p in found.items())

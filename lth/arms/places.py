@@ -11,6 +11,7 @@ from lth import masks
 from lth.arms.protocol import Arm
 from lth.arms.values import random_reinit
 from lth.errors import LthError
+from lth.prune import split_like
 from lth.ticket import Ticket
 from lth.types import Mask
 
@@ -78,6 +79,4 @@ def _whole_counts(wanted: dict[str, float], total: int) -> dict[str, int]:
 
 def _shuffle_all(mask: Mask, generator: torch.Generator) -> Mask:
     flat = torch.cat([m.reshape(-1) for m in mask.values()])
-    flat = flat[torch.randperm(len(flat), generator=generator)]
-    parts = flat.split([m.numel() for m in mask.values()])
-    return {n: p.reshape(m.shape).clone() for (n, m), p in zip(mask.items(), parts, strict=True)}
+    return split_like(flat[torch.randperm(len(flat), generator=generator)], mask)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lth.records import Record, write_atomic
+from lth.records import Record, write_table
 from lth.statistics import EARLY, Summary, summarise
 
 SPLITS = ("test", "validation", "train")
@@ -67,11 +65,7 @@ def csv_logger() -> CsvLogger:
 
 def write_levels(path: Path, records: Iterable[Record]) -> None:
     """Write one line per learning rate, arm and level."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(_line(s) for s in summarise(records).values())
-    write_atomic(path, text.getvalue().encode())
+    write_table(path, HEADER, (_line(s) for s in summarise(records).values()))
 
 
 def _line(summary: Summary) -> list[Any]:

@@ -5,6 +5,7 @@ They score whatever network they are given, masked; which network that is, is th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -35,22 +36,14 @@ def grasp(per_class: int = 10, temperature: float = 200.0) -> Score:
     Removing w changes ``g^T g`` by ``-2 w * (H g)`` to first order; the paper prunes where that is
     greatest. Logits are divided by ``temperature``. Wang et al. 2020, arXiv 2002.07376, Equation 8.
     """
-    _check_per_class(per_class)
 
-    def score(
-        final: Params, *, mask: Mask, generator: torch.Generator, buffers: Params, probe: Probe,
-        **_: Any,
-    ) -> Params:  # fmt: skip
-        leaves = _leaves(final, mask)
-        inputs, targets = probe.examples(per_class * probe.classes, generator)
-        logits = probe.logits(leaves, buffers, inputs) / temperature
-        weights = [leaves[n] for n in mask]
-        gradients = torch.autograd.grad(probe.loss(logits, targets), weights, create_graph=True)
+    def formula(loss: Tensor, weights: list[Tensor]) -> Iterable[Tensor]:
+        gradients = torch.autograd.grad(loss, weights, create_graph=True)
         norm = sum(((g * g.detach()).sum() for g in gradients), torch.zeros(()))
         products = torch.autograd.grad(norm, weights)  # d(g . g_const)/dw = H g
-        return {n: (w * h).detach() for n, w, h in zip(mask, weights, products, strict=True)}
+        return (w * h for w, h in zip(weights, products, strict=True))
 
-    return score
+    return _of_loss(per_class, formula, temperature)
 
 
 def synflow() -> Score:
@@ -74,8 +67,22 @@ def synflow() -> Score:
     return score
 
 
-def _first_order(per_class: int, formula: Any) -> Score:
-    _check_per_class(per_class)
+def _first_order(per_class: int, of: Callable[[Tensor, Tensor], Tensor]) -> Score:
+    def formula(loss: Tensor, weights: list[Tensor]) -> Iterable[Tensor]:
+        gradients = torch.autograd.grad(loss, weights)
+        return (of(g, w) for g, w in zip(gradients, weights, strict=True))
+
+    return _of_loss(per_class, formula)
+
+
+def _of_loss(
+    per_class: int,
+    formula: Callable[[Tensor, list[Tensor]], Iterable[Tensor]],
+    temperature: float = 1.0,
+) -> Score:
+    """Make a score of ``(loss on examples, weights) -> scores``, layer by layer."""
+    if isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1:
+        raise LthError(f"score.per_class={per_class!r}: a number of examples, from 1")
 
     def score(
         final: Params, *, mask: Mask, generator: torch.Generator, buffers: Params, probe: Probe,
@@ -83,9 +90,9 @@ def _first_order(per_class: int, formula: Any) -> Score:
     ) -> Params:  # fmt: skip
         leaves = _leaves(final, mask)
         inputs, targets = probe.examples(per_class * probe.classes, generator)
-        loss = probe.loss(probe.logits(leaves, buffers, inputs), targets)
-        gradients = torch.autograd.grad(loss, [leaves[n] for n in mask])
-        return {n: formula(g, leaves[n].detach()) for n, g in zip(mask, gradients, strict=True)}
+        loss = probe.loss(probe.logits(leaves, buffers, inputs) / temperature, targets)
+        found = formula(loss, [leaves[n] for n in mask])
+        return {n: s.detach() for n, s in zip(mask, found, strict=True)}
 
     return score
 
@@ -94,8 +101,3 @@ def _leaves(params: Params, mask: Mask) -> dict[str, Tensor]:
     """Return masked copies, those that can be pruned with a gradient."""
     seen = masks.apply(params, mask)
     return {n: p.detach().clone().requires_grad_(n in mask) for n, p in seen.items()}
-
-
-def _check_per_class(per_class: int) -> None:
-    if isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1:
-        raise LthError(f"score.per_class={per_class!r}: a number of examples, from 1")

@@ -16,7 +16,7 @@ from lth.ticket import State, draw_model, state_of
 from lth.train.batches import Batches
 from lth.train.job import Job
 from lth.train.network import Network
-from lth.types import Params
+from lth.types import Loss, Params
 
 EVALUATION_BATCH = 500
 """Rows per forward pass of an evaluation; part of the numerics."""
@@ -86,16 +86,8 @@ class InTurn:
     def evaluate(self, split: str) -> list[tuple[float, float]]:
         """Measure the one member."""
         self.network.model.eval()
-        inputs, targets = self.batches.rows(split)
-        total, right = 0.0, 0
-        with torch.no_grad():
-            for rows, answers in zip(
-                inputs.split(EVALUATION_BATCH), targets.split(EVALUATION_BATCH), strict=True
-            ):
-                logits = self.network(self.batches.dataset.prepare(rows)).float()
-                total += float(self.loss(logits, answers)) * len(rows)
-                right += int((logits.argmax(1) == answers).sum())
-        return [(total / len(targets), right / len(targets))]
+        data = self.batches.dataset
+        return [measure(self.network, self.loss, data, self.batches.rows(split))]
 
     def state(self, member: int) -> State:
         """Copy the params, masked, and the buffers."""
@@ -130,6 +122,22 @@ class InTurn:
         if self._draws:
             torch.manual_seed(self.job.streams.of("model", step))
         return self.network(inputs)
+
+
+def measure(
+    network: Callable[[Tensor], Tensor], loss: Loss, dataset: Dataset, rows: tuple[Tensor, Tensor]
+) -> tuple[float, float]:
+    """Return (mean loss, accuracy) of a network, as it is, over raw inputs and targets."""
+    inputs, targets = rows
+    total, right = 0.0, 0
+    with torch.no_grad():
+        for part, answers in zip(
+            inputs.split(EVALUATION_BATCH), targets.split(EVALUATION_BATCH), strict=True
+        ):
+            logits = network(dataset.prepare(part)).float()
+            total += float(loss(logits, answers)) * len(part)
+            right += int((logits.argmax(1) == answers).sum())
+    return total / len(targets), right / len(targets)
 
 
 def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
