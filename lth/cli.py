@@ -21,6 +21,7 @@ lth: find, control and compare winning tickets.
 
 Settings (name=value):
   trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from
+  levels=[7,13]               train only these levels, and the tickets that lead to them
   out=DIR                     root of all outputs            (default: out)
   data.root=DIR               folder with mnist/, ...        (default: download)
   recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates

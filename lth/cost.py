@@ -43,6 +43,11 @@ def training_flops(ticket: Ticket, input_shape: Sequence[int], batch: int, steps
     return 3 * forward_flops(ticket.model, input_shape, mask) * batch * steps
 
 
+def scoring_flops(model: Spec, input_shape: Sequence[int], examples: int) -> int:
+    """Return FLOPs of scoring by gradients: ``3 * forward * examples`` of the dense network."""
+    return 3 * forward_flops(model, input_shape, None) * examples if examples else 0
+
+
 @lru_cache(maxsize=256)
 def _uses(model: str, input_shape: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
     network = draw_model(json.loads(model), 0).eval()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lth.cost import training_flops
+from lth.cost import scoring_flops, training_flops
 from lth.entry import Entry, Point
 from lth.errors import LthError
 from lth.imp import WINNER, Cohort, Line, Place, imp
@@ -57,7 +57,7 @@ class Journal:
             )  # fmt: skip
             if place.arm == WINNER:
                 self._trained[Line(place.trial, place.lr), place.level] = cost
-            search = self._search_flops(place) if ticket.searched else 0
+            search = self._search_flops(place, ticket) if ticket.searched else 0
             self.records += records_of(self.setup, place, ticket, entry, cost, search)
             self.curves += _rows(self.setup, place, ticket, entry.curve)
             self.members[place] = jobs[place].key
@@ -65,10 +65,18 @@ class Journal:
                 self.diverged.append(place)
         self.write()
 
-    def _search_flops(self, place: Place) -> int:
-        """Return what finding the level's mask cost, in training FLOPs of the line's winners."""
-        levels = self.setup.parts.search.trained_levels(place.level)
-        return sum(self._trained[Line(place.trial, place.lr), level] for level in levels)
+    def _search_flops(self, place: Place, ticket: Ticket) -> int:
+        """Return what finding the level's mask cost: training the line's winners, and scoring."""
+        line, setup = Line(place.trial, place.lr), self.setup
+        levels = setup.parts.search.trained_levels(place.level)
+        cost = sum(self._trained[line, level] for level in levels)
+        steps = ticket.origin.get("dense_steps")
+        if steps is not None:  # an early bird leaves the dense run on its way
+            cost = cost * steps // setup.recipe.steps
+        elif not levels:  # a network that is not pruned at its start has been trained up to there
+            cost = self._trained[line, 0] * ticket.step // setup.recipe.steps
+        examples = ticket.origin.get("examples", 0)
+        return cost + scoring_flops(setup.parts.model, setup.dataset.input_shape, examples)
 
     def write(self) -> None:
         """Write records, curves, the index of members, and the provenance."""

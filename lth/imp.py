@@ -50,7 +50,11 @@ Train = Callable[[Cohort], dict[Place, Entry]]
 
 @dataclass(frozen=True)
 class Parts:
-    """What the loop is made of. ``arms`` maps a name to the arm and its copies per trial."""
+    """What the loop is made of.
+
+    ``arms`` maps a name to the arm and its copies per trial; ``levels`` names those at which arms
+    are compared.
+    """
 
     model: Spec
     layers: Layers
@@ -59,12 +63,18 @@ class Parts:
     rewind: Rewind
     arms: Mapping[str, tuple[Arm, int]]
     lines: tuple[Line, ...]
-    levels: int
+    levels: tuple[int, ...]
     probe: Callable[[int], Probe]
     search: Search = field(default_factory=iterative)
     input_shape: tuple[int, ...] = ()
     steps: int = 0
     seed: int = 0
+
+    @property
+    def route(self) -> list[int]:
+        """Levels below the dense network that are trained: those compared, those they need."""
+        needed = {n for level in self.levels for n in self.search.trained_levels(level)}
+        return sorted({*self.levels, *needed} - {0})
 
 
 def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]]]:
@@ -75,13 +85,14 @@ def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]
     cohort = {Place(*line, WINNER, 0, 0): dense(parts, line) for line in parts.lines}
     origin = trained = train(cohort)
     yield cohort, trained
-    for level in range(1, parts.levels + 1):
+    for level in parts.route:
         winners = {p: e for p, e in trained.items() if p.arm == WINNER and e.diverged is None}
         cohort = {}
         for place, entry in winners.items():
             line = Line(place.trial, place.lr)
             first = origin[Place(*line, WINNER, 0, 0)]
-            winner = next_ticket(parts, line, level, entry, first)
+            source = entry if parts.search.iterates else first
+            winner = next_ticket(parts, line, level, source, first)
             cohort |= members(parts, line, level, winner, first)
         if not cohort:
             return
@@ -97,7 +108,7 @@ def dense(parts: Parts, line: Line) -> Ticket:
 
 
 def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
-    """Score a network, prune it and rewind it: the winning ticket of ``level``."""
+    """Score a trained network, prune it and rewind it: the winning ticket of ``level``."""
     start = parts.rewind(origin.at, trained.final)
     generator = stream("score", parts.seed, line.trial, level)
     initial, probe = origin.start.params, parts.probe(line.trial)  # a search may score many times
@@ -112,9 +123,11 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
         level, line.trial, line.lr, score, trained, origin, start.state, parts.prune, parts.layers,
         parts.steps,
     )  # fmt: skip
-    mask = parts.search(case)
+    found = parts.search(case)
+    cost = {"dense_steps": found.dense_steps, "examples": probe.seen}
     return Ticket(
-        parts.model, mask, *start.state, step=start.step, schedule=start.schedule
+        parts.model, found.mask, *start.state, step=start.step, schedule=start.schedule,
+        origin=cost,
     )  # fmt: skip
 
 
@@ -123,7 +136,7 @@ def members(
 ) -> dict[Place, Ticket]:
     """Hang every arm's copies off the winning ticket, each with its own stream."""
     found = {Place(*line, WINNER, level, 0): winner}
-    for name, (arm, copies) in parts.arms.items():
+    for name, (arm, copies) in parts.arms.items() if level in parts.levels else ():
         context = _context(parts, arm, origin)
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
@@ -137,6 +150,8 @@ def _context(parts: Parts, arm: Arm, origin: Entry) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "trained" in asked:
         found["trained"] = origin.final.params
+    if "initial" in asked:
+        found["initial"] = origin.start
     if "input_shape" in asked:
         found["input_shape"] = parts.input_shape
     return found

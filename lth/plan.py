@@ -61,7 +61,7 @@ def plan(setup: Setup) -> Plan:
     if not setup.options.on_gpu:
         workers = setup.options.workers
         found.workers = count_cores() if workers == "auto" else max(1, int(workers))
-    kept = kept_by_level(setup.parts.prune, setup.parts.layers, setup.parts.levels)
+    kept = kept_by_level(setup.parts.prune, setup.parts.layers, max(setup.parts.route, default=0))
     reached: dict[Line, int] = defaultdict(lambda: -1)  # the last level whose winner is known
     over: set[Line] = set()
 
@@ -90,16 +90,18 @@ def plan(setup: Setup) -> Plan:
     for _ in imp(setup.parts, look_up):
         pass
     for line in set(setup.parts.lines) - over:
-        for level in range(reached[line] + 1, setup.parts.levels + 1):
-            _count_level(found, setup, kept[level])
+        levels = [0, *setup.parts.route]
+        for level in (n for n in levels if n > reached[line]):
+            _count_level(found, setup, level, kept[level])
     found.seconds_per_step = _seconds_per_step(setup, store)
     return found
 
 
-def _count_level(found: Plan, setup: Setup, kept: int) -> None:
+def _count_level(found: Plan, setup: Setup, level: int, kept: int) -> None:
     """Count a whole level of a line whose winner is not known yet."""
     start = getattr(setup.parts.rewind, "step", 0)
-    counts = {WINNER: 1} | {n: c for n, (_, c) in setup.parts.arms.items() if n != WINNER}
+    arms = setup.parts.arms if level in setup.parts.levels else {}
+    counts = {WINNER: 1} | {n: c for n, (_, c) in arms.items() if n != WINNER}
     for arm, copies in counts.items():
         steps = setup.recipe.steps - (start if arm == WINNER else 0)
         _count(found, setup, arm, copies, steps, kept)

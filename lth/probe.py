@@ -17,20 +17,25 @@ Examples = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """``(number, generator) -> (prepared inputs, targets)`` from the trial's training split."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Probe:
-    """What a gradient is taken of. Never the validation or the test split."""
+    """What a gradient is taken of, never the validation or the test split; counts what it shows.
+
+    ``seen`` is how many examples have gone through the network: what scoring has cost.
+    """
 
     model: Spec
     input_shape: Sequence[int]
     classes: int
     loss: Loss
     examples: Examples
+    seen: int = 0
 
     def logits(
         self, params: Params, buffers: Params, inputs: Tensor, training: bool = True
     ) -> Tensor:
         """Run the model; norms take the batch's statistics (``training``) or the running ones."""
+        self.seen += len(inputs)
         model = draw_model(self.model, 0).to(inputs.dtype).train(training)
         copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
         return functional_call(model, (params, copies), (inputs,))

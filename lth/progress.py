@@ -62,9 +62,10 @@ class Display:
 
     def study(self, parts: Parts, steps: int) -> None:
         """A study begins: the most it may have to train."""
-        self._lines, self._per_level = len(parts.lines), _copies(parts)
-        self._levels, self._budget = parts.levels, steps
-        self._bar = self._progress.add_task("levels", total=parts.levels + 1, note="")
+        self._route, copies = parts.route, _copies(parts)
+        at_level = {n: copies if n in parts.levels else 1 for n in self._route}
+        self._most = {n: c * len(parts.lines) * steps for n, c in at_level.items()}
+        self._bar = self._progress.add_task("levels", total=len(self._route) + 1, note="")
         self._step_bar = self._progress.add_task("steps", total=None, note="")
 
     def level(self, cohort: Cohort, missing: Sequence[Job], reused: int) -> None:
@@ -72,9 +73,11 @@ class Display:
         self._level = max(place.level for place in cohort)
         self._steps = {job.key: job.ticket.step for job in missing}
         self._progress.update(
-            self._bar, completed=self._level, note=f"{len(missing)} to train, {reused} in the store"
+            self._bar,
+            completed=sum(level < self._level for level in [0, *self._route]),
+            note=f"{len(missing)} to train, {reused} in the store",
         )
-        after = (self._levels - self._level) * self._lines * self._per_level * self._budget
+        after = sum(most for level, most in self._most.items() if level > self._level)
         total = self._done + sum(job.steps for job in missing) + after
         self._progress.update(self._step_bar, total=total)
 
@@ -89,11 +92,12 @@ class Display:
         """A level has ended."""
         if self.enabled and not self._live:
             seconds = time.monotonic() - self._begun
-            self.console.print(f"level {self._level:>2}/{self._levels}  {summary}  {seconds:.0f} s")
+            last = max(self._route, default=0)
+            self.console.print(f"level {self._level:>2}/{last}  {summary}  {seconds:.0f} s")
 
     def over(self) -> None:
         """The study has ended."""
-        self._progress.update(self._bar, completed=self._levels + 1, note="")
+        self._progress.update(self._bar, completed=len(self._route) + 1, note="")
         self._progress.update(self._step_bar, total=self._done)
 
     def note(self, text: str) -> None:

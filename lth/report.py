@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from lth.execute import AllDiverged, Journal, execute
-from lth.imp import WINNER
+from lth.imp import WINNER, Parts
 from lth.plan import Plan, plan
 from lth.progress import Display
 from lth.records import Record, write_table
@@ -107,9 +107,16 @@ def _headline(setup: Setup, display: Display) -> None:
     rates = ", ".join(f"{lr:g}" for lr in setup.recipe.rates)
     display.say(f"[bold]{setup.id}[/bold]")
     display.say(
-        f"{parts.layers.total:,} weights; {config['trials']} trials, {parts.levels} levels, "
+        f"{parts.layers.total:,} weights; {config['trials']} trials, {_levels(parts)}, "
         f"{setup.recipe.steps:,} steps, lr {rates}; {arms}"
     )
+
+
+def _levels(parts: Parts) -> str:
+    last = max(parts.levels, default=0)
+    if parts.levels == tuple(range(1, last + 1)):
+        return f"{last} levels"
+    return f"compared at level{'s' * (len(parts.levels) > 1)} {', '.join(map(str, parts.levels))}"
 
 
 def _show(display: Display, records: list[Record]) -> None:

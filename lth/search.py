@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from lth.entry import Entry
 from lth.errors import LthError
@@ -38,14 +38,26 @@ class Case:
     steps: int
 
 
+class Found(NamedTuple):
+    """A mask, and to which step the dense network had to be trained for it, None if to the end."""
+
+    mask: Mask
+    dense_steps: int | None = None
+
+
 class Search(Protocol):
-    """``case -> mask of the level``."""
+    """``case -> mask of the level``.
+
+    ``iterates``: a level is made from the one above, not from the dense network.
+    """
+
+    iterates: ClassVar[bool]
 
     def trained_levels(self, level: int) -> range:
         """Levels whose winner had to be trained to find the ticket of ``level``."""
         ...
 
-    def __call__(self, case: Case) -> Mask:
+    def __call__(self, case: Case) -> Found:
         """Return the mask of ``level``."""
         ...
 
@@ -54,27 +66,31 @@ class Search(Protocol):
 class Iterative:
     """Prune what the level before has trained."""
 
+    iterates: ClassVar[bool] = True
+
     def trained_levels(self, level: int) -> range:
         """All levels above."""
         return range(level)
 
-    def __call__(self, case: Case) -> Mask:
+    def __call__(self, case: Case) -> Found:
         """Score the trained network and drop the lowest."""
         mask = case.previous.mask
-        return case.rule(case.score(case.previous.final, mask), mask, case.layers)
+        return Found(case.rule(case.score(case.previous.final, mask), mask, case.layers))
 
 
 @dataclass(frozen=True)
 class OneShot:
     """Prune the trained dense network to every density at once."""
 
+    iterates: ClassVar[bool] = False
+
     def trained_levels(self, level: int) -> range:
         """Only the dense network."""
         return range(1)
 
-    def __call__(self, case: Case) -> Mask:
+    def __call__(self, case: Case) -> Found:
         """Apply the rule ``level`` times to the same scores: the iterative search's densities."""
-        return _at_once(case, case.dense.final)
+        return Found(_at_once(case, case.dense.final))
 
 
 @dataclass(frozen=True)
@@ -82,16 +98,17 @@ class AtInit:
     """Prune the network that training starts from, in rounds, scored anew in each."""
 
     rounds: int = 1
+    iterates: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
             raise LthError(f"search.rounds={self.rounds!r}: a whole number from 1")
 
     def trained_levels(self, level: int) -> range:
-        """None: the scoring passes are few, and are not counted."""
+        """None: only scoring costs."""
         return range(0)
 
-    def __call__(self, case: Case) -> Mask:
+    def __call__(self, case: Case) -> Found:
         """Prune to ``c0 (cn / c0) ** (k / rounds)`` weights in round k (Tanaka et al. 2020)."""
         mask, rule = case.dense.mask, case.rule
         first = {n: int(m.sum()) for n, m in mask.items()}
@@ -105,7 +122,7 @@ class AtInit:
                 for n, c in first.items()
             }
             mask = rule.to(case.score(case.start, mask), mask, case.layers, counts)
-        return mask
+        return Found(mask)
 
 
 @dataclass(frozen=True)
@@ -115,6 +132,7 @@ class EarlyBird:
     every: int
     threshold: float = 0.1
     patience: int = 5
+    iterates: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("every", "patience"):
@@ -129,10 +147,10 @@ class EarlyBird:
         return tuple(range(self.every, steps, self.every))
 
     def trained_levels(self, level: int) -> range:
-        """The dense network; counted whole, though an early bird needs its beginning only."""
+        """The dense network, of which an early bird needs the beginning only."""
         return range(1)
 
-    def __call__(self, case: Case) -> Mask:
+    def __call__(self, case: Case) -> Found:
         """Return the first settled mask, else that of the trained network."""
         found: list[Mask] = []
         for step in self.needs(case.steps):
@@ -141,8 +159,8 @@ class EarlyBird:
             if len(last) > self.patience and all(
                 mask_distance(a, b) < self.threshold for a, b in pairwise(last)
             ):
-                return found[-1]
-        return _at_once(case, case.dense.final)
+                return Found(found[-1], step)
+        return Found(_at_once(case, case.dense.final))
 
 
 def _at_once(case: Case, network: State) -> Mask:

@@ -82,11 +82,12 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     shape, classes = list(dataset.input_shape), dataset.classes
     config["model"] = fill(config["model"], input_shape=shape, classes=classes)
     layers = layers_of(config["model"])
-    kept_by_level(prune, layers, config["levels"])
+    levels = _levels(config["levels"])
+    kept_by_level(prune, layers, max(levels, default=0))
     _check_batch(recipe, dataset)
     lines = tuple(Line(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates)
     parts = Parts(
-        config["model"], layers, score, prune, rewind, arms, lines, config["levels"],
+        config["model"], layers, score, prune, rewind, arms, lines, levels,
         _probes(config, dataset, recipe), search, dataset.input_shape, recipe.steps,
         config["seed"],
     )  # fmt: skip
@@ -100,15 +101,27 @@ def _check_values(config: Mapping[str, Any]) -> None:
     for key in config:
         if key not in SETTINGS:
             raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
-    for name, least in (("seed", 0), ("trials", 1), ("levels", 0)):
-        value = config[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise LthError(f"{name}={value!r}: it must be a whole number from {least}")
+    for name, least in (("seed", 0), ("trials", 1)):
+        if not _whole(config[name], least):
+            raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
     if config["action"] not in ACTIONS:
         raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
     name = config["name"]
     if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
         raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
+
+
+def _levels(value: Any) -> tuple[int, ...]:
+    """Return the levels at which arms are compared: ``1..N``, or those that a list names."""
+    if _whole(value, 0):
+        return tuple(range(1, value + 1))
+    if not isinstance(value, list) or not value or not all(_whole(n, 0) for n in value):
+        raise LthError(f"levels={value!r}: a whole number from 0, or a list of them: levels=[7,13]")
+    return tuple(sorted({*value} - {0}))
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _arms(specs: Any) -> dict[str, Any]:
@@ -117,7 +130,7 @@ def _arms(specs: Any) -> dict[str, Any]:
     found = {}
     for name, spec in specs.items():
         copies = spec.get("copies", 1)
-        if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
+        if not _whole(copies, 1):
             raise LthError(f"arms.{name}.copies={copies!r}: it must be a whole number from 1")
         if name == WINNER and copies != 1:
             raise LthError(f"arms.{name}.copies={copies}: there is one winning ticket per level")

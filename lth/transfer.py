@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from lth.errors import LthError
-from lth.search import Case
+from lth.search import Case, Found
 from lth.study import Study
-from lth.types import Mask
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Transferred:
 
     study: str
     level: int | None = None
+    iterates: ClassVar[bool] = False
 
     @cached_property
     def _source(self) -> Study:
@@ -26,7 +27,7 @@ class Transferred:
         """None of this study's: what the source cost is in the source's records."""
         return range(0)
 
-    def __call__(self, case: Case) -> Mask:
+    def __call__(self, case: Case) -> Found:
         """Return the source's mask; a layer of another shape (the output's) is kept whole."""
         rates = sorted({p.lr for p in self._source.members})
         lr = case.lr if case.lr in rates else rates[0]
@@ -42,7 +43,7 @@ class Transferred:
                 f"search.study={self.study}: {others[0]} has shape {tuple(found[others[0]].shape)} "
                 f"there and {tuple(dense[others[0]].shape)} here; only the output layer may differ"
             )
-        return mask
+        return Found(mask)
 
 
 def transferred(study: str, level: int | None = None) -> Transferred:

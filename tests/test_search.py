@@ -49,7 +49,7 @@ START = State(weights(1), {})
 def test_every_search_reaches_the_same_counts(name, rule):
     search, previous = build(config.load("search", name)), DENSE
     for level, kept in enumerate(kept_by_level(rule, LAYERS, 6)[1:], start=1):
-        mask = search(case(level, score, previous, rule))
+        mask = search(case(level, score, previous, rule)).mask
         assert sum(masks.kept(mask).values()) == kept
         previous = Fake(mask, weights(level + 5))
 
@@ -102,10 +102,10 @@ def test_synflow_never_collapses_a_layer_where_magnitude_does():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # also: no layer collapse on the way
-        flow = at_init(100)(narrow(synflow()))
+        flow = at_init(100)(narrow(synflow())).mask
     assert all(masks.kept(flow).values())
     with pytest.warns(UserWarning, match="layer collapse"):
-        size = at_init(100)(narrow(magnitude()))
+        size = at_init(100)(narrow(magnitude())).mask
     assert not all(masks.kept(size).values())
     assert sum(masks.kept(flow).values()) == sum(masks.kept(size).values())
 
@@ -132,14 +132,16 @@ def test_an_early_bird_is_the_first_mask_that_has_settled(pace, last):
     assert run.seen[-1] == last  # three looks without a change after it stands still
     expected = one_shot()(Case(3, 0, 0.1, score, run, Fake(FULL, run.at(last).params), START,
                                globally(0.2), LAYERS, 40))  # fmt: skip
-    assert mask_distance(found, expected) == 0
+    assert mask_distance(found.mask, expected.mask) == 0
+    assert found.dense_steps == last
 
 
 def test_a_bird_that_never_settles_is_the_trained_networks_mask():
     run = Run(0.1)
     where = Case(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 12)
     found = early_bird(2, threshold=1e-9, patience=5)(where)
-    assert mask_distance(found, one_shot()(where)) == 0
+    assert mask_distance(found.mask, one_shot()(where).mask) == 0
+    assert found.dense_steps is None
     with pytest.raises(LthError, match=r"search\.every=0"):
         early_bird(0)
     with pytest.raises(LthError, match=r"search\.threshold=1"):

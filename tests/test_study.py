@@ -353,6 +353,42 @@ def test_other_searches_cost_what_they_train(run, search, searched):
         assert costs(study, "winning_ticket", level)["search_flops"] == searched * dense
 
 
+def test_scoring_by_gradients_and_the_way_to_the_rewinding_step_are_costs(run):
+    at_init = {"_target_": "lth.search.at_init", "rounds": 3}
+    study, _ = run(search=at_init, score={"_target_": "lth.score.snip", "per_class": 2}, levels=1,
+                   rewind={"_target_": "lth.rewind.to_step", "step": 5})  # fmt: skip
+    found = costs(study, "winning_ticket", 1)["search_flops"]
+    assert found == costs(study, "winning_ticket", 0)["training_flops"] / 4 + 3 * 400 * 3 * 8
+
+
+def test_a_list_of_levels_trains_these_and_the_tickets_that_lead_to_them(run, tmp_path):
+    study, count = run(levels=[2, 3], trials=1)
+    assert count == (1 + 3 + 2, 0)
+    assert {(p.arm, p.level) for p in study.members} == {
+        ("random_reinit", 2), ("random_reinit", 3),
+        *(("winning_ticket", level) for level in range(4)),
+    }  # fmt: skip
+    assert run(levels=3, trials=1)[1] == (1, 6)  # the same study, one reinit more
+    jumps, _ = run(levels=[3], trials=1, search="one_shot", arms=["winning_ticket"])
+    assert [p.level for p in jumps.members] == [0, 3]
+    settings = SETTINGS | {"out": str(tmp_path / "new"), "levels": [1, 3], "trials": 1}
+    settings.pop("progress")
+    found = plan(prepare(compose(**settings)))
+    assert found.to_train == {"winning_ticket": 4, "random_reinit": 2}
+    for wrong in ([], [1.5], "3"):
+        with pytest.raises(lth.LthError, match=r"levels=.*levels=\[7,13\]"):
+            run(levels=wrong)
+
+
+def test_one_shot_fine_tunes_the_dense_network_at_every_level(run):
+    study, _ = run(search="one_shot", rewind={"_target_": "lth.rewind.learning_rate"}, trials=1,
+                   arms=["winning_ticket"])  # fmt: skip
+    final = study.entry(level=0).final.params
+    for level in (1, 2):
+        ticket = study.ticket(level=level)
+        assert all(torch.equal(ticket.params[n], m * final[n]) for n, m in ticket.mask.items())
+
+
 def test_the_small_dense_network_is_another_model_in_the_same_study(run):
     from lth.models import lenet
 
@@ -445,6 +481,8 @@ def test_an_early_bird_asks_the_dense_run_for_its_states(run):
     assert count[0] >= 4  # the dense runs stay; their states on the way are made with the same bits
     dense = study.entry(level=0)
     assert all(dense.has(step) for step in (4, 8, 12, 16))
+    whole = costs(study, "winning_ticket", 0)["training_flops"]
+    assert costs(study, "winning_ticket", 2)["search_flops"] == whole * 8 // 20
     size = dense.at(8).params["1.weight"].abs()
     mask = study.ticket(level=2).mask["1.weight"]
     assert size[mask].min() >= size[~mask].max()
