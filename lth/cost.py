@@ -9,9 +9,10 @@ biases, norms and the optimizer are not counted.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,22 +31,39 @@ def uses(model: Spec, input_shape: Sequence[int]) -> dict[str, int]:
 
 def forward_flops(model: Spec, input_shape: Sequence[int], mask: Mask | None) -> int:
     """Return FLOPs of a forward pass of one example, of the dense network without a mask."""
-    kept = layers_of(model).sizes | masks.kept(mask or {})
-    return 2 * sum(kept[n] * times for n, times in uses(model, input_shape).items())
+    return _forward(model, input_shape, masks.kept(mask or {}))
 
 
-def training_flops(ticket: Ticket, input_shape: Sequence[int], batch: int, steps: int) -> int:
-    """Return FLOPs of ``steps`` training steps: ``3 * forward * batch * steps``.
+def training_flops(
+    ticket: Ticket, input_shape: Sequence[int], batch: int, about: Mapping[str, Any]
+) -> int:
+    """Return FLOPs of what an entry trained: ``3 * forward * batch`` for each of its ``steps``.
 
-    Frozen weights are not zero, so they are counted as the dense network's.
+    Frozen weights are not zero, so they are counted as the dense network's; so is a trained mask,
+    whose scores all have gradients. Where the mask changed each stretch counts at its own density,
+    and a gradient by all weights as ``forward + 2 * dense forward``.
     """
-    mask = None if ticket.frozen else ticket.mask
-    return 3 * forward_flops(ticket.model, input_shape, mask) * batch * steps
+    whole = bool(ticket.frozen) or ticket.gate is not None
+    counts = {} if whole else masks.kept(ticket.mask)
+    changes = [(int(s), c) for s, c in about.get("kept", [(ticket.step, counts)])]
+    ends = [step for step, _ in changes[1:]] + [ticket.step + about["steps"]]
+    cost = 0
+    for (begin, kept), end in zip(changes, ends, strict=True):
+        cost += 3 * _forward(ticket.model, input_shape, kept) * batch * (end - begin)
+    for _, kept in changes[: about.get("gradients", 0)]:
+        dense = _forward(ticket.model, input_shape, {})
+        cost += (_forward(ticket.model, input_shape, kept) + 2 * dense) * batch
+    return cost
 
 
 def scoring_flops(model: Spec, input_shape: Sequence[int], examples: int) -> int:
     """Return FLOPs of scoring by gradients: ``3 * forward * examples`` of the dense network."""
     return 3 * forward_flops(model, input_shape, None) * examples if examples else 0
+
+
+def _forward(model: Spec, input_shape: Sequence[int], kept: Mapping[str, int]) -> int:
+    counts = {**layers_of(model).sizes, **kept}
+    return 2 * sum(counts[n] * times for n, times in uses(model, input_shape).items())
 
 
 @lru_cache(maxsize=256)

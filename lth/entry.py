@@ -42,6 +42,7 @@ class Outcome:
     snapshots: dict[int, State] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     frozen: Params = field(default_factory=dict)
+    final_mask: Mask | None = None  # where it is not the mask that training started from
 
 
 class MissingSnapshot(LookupError):
@@ -72,8 +73,13 @@ class Entry:
 
     @property
     def mask(self) -> Mask:
-        """The mask the member trained under."""
+        """The mask the member trained under, at its start."""
         return _unpack_mask(self._tensors(), self.about["shapes"])
+
+    @property
+    def final_mask(self) -> Mask:
+        """The mask at the last step: another one where it changed or was itself trained."""
+        return self._mask(self._tensors(), "final")
 
     @property
     def frozen(self) -> Params:
@@ -125,12 +131,17 @@ class Entry:
 
     def _state(self, which: str) -> State:
         tensors = self._tensors()
-        mask = _unpack_mask(tensors, self.about["shapes"])
+        mask = self._mask(tensors, which)
         packed = _part(tensors, f"{which}/params")
         params = {n: _spread(v, mask[n]) if n in mask else v for n, v in packed.items()}
         for name, values in _frozen(tensors, mask).items():
             params[name] = torch.where(mask[name], params[name], values)
         return self._in_order(params, _part(tensors, f"{which}/buffers"))
+
+    def _mask(self, tensors: Params, which: str) -> Mask:
+        kind = f"{which}_mask"
+        changed = any(n.startswith(kind + "/") for n in tensors)
+        return _unpack_mask(tensors, self.about["shapes"], kind if changed else "mask")
 
     def _in_order(self, params: Params, buffers: Params) -> State:
         """Return a state in the model's own order, which safetensors does not keep."""
@@ -144,11 +155,13 @@ def write_entry(folder: Path, outcome: Outcome) -> None:
     """Write an entry's files into an empty folder."""
     tensors = {f"mask/{n}": masks.pack(m) for n, m in outcome.mask.items()}
     tensors |= {f"frozen/{n}": _gather(f, ~outcome.mask[n]) for n, f in outcome.frozen.items()}
-    for which, state in (("start", outcome.start), ("final", outcome.final)):
+    final_mask = outcome.final_mask or {}
+    tensors |= {f"final_mask/{n}": masks.pack(m) for n, m in final_mask.items()}
+    states = (outcome.start, outcome.mask), (outcome.final, final_mask or outcome.mask)
+    for which, (state, mask) in zip(("start", "final"), states, strict=True):
         if state is not None:
             tensors |= {
-                f"{which}/params/{n}": _gather(p, outcome.mask.get(n))
-                for n, p in state.params.items()
+                f"{which}/params/{n}": _gather(p, mask.get(n)) for n, p in state.params.items()
             }
             tensors |= {f"{which}/buffers/{n}": _own(b) for n, b in state.buffers.items()}
     content = save(tensors)
@@ -193,8 +206,8 @@ def _frozen(tensors: Params, mask: Mask) -> Params:
     return {n: _spread(values, ~mask[n]) for n, values in _part(tensors, "frozen").items()}
 
 
-def _unpack_mask(tensors: Params, shapes: dict[str, list[int]]) -> Mask:
-    bits = _part(tensors, "mask")
+def _unpack_mask(tensors: Params, shapes: dict[str, list[int]], kind: str = "mask") -> Mask:
+    bits = _part(tensors, kind)
     return {n: masks.unpack(bits[n], shape) for n, shape in shapes.items()}
 
 

@@ -52,14 +52,13 @@ class Journal:
         for place, entry in entries.items():
             ticket = cohort[place]
             cost = training_flops(
-                ticket, self.setup.dataset.input_shape, self.setup.recipe.batch,
-                entry.about["steps"],
-            )  # fmt: skip
+                ticket, self.setup.dataset.input_shape, self.setup.recipe.batch, entry.about
+            )
             if place.arm == WINNER:
                 self._trained[Line(place.trial, place.lr), place.level] = cost
             search = self._search_flops(place, ticket) if ticket.searched else 0
             self.records += records_of(self.setup, place, ticket, entry, cost, search)
-            self.curves += _rows(self.setup, place, ticket, entry.curve)
+            self.curves += _rows(self.setup, place, ticket, entry, entry.curve)
             self.members[place] = jobs[place].key
             if entry.diverged is not None:
                 self.diverged.append(place)
@@ -147,14 +146,17 @@ def records_of(
     ]
     if entry.diverged is not None:
         diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
-        return _rows(setup, place, ticket, [diverged, *costs])
-    return _rows(setup, place, ticket, [*entry.measured, *costs])
+        return _rows(setup, place, ticket, entry, [diverged, *costs])
+    return _rows(setup, place, ticket, entry, [*entry.measured, *costs])
 
 
-def _rows(setup: Setup, place: Place, ticket: Ticket, points: list[Point]) -> list[Record]:
-    density = ticket.weights / setup.parts.layers.total
-    where = (setup.id, place.trial, place.copy, place.lr, place.arm, place.level, density)
-    return [Record(*where, *point) for point in points]
+def _rows(
+    setup: Setup, place: Place, ticket: Ticket, entry: Entry, points: list[Point]
+) -> list[Record]:
+    """Say where the points belong; the density is that of the network measured at the step."""
+    total, at = setup.parts.layers.total, entry.about.get("weights", {})
+    where = (setup.id, place.trial, place.copy, place.lr, place.arm, place.level)
+    return [Record(*where, at.get(str(p[0]), ticket.weights) / total, *p) for p in points]
 
 
 @contextmanager

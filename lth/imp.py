@@ -125,9 +125,9 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
     )  # fmt: skip
     found = parts.search(case)
     cost = {"dense_steps": found.dense_steps, "examples": probe.seen}
+    changes = {} if start.schedule is None else {"schedule": start.schedule}
     return Ticket(
-        parts.model, found.mask, *start.state, step=start.step, schedule=start.schedule,
-        origin=cost,
+        parts.model, found.mask, *start.state, step=start.step, changes=changes, origin=cost
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -45,7 +45,7 @@ class Recipe:
                 raise LthError(f"recipe.curves: {split!r} is not one of {', '.join(SPLITS)}")
         build(self.schedule)
         build(self.loss)
-        _check_optimizer(self.optimizer, self.rates[0])
+        check_optimizer(self.optimizer, self.rates[0])
 
     @property
     def rates(self) -> list[float]:
@@ -64,12 +64,13 @@ class Recipe:
         )
         return [start, *inside, self.steps]
 
-    def of(self, stretch: float = 1.0, schedule: Spec | None = None) -> Recipe:
+    def of(self, stretch: float = 1.0, changes: Mapping[str, Any] | None = None) -> Recipe:
         """Return the recipe of a ticket that trains ``stretch`` times as long, or otherwise.
 
         The schedule is stretched with it: its milestones and warmup come that many times later.
+        ``changes`` may name another ``schedule``, ``optimizer`` and ``lr``.
         """
-        found = self if schedule is None else replace(self, schedule=schedule)
+        found = replace(self, **changes) if changes else self
         steps = round(stretch * self.steps)
         if steps == self.steps:
             return found
@@ -85,7 +86,7 @@ class Recipe:
         return found | {"sources": sources(found)}
 
 
-def _check_optimizer(spec: Spec, lr: float) -> None:
+def check_optimizer(spec: Spec, lr: float) -> None:
     """Try the optimizer on one weight, so that a wrong argument is refused before any work."""
     factory = locate(target_of(spec))
     arguments = {k: v for k, v in spec.items() if k != "_target_"}

@@ -2,6 +2,11 @@
 
 A rule names the steps of the dense run it needs and, given them, returns where the next level
 starts: its state and its first step. The schedule runs on from that step, in absolute steps.
+
+Two policies that papers leave unsaid are explicit here. BatchNorm's running statistics are a
+choice of each rule (``statistics``): those of the state rewound to (``rewound``), those that the
+last training left (``trained``), or those of an untrained network (``initial``). The optimizer
+always starts afresh: its moments belong to other weights.
 """
 
 from __future__ import annotations
@@ -19,8 +24,7 @@ from lth.ticket import State
 class Start:
     """Where a level starts: unmasked params and buffers, the first step to train, the schedule.
 
-    The schedule is the recipe's if None. The optimizer always starts afresh: its moments belong to
-    other weights.
+    The schedule is the recipe's if None.
     """
 
     state: State
@@ -45,8 +49,10 @@ class ToStep:
     """Go back to the dense run's state at ``step``."""
 
     step: int = 0
+    statistics: str = "rewound"
 
     def __post_init__(self) -> None:
+        _check_statistics(self.statistics, ("rewound", "trained", "initial"))
         if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 0:
             raise LthError(f"rewind.step={self.step!r}: a step is a whole number from 0")
 
@@ -59,8 +65,11 @@ class ToStep:
         return (self.step,)
 
     def __call__(self, dense: Callable[[int], State], trained: State) -> Start:
-        """Return the dense run's state at ``step``."""
-        return Start(dense(self.step), self.step)
+        """Return the dense run's state at ``step``, its buffers by ``statistics``."""
+        params, buffers = dense(self.step)
+        if self.statistics != "rewound":
+            buffers = trained.buffers if self.statistics == "trained" else dense(0).buffers
+        return Start(State(params, buffers), self.step)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,10 @@ class Keep:
 
     step: int
     held: Spec | None = None
+    statistics: str = "trained"
+
+    def __post_init__(self) -> None:
+        _check_statistics(self.statistics, ("trained", "initial"))
 
     def needs(self, steps: int) -> tuple[int, ...]:
         """No state of the dense run; but something must be left to train."""
@@ -76,39 +89,40 @@ class Keep:
         return ()
 
     def __call__(self, dense: Callable[[int], State], trained: State) -> Start:
-        """Return the trained state, its buffers too."""
-        return Start(trained, self.step, self.held)
+        """Return the trained state, its buffers by ``statistics``."""
+        buffers = trained.buffers if self.statistics == "trained" else dense(0).buffers
+        return Start(State(trained.params, buffers), self.step, self.held)
 
 
-def to_step(step: int = 0) -> ToStep:
+def to_step(step: int = 0, statistics: str = "rewound") -> ToStep:
     """Rewind to step k of the dense run (Frankle et al. 2020, arXiv 1912.05671, Section 4).
 
     The params *and* buffers at k, a fresh optimizer, steps k..T of the schedule.
     """
-    return ToStep(step)
+    return ToStep(step, statistics)
 
 
-def to_init() -> ToStep:
+def to_init(statistics: str = "rewound") -> ToStep:
     """Rewind to the initial weights (Frankle & Carbin 2019, arXiv 1803.03635, Strategy 1)."""
-    return ToStep(0)
+    return ToStep(0, statistics)
 
 
-def to_epoch(epoch: float, steps_per_epoch: float) -> ToStep:
+def to_epoch(epoch: float, steps_per_epoch: float, statistics: str = "rewound") -> ToStep:
     """Rewind to the step nearest to an epoch of the dense run; an epoch may be a fraction."""
     if isinstance(epoch, bool) or not epoch >= 0:
         raise LthError(f"rewind.epoch={epoch!r}: an epoch is a number from 0")
-    return ToStep(round(epoch * steps_per_epoch))
+    return ToStep(round(epoch * steps_per_epoch), statistics)
 
 
-def learning_rate(step: int = 0) -> Keep:
+def learning_rate(step: int = 0, statistics: str = "trained") -> Keep:
     """Keep the trained weights and buffers, rewind only the schedule to ``step``.
 
     Learning-rate rewinding: Renda, Frankle & Carbin 2020, arXiv 2003.02389, Section 2.
     """
-    return Keep(ToStep(step).step)
+    return Keep(ToStep(step).step, statistics=statistics)
 
 
-def fine_tune(length: int, steps: int, schedule: Spec) -> Keep:
+def fine_tune(length: int, steps: int, schedule: Spec, statistics: str = "trained") -> Keep:
     """Keep the trained weights and train them ``length`` steps more at the schedule's last rate.
 
     Renda, Frankle & Carbin 2020, arXiv 2003.02389, Section 2: fine-tuning.
@@ -118,4 +132,9 @@ def fine_tune(length: int, steps: int, schedule: Spec) -> Keep:
             f"rewind.length={length!r}: a number of steps from 1 to recipe.steps={steps}"
         )
     last = {"_target_": "lth.schedule.held", "schedule": schedule, "step": -1}
-    return Keep(steps - length, last)
+    return Keep(steps - length, last, statistics)
+
+
+def _check_statistics(given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise LthError(f"rewind.statistics={given}: it is one of {', '.join(known)}")

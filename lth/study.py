@@ -85,13 +85,18 @@ class Study:
             raise LthError(f"{_words(place)} is not in the store; run the study again to train it")
         return entry
 
-    def ticket(self, **place: Any) -> Ticket:
-        """Return the ticket at a place (see ``entry``): what its member started from."""
+    def ticket(self, *, final_mask: bool = False, **place: Any) -> Ticket:
+        """Return the ticket at a place (see ``entry``): what its member started from.
+
+        With ``final_mask`` under the mask that training ended with: what dynamic sparse training or
+        a supermask has found, over the weights it started from (those it had; the rest is 0).
+        """
         entry = self.entry(**place)
         origin = {"study": self.id, **{k: v for k, v in place.items() if v is not None}}
         params, buffers = entry.start
         step, frozen = entry.about["step"], entry.frozen
-        return Ticket(entry.about["model"], entry.mask, params, buffers, step, origin, frozen)
+        mask = entry.final_mask if final_mask else entry.mask
+        return Ticket(entry.about["model"], mask, params, buffers, step, origin, frozen)
 
     def trained(self, **place: Any) -> State:
         """Return the params and buffers at the end of the training of a place (see ``entry``)."""

@@ -36,10 +36,11 @@ class Ticket:
     ``params`` may hold values under pruned weights; ``start`` gives them masked, which is what
     trains. ``buffers`` (BatchNorm statistics) are never masked. ``step`` is where training starts.
     ``frozen`` holds values for pruned weights that an arm keeps, not zeroes; ``stretch``
-    is how many times as long as the recipe says it trains; ``schedule`` what it trains under, if
-    not the recipe's; ``searched`` is False where the mask came without a search; ``noise`` names
-    the order and augmentation of its batches, the same for all members of a trial but where it is
-    not 0.
+    is how many times as long as the recipe says it trains; ``changes`` what of the recipe is
+    otherwise (``schedule``, ``optimizer``, ``lr``); ``searched`` is False where the mask came
+    without a search; ``noise`` names the order and augmentation of its batches, the same for all
+    members of a trial but where it is not 0. ``dynamics`` (lth/dynamic.py) changes the mask on the
+    way; under a ``gate`` (lth/gates.py) a mask within ``mask`` is trained, and no weight.
     """
 
     model: Spec
@@ -50,9 +51,11 @@ class Ticket:
     origin: dict[str, Any] = field(default_factory=dict)
     frozen: Params = field(default_factory=dict)
     stretch: float = 1.0
-    schedule: Spec | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
     searched: bool = True
     noise: int = 0
+    dynamics: Spec | None = None
+    gate: Spec | None = None
 
     def __iter__(self) -> Iterator[Any]:
         yield from (self.mask, self.start.params, self.step)

@@ -36,9 +36,9 @@ def test_pruned_weights_cost_nothing_and_frozen_ones_do():
     mask["5.weight"].view(-1)[:5] = False
     ticket = Ticket(CONV, mask, *draw_state(CONV, 0))
     forward = 2 * (44 * 16 + 91)
-    assert training_flops(ticket, (1, 4, 4), 20, 7) == 3 * forward * 20 * 7
+    assert training_flops(ticket, (1, 4, 4), 20, {"steps": 7}) == 3 * forward * 20 * 7
     frozen = Ticket(CONV, mask, *draw_state(CONV, 0), frozen={"0.weight": torch.ones(6, 1, 3, 3)})
-    assert training_flops(frozen, (1, 4, 4), 1, 1) == 3 * 2 * (54 * 16 + 96)
+    assert training_flops(frozen, (1, 4, 4), 1, {"steps": 1}) == 3 * 2 * (54 * 16 + 96)
 
 
 def test_a_transposed_convolution_uses_a_weight_at_every_place_of_its_input():

@@ -16,7 +16,9 @@ DOORS = {
     "matplotlib": [
         "lth.figures",
         "lth.figures.analysis",
+        "lth.figures.compare",
         "lth.figures.curves",
+        "lth.figures.labels",
         "lth.figures.style",
         "lth.figures.tickets",
     ],
@@ -27,6 +29,7 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "statistics", "verdict", "ticket", "spec", "search", "probe", "cost",
+    "dynamic", "gates",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
@@ -35,12 +38,12 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["layers", "loss", "schedule", "statistics", "models", "data"],
     ["masks", "prune", "recipe", "verdict"],
     ["ticket", "loggers", "table"],
-    ["probe", "cost", "rewind", "entry"],
+    ["dynamic", "gates", "probe", "cost", "rewind", "entry"],
     ["score", "arms", "search", "store"],
     ["imp"],
     ["train"],
     ["config", "provenance", "study"],
-    ["analysis", "transfer"],
+    ["analysis", "compare", "transfer"],
     ["figures"],
     ["progress", "setup"],
     ["plan", "execute"],

@@ -51,7 +51,7 @@ def test_learning_rate_rewinding_keeps_the_trained_state_and_rewinds_the_step():
     rule = learning_rate(7)
     assert rule.needs(10) == ()
     start = rule(dense, TRAINED)
-    assert start.state is TRAINED and start.step == 7 and start.schedule is None
+    assert start.state == TRAINED and start.step == 7 and start.schedule is None
     with pytest.raises(LthError, match="leaves nothing to train"):
         learning_rate(10).needs(10)
 
@@ -59,7 +59,7 @@ def test_learning_rate_rewinding_keeps_the_trained_state_and_rewinds_the_step():
 def test_fine_tuning_goes_on_at_the_last_rate_only():
     multistep = {"_target_": "lth.schedule.multistep", "milestones": [50, 80], "gamma": 0.1}
     start = fine_tune(60, 100, multistep)(dense, TRAINED)
-    assert start.state is TRAINED and start.step == 40
+    assert start.state == TRAINED and start.step == 40
     held = build(start.schedule)
     assert [held(step, 100) for step in (40, 60, 99)] == pytest.approx([0.01] * 3)
     with pytest.raises(LthError, match=r"rewind\.length=101: .* recipe\.steps=100"):
@@ -81,3 +81,27 @@ def test_every_choice_starts_inside_the_run_from_steps_it_named(name):
     assert 0 <= start.step < 500
     assert start.state.params.keys() == TRAINED.params.keys()
     assert start.state.buffers.keys() == TRAINED.buffers.keys()
+
+
+def test_the_statistics_of_norms_are_a_choice_of_every_rule():
+    buffers = {"rewound": dense(7), "trained": TRAINED, "initial": dense(0)}
+    constant = {"_target_": "lth.schedule.constant"}
+    for statistics, source in buffers.items():
+        start = to_step(7, statistics)(dense, TRAINED)
+        assert same(start.state.params, dense(7).params)
+        assert same(start.state.buffers, source.buffers)
+        if statistics != "rewound":
+            for rule in (learning_rate(7, statistics), fine_tune(5, 10, constant, statistics)):
+                start = rule(dense, TRAINED)
+                assert same(start.state.params, TRAINED.params)
+                assert same(start.state.buffers, source.buffers)
+    distinct = {float(next(iter(s.buffers.values())).sum()) for s in buffers.values()}
+    assert len(distinct) == 3
+    with pytest.raises(LthError, match=r"rewind\.statistics=kept: it is one of rewound"):
+        to_step(0, "kept")
+    with pytest.raises(LthError, match=r"rewind\.statistics=rewound: it is one of trained"):
+        learning_rate(0, "rewound")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)

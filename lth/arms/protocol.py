@@ -12,8 +12,9 @@ from lth.ticket import Ticket
 class Arm(Protocol):
     """A control: ``(winning ticket, generator) -> ticket``, a pure function.
 
-    An arm that names them gets two things more: ``trained``, the dense run's final params, and
-    ``input_shape``, that of one example.
+    An arm that names them gets more: ``initial``, the dense run's initial state, ``trained``, its
+    final params, and ``input_shape``, that of one example. One that has a ``check`` is asked before
+    any work, ``check(model spec, weights kept at the lowest level)``, whether it can be made.
     """
 
     def __call__(self, winner: Ticket, generator: torch.Generator) -> Ticket:

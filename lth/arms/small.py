@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from json import dumps, loads
 from typing import Any
 
 import torch
@@ -19,9 +22,40 @@ WIDTHS = ("widths", "blocks", "hidden", "width")
 BUDGETS = ("steps", "flops")
 
 
+@dataclass(frozen=True)
+class SmallDense:
+    """Trains a narrow network of the same family in the ticket's place."""
+
+    budget: str
+    arguments: Sequence[str]
+    longest: float | None
+
+    def __post_init__(self) -> None:
+        if self.budget not in BUDGETS:
+            raise LthError(f"budget={self.budget}: it is one of {', '.join(BUDGETS)}")
+
+    def check(self, model: Spec, weights: int) -> None:
+        """Refuse before any work what no width can give."""
+        narrow(model, weights, self.arguments)
+
+    def __call__(
+        self, winner: Ticket, generator: torch.Generator, *, input_shape: tuple[int, ...]
+    ) -> Ticket:
+        """Return the narrow network, freshly drawn, under a full mask."""
+        spec = narrow(winner.model, winner.weights, self.arguments)
+        layers = layers_of(spec)
+        stretch = 1.0
+        if self.budget == "flops":
+            large, small = (forward_flops(s, input_shape, None) for s in (winner.model, spec))
+            stretch = min(large / small, self.longest or float("inf"))
+        state = draw_state(spec, draw_seed(generator))
+        mask = masks.full(layers, layers.shapes)
+        return Ticket(spec, mask, *state, stretch=stretch, searched=False)
+
+
 def small_dense(
     budget: str = "steps", arguments: Sequence[str] = WIDTHS, longest: float | None = None
-) -> Callable[..., Ticket]:
+) -> SmallDense:
     """Train a dense network of the same family with as many weights as the ticket keeps.
 
     The model's ``arguments`` that give widths are scaled together, rounded, at least 1, so that the
@@ -30,40 +64,40 @@ def small_dense(
     network costs, at most ``longest`` times as long: Scratch-E and Scratch-B of Liu et al. 2019
     (arXiv 1810.05270, Section 3), who double the length at most.
     """
-    if budget not in BUDGETS:
-        raise LthError(f"budget={budget}: it is one of {', '.join(BUDGETS)}")
-
-    def arm(winner: Ticket, generator: torch.Generator, *, input_shape: tuple[int, ...]) -> Ticket:
-        spec = narrow(winner.model, winner.weights, arguments)
-        layers = layers_of(spec)
-        stretch = 1.0
-        if budget == "flops":
-            large, small = (forward_flops(s, input_shape, None) for s in (winner.model, spec))
-            stretch = min(large / small, longest or float("inf"))
-        state = draw_state(spec, draw_seed(generator))
-        mask = masks.full(layers, layers.shapes)
-        return Ticket(spec, mask, *state, stretch=stretch, searched=False)
-
-    return arm
+    return SmallDense(budget, tuple(arguments), longest)
 
 
 def narrow(model: Spec, weights: int, arguments: Sequence[str] = WIDTHS) -> Spec:
-    """Scale a model's widths so that its number of weights comes closest to ``weights``."""
+    """Scale a model's widths so that its number of weights comes closest to ``weights``.
+
+    Refused where no width leaves so few: the smallest network has more.
+    """
     if not any(a in model for a in arguments):
         raise LthError(
             f"arms.small_dense: {model['_target_']} has none of the arguments "
             f"{', '.join(arguments)}; name those that set its widths: arms.small_dense.arguments"
         )
+    return loads(_narrow(dumps(model), weights, tuple(arguments)))
+
+
+@lru_cache(maxsize=256)
+def _narrow(model: str, weights: int, arguments: tuple[str, ...]) -> str:
+    spec = loads(model)
     low, high = 0.0, 1.0
-    best = _scaled(model, low, arguments)
+    best = _scaled(spec, low, arguments)
+    if (least := count_weights(best)) > weights:
+        raise LthError(
+            f"arms.small_dense: the smallest {spec['_target_']} has {least:,} weights, a ticket of "
+            f"this study {weights:,}: leave the arm out, or stop at a lower level"
+        )
     for _ in range(40):
         middle = (low + high) / 2
-        candidate = _scaled(model, middle, arguments)
+        candidate = _scaled(spec, middle, arguments)
         count = count_weights(candidate)
         if abs(count - weights) < abs(count_weights(best) - weights):
             best = candidate
         low, high = (middle, high) if count < weights else (low, middle)
-    return best
+    return dumps(best)
 
 
 def count_weights(model: Spec) -> int:

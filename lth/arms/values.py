@@ -29,7 +29,7 @@ def random_reinit(keep_signs: bool = False) -> Arm:
         params, buffers = draw_state(winner.model, draw_seed(generator))
         if keep_signs:
             params |= {n: params[n].abs() * _signs(winner.params[n]) for n in winner.mask}
-        return replace(winner, params=params, buffers=buffers, step=0)
+        return replace(winner, params=params, buffers=buffers, step=0, changes={})
 
     return arm
 

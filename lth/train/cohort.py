@@ -20,7 +20,8 @@ from lth.ticket import State
 from lth.train.batches import blocks
 from lth.train.engine import Backward, Engine
 from lth.train.job import Job, this_machine
-from lth.types import Params
+from lth.train.masking import Masking
+from lth.types import Mask, Params
 
 MakeEngine = Callable[[Sequence[Job], Dataset], Engine]
 
@@ -37,6 +38,9 @@ class Course:
     snapshots: dict[int, State] = field(default_factory=dict)
     diverged: int | None = None
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.masking = Masking(self.job)
 
     def note_losses(self, start: int, losses: Tensor) -> None:
         """Take the batch losses of a block; the first that is not finite marks the divergence."""
@@ -88,7 +92,7 @@ class Cohort:
         """The blocks still to run, cut at evaluations and snapshots."""
         marks = set(self._evaluations())
         for course in self.courses:
-            marks |= set(course.job.snapshots)
+            marks |= {*course.job.snapshots, *course.masking.updates}
         return blocks(self.step, self._job.last, marks)
 
     def run_block(self, start: int, stop: int, backward: Backward) -> None:
@@ -96,6 +100,7 @@ class Cohort:
         begun = time.perf_counter()
         if start == self._job.ticket.step:
             self._evaluate()
+        self._change_masks(start)
         losses = self.engine.advance(start, stop, backward)
         for course, member_losses in zip(self.courses, losses.cpu(), strict=True):
             course.step = stop
@@ -114,6 +119,11 @@ class Cohort:
             else self._job.recipe.evaluations(self._job.ticket.step)
         )
 
+    def _change_masks(self, step: int) -> None:
+        for member, course in enumerate(self.courses):
+            if course.diverged is None and not course.masking.change(self.engine, member, step):
+                course.diverged = step
+
     def _take_snapshots(self) -> None:
         for member, course in enumerate(self.courses):
             if course.step in course.job.snapshots and course.diverged is None:
@@ -126,21 +136,26 @@ class Cohort:
                 if course.diverged is None:
                     course.note_evaluation(split, loss, accuracy)
                     if split == "validation" and course.diverged is None:
+                        course.masking.note(self.engine, member, course.step)
                         self._keep_if_best(member, loss)
 
     def _keep_if_best(self, member: int, loss: float) -> None:
         course = self.courses[member]
+        if course.step < course.masking.settled:
+            return  # it is denser still than what it is compared with
         if course.best is None or loss < course.best[0]:  # strictly: the earliest on ties
             course.best = (loss, course.step, self.engine.state(member))
+            course.masking.keep_best(self.engine, member)
 
     def finish(self) -> list[Outcome]:
         """Measure every member at its last step and at its early stop, on all three splits."""
         begun = time.perf_counter()
-        finals = [self.engine.state(m) for m in range(len(self.courses))]
+        finals = [self.engine.found(m) for m in range(len(self.courses))]
         at_end = self._measure()
         early = [c.best[1] if c.best else None for c in self.courses]
         for member, course in enumerate(self.courses):
             if course.best is not None:
+                course.masking.put_best(self.engine, member)
                 self.engine.put(member, course.best[2])
         at_best = at_end if early == [c.step for c in self.courses] else self._measure()
         for course in self.courses:
@@ -158,7 +173,7 @@ class Cohort:
     def _outcome(
         self,
         course: Course,
-        final: State,
+        final: tuple[State, Mask],
         at_end: dict[str, tuple[float, float]],
         at_best: dict[str, tuple[float, float]],
     ) -> Outcome:
@@ -175,11 +190,12 @@ class Cohort:
             "steps": course.step - job.ticket.step,
             "seconds": course.seconds,
             "machine": this_machine(),
+            **course.masking.about(),
         }
-        ended = final if course.diverged is None else None
+        ended, mask = (None, None) if course.diverged is not None else final
         return Outcome(
             job.ticket.start, ended, job.ticket.mask, measured, course.curve, course.diverged,
-            course.snapshots, about, job.ticket.frozen,
+            course.snapshots, about, job.ticket.frozen, mask if course.masking.changes else None,
         )  # fmt: skip
 
     def save_partial(self, every: float) -> None:
@@ -206,6 +222,8 @@ class Cohort:
         if course.best is not None:
             about["best"] = course.best[:2]
             tensors |= _flatten("best", course.best[2])
+        masking = course.masking.save(self.engine, member)
+        tensors, about = tensors | masking[0], about | masking[1]
         tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
         self.store.put_partial(course.job.key, tensors, about)
 
@@ -220,6 +238,7 @@ class Cohort:
         for member, (course, kept) in enumerate(zip(self.courses, found, strict=True)):
             assert kept is not None
             tensors, about = kept
+            course.masking.restore(self.engine, member, tensors, about)
             self.engine.put(member, _unflatten("now", tensors))
             prefix = "optimizer/"
             slots = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

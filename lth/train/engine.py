@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +16,7 @@ from lth.ticket import State, draw_model, state_of
 from lth.train.batches import Batches
 from lth.train.job import Job
 from lth.train.network import Network
-from lth.types import Loss, Params
+from lth.types import Loss, Mask, Params
 
 EVALUATION_BATCH = 500
 """Rows per forward pass of an evaluation; part of the numerics."""
@@ -43,6 +43,21 @@ class Engine(Protocol):
         """Overwrite a member's params and buffers."""
         ...
 
+    def found(self, member: int) -> tuple[State, Mask]:
+        """Return the network that a member is outside training, and its mask.
+
+        The same as ``state`` but for a gated member, whose state is scores.
+        """
+        ...
+
+    def set_mask(self, member: int, mask: Mask) -> None:
+        """Change a member's mask; weights and moments are 0 wherever it was or is not kept."""
+        ...
+
+    def batch(self, member: int, step: int) -> tuple[Tensor, Tensor]:
+        """Return a member's batch of update ``step``: prepared inputs, targets."""
+        ...
+
     def optimizer_state(self, member: int) -> Params:
         """Copy a member's optimizer state, as tensors named ``<param>/<slot>``."""
         ...
@@ -63,19 +78,23 @@ class InTurn:
         model = draw_model(job.ticket.model, 0).to(dataset.train_inputs.device)
         load(model, job.ticket.start)
         frozen = {n: f.to(dataset.train_inputs.device) for n, f in job.ticket.frozen.items()}
-        self.network = Network(model, job.ticket.mask, compiler=job.compile, frozen=frozen)
+        self.mask = job.ticket.mask
+        self.network = Network(
+            model, self.mask, compiler=job.compile, frozen=frozen,
+            gate=build(job.ticket.gate) if job.ticket.gate else None,
+            changes=job.ticket.dynamics is not None,
+        )  # fmt: skip
         self.optimizer = make_optimizer(job, list(self.network.leaves.values()))
         self._draws = draws_random_numbers(job, dataset)
 
     def advance(self, start: int, stop: int, backward: Backward) -> Tensor:
         """Make updates ``start..stop``, one after the other."""
-        data, network, losses = self.batches.dataset, self.network, []
+        network, losses = self.network, []
         network.model.train()
         for step, rows in zip(range(start, stop), self.batches.indices(start, stop), strict=True):
-            inputs = self.batches.augment(data.train_inputs[rows], step)
+            inputs, targets = self._batch(rows, step)
             set_rate(self.optimizer, self.job, self.schedule(step, self.job.recipe.steps))
-            logits = self._forward(data.prepare(inputs), step)
-            loss = self.loss(logits.float(), data.train_targets[rows])
+            loss = self.loss(self._forward(inputs, step).float(), targets)
             backward(loss)
             network.mask_gradients()
             self.optimizer.step()
@@ -93,7 +112,28 @@ class InTurn:
         """Copy the params, masked, and the buffers."""
         params = {n: p.detach().cpu().clone() for n, p in self.network.leaves.items()}
         buffers = {n: b.detach().cpu().clone() for n, b in self.network.buffers.items()}
-        return State(masks.apply(params, self.job.ticket.mask, self.job.ticket.frozen), buffers)
+        return State(masks.apply(params, self.mask, self.job.ticket.frozen), buffers)
+
+    def found(self, member: int) -> tuple[State, Mask]:
+        """Return the state; a gated member's as its gate leaves it outside training."""
+        state, gate = self.state(member), self.network.gate
+        if gate is None:
+            return state, self.mask
+        mask = {n: m & gate.mask(n, state.params[n]) for n, m in self.mask.items()}
+        seen = {n: p.cpu() for n, p in self.network.gated().items()}
+        return State(masks.apply(state.params | seen, mask), state.buffers), mask
+
+    def set_mask(self, member: int, mask: Mask) -> None:
+        """Change the mask, and zero weights and moments where it changed."""
+        for name, new in mask.items():
+            leaf = self.network.leaves[name]
+            forget(~(self.mask[name] & new), leaf, self.optimizer.state[leaf])
+        self.mask = mask
+        self.network.set_mask(mask)
+
+    def batch(self, member: int, step: int) -> tuple[Tensor, Tensor]:
+        """Return the batch of one update."""
+        return self._batch(self.batches.indices(step, step + 1)[0], step)
 
     def put(self, member: int, state: State) -> None:
         """Overwrite the params and buffers in place."""
@@ -118,6 +158,11 @@ class InTurn:
             name, _, slot = key.rpartition("/")
             self.optimizer.state[self.network.leaves[name]][slot] = value.clone()
 
+    def _batch(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        data = self.batches.dataset
+        inputs = self.batches.augment(data.train_inputs[rows], step)
+        return data.prepare(inputs), data.train_targets[rows]
+
     def _forward(self, inputs: Tensor, step: int) -> Tensor:
         if self._draws:
             torch.manual_seed(self.job.streams.of("model", step))
@@ -141,7 +186,9 @@ def measure(
 
 
 def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
-    """Whether the model draws random numbers in training (dropout): it is tried on two examples."""
+    """Whether training draws random numbers: a gate does, and dropout; two examples are tried."""
+    if job.ticket.gate is not None:
+        return True
     key = json.dumps(job.ticket.model, sort_keys=True)
     if key not in _drawing:
         model = draw_model(job.ticket.model, 0).train()
@@ -153,6 +200,15 @@ def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
 
 
 _drawing: dict[str, bool] = {}  # a pure function's memory, nothing else
+
+
+def forget(where: Tensor, leaf: Tensor, slots: Mapping[str, Any]) -> None:
+    """Zero a weight and its moments in place, ``where`` says so."""
+    where = where.to(leaf.device)
+    with torch.no_grad():
+        for value in (leaf, *slots.values()):
+            if isinstance(value, Tensor) and value.shape == leaf.shape:
+                value.masked_fill_(where, 0.0)
 
 
 def load(model: nn.Module, state: State) -> None:

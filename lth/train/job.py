@@ -67,8 +67,10 @@ def identity(job: Job, dataset: Dataset) -> dict[str, Any]:
     """
     start = job.ticket.start
     streams = job.streams
-    frozen = {"frozen": tensors_digest(job.ticket.frozen)} if job.ticket.frozen else {}
-    return frozen | {
+    rare = {"frozen": tensors_digest(job.ticket.frozen)} if job.ticket.frozen else {}
+    for name, spec in (("dynamics", job.ticket.dynamics), ("gate", job.ticket.gate)):
+        rare |= {name: [spec, sources(spec)]} if spec is not None else {}
+    return rare | {
         "numerics": NUMERICS,
         "model": job.ticket.model,
         "model_sources": _model_sources(job.ticket.model),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lth.gates import Gate
 from lth.types import Mask, Params, View
 
 
@@ -24,6 +25,8 @@ class Network:
     Under the first view the leaves are masked already and an update with a masked gradient keeps
     them so: ``m * w = w`` and ``dL/dw = m * dL/dw'``. So the mask goes on the gradient alone, in
     place, for a quarter of the cost and the same bits.
+
+    Under a gate the leaves of the masked weights are scores, and the weights are constants.
     """
 
     def __init__(
@@ -33,15 +36,21 @@ class Network:
         view: View = masked,
         compiler: str | None = None,
         frozen: Params | None = None,
+        gate: Gate | None = None,
+        changes: bool = False,
     ) -> None:
-        self.model, self.view = model, view
+        self.model, self.view, self.gate = model, view, gate
         self.frozen = frozen or {}
         self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
         self.buffers: Params = dict(model.named_buffers())
-        self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if _matters(m, view)}
+        every = changes or gate is not None or view is not masked
+        # 1 * w is w: the dense network pays nothing
+        self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if every or not m.all()}
         self._compiled: Any = None
         self._places: dict[str, list[tuple[nn.Module, str]]] = {}
-        self._on_gradients = view is masked and compiler is None and not self.frozen
+        self._on_gradients = view is masked and compiler is None and not self.frozen and not gate
+        self._names = {id(p): n for n, p in self.leaves.items()}
+        self._fixed = self._put_scores(gate) if gate is not None else {}
         if compiler is not None:
             self._compiled = torch.compile(self._functional, backend=compiler)
         elif not self._on_gradients:
@@ -66,23 +75,39 @@ class Network:
             if gradient is not None:
                 gradient.mul_(mask)
 
+    def set_mask(self, mask: Mask) -> None:
+        """Use another mask from now on; it names the same weights."""
+        self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items()}
+
+    def gated(self) -> Params:
+        """Return the weights as the gate leaves them outside training."""
+        gate = self.gate
+        assert gate is not None
+        with torch.no_grad():
+            return {n: w * gate(n, self.leaves[n], False) for n, w in self._fixed.items()}
+
+    def _put_scores(self, gate: Gate) -> Params:
+        """Make every weight a constant and, where there is a mask, scores the leaf."""
+        for leaf in self.leaves.values():
+            leaf.requires_grad_(False)
+        fixed = {n: self.leaves[n].detach() for n in self.masks}
+        self.leaves |= {n: nn.Parameter(gate.start(n, w)) for n, w in fixed.items()}
+        return fixed
+
     def _functional(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
         seen = {n: self._see(n, w, masks[n]) if n in masks else w for n, w in leaves.items()}
         return functional_call(self.model, (seen, buffers), (inputs,))
 
     def _see(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
+        if self.gate is not None:
+            weight = self._fixed[name] * self.gate(name, weight, self.model.training)
         seen = self.view(weight, mask)
         return seen + self.frozen[name] if name in self.frozen else seen
 
     def _take_out(self) -> None:
-        names = {id(p): n for n, p in self.leaves.items()}
         for module in self.model.modules():
             for attribute, parameter in list(module._parameters.items()):
-                name = names.get(id(parameter))
+                name = self._names.get(id(parameter))
                 if name in self.masks:
                     del module._parameters[attribute]
                     self._places.setdefault(name, []).append((module, attribute))
-
-
-def _matters(mask: Tensor, view: View) -> bool:
-    return view is not masked or not bool(mask.all())  # 1 * w is w: the dense network pays nothing

@@ -17,7 +17,7 @@ from torch.func import functional_call, vmap
 from lth import masks
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.spec import build, target_of
+from lth.spec import build, digest, target_of
 from lth.store import Store
 from lth.ticket import State, draw_model
 from lth.train.batches import Batches
@@ -27,6 +27,7 @@ from lth.train.engine import (
     Engine,
     InTurn,
     draws_random_numbers,
+    forget,
     make_optimizer,
     set_rate,
 )
@@ -34,7 +35,7 @@ from lth.train.job import Job
 from lth.train.network import masked
 from lth.train.trainer import Listener, Options
 from lth.train.work import work
-from lth.types import Params
+from lth.types import Mask, Params
 
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
 """Optimizers of torch.optim that treat every entry of a tensor alike and alone."""
@@ -61,6 +62,7 @@ class Stacked:
             n: self._stack([job.ticket.mask[n] for job in self.jobs]).to(self.leaves[n].dtype)
             for n in self.jobs[0].ticket.mask
         }
+        self.mask = [job.ticket.mask for job in self.jobs]
         frozen = dict.fromkeys(n for job in self.jobs for n in job.ticket.frozen)
         self.frozen = {
             n: self._stack(
@@ -122,8 +124,27 @@ class Stacked:
         row = self.row[member]
         params = {n: p.detach()[row].cpu().clone() for n, p in self.leaves.items()}
         buffers = {n: b[row].cpu().clone() for n, b in self.buffers.items()}
-        ticket = self.jobs[row].ticket
-        return State(masks.apply(params, ticket.mask, ticket.frozen), buffers)
+        return State(masks.apply(params, self.mask[row], self.jobs[row].ticket.frozen), buffers)
+
+    def found(self, member: int) -> tuple[State, Mask]:
+        """Return a member's state and mask."""
+        return self.state(member), self.mask[self.row[member]]
+
+    def set_mask(self, member: int, mask: Mask) -> None:
+        """Change a member's mask, and zero its weights and moments where it changed."""
+        for name, piece, row in self._pieces(member):
+            if name in mask:
+                slots = {k: v[row] for k, v in self.optimizer.state[piece].items() if v.ndim}
+                forget(~(self.mask[self.row[member]][name] & mask[name]), piece.data[row], slots)
+                self.masks[name][self.row[member]] = mask[name].to(self.masks[name])
+        self.mask[self.row[member]] = mask
+
+    def batch(self, member: int, step: int) -> tuple[Tensor, Tensor]:
+        """Return a member's batch of one update."""
+        batches = self.batches[int(self.stream[self.row[member]])]
+        rows = batches.indices(step, step + 1)[0]
+        inputs = batches.augment(self.dataset.train_inputs[rows], step)
+        return self.dataset.prepare(inputs), self.dataset.train_targets[rows]
 
     def put(self, member: int, state: State) -> None:
         """Overwrite a member's params and buffers in place."""
@@ -218,11 +239,11 @@ def run_stacked(
 ) -> None:
     """Train all jobs in stacks of one model and step; a stack that does not fit is halved."""
     dataset = dataset.to(device)
-    limit = options.chunk or len(jobs)
+    most = options.chunk or len(jobs)
     for alike in group_alike(jobs):
         waiting = list(alike)
-        if draws_random_numbers(waiting[0], dataset):
-            limit = 1  # a member's random numbers must not depend on its company
+        # a member's random numbers must not depend on its company
+        limit = 1 if draws_random_numbers(waiting[0], dataset) else most
         while waiting:
             chunk, rest = waiting[:limit], waiting[limit:]
             try:
@@ -234,7 +255,8 @@ def run_stacked(
                     raise LthError(
                         "one member alone does not fit in the GPU's memory: lower recipe.batch"
                     ) from None
-                limit, rest = max(1, len(chunk) // 2), waiting
+                most = limit = max(1, len(chunk) // 2)
+                rest = waiting
                 torch.cuda.empty_cache()
                 listener.note(f"{len(chunk)} members do not fit in memory; going on with {limit}")
             waiting = rest
@@ -248,12 +270,12 @@ def make_engine(jobs: Sequence[Job], dataset: Dataset) -> Engine:
 
 
 def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Group jobs that can be stacked: one model, the same first and last step."""
+    """Group jobs that can be stacked: one model and recipe, the same first and last step."""
 
-    def kind(job: Job) -> tuple[str, list[str], int, int]:
+    def kind(job: Job) -> tuple[str, list[str], int, int, str, bool]:
         return (
             json.dumps(job.ticket.model, sort_keys=True), sorted(job.ticket.mask),
-            job.ticket.step, job.last,
+            job.ticket.step, job.last, digest(job.recipe.identity()), job.ticket.gate is not None,
         )  # fmt: skip
 
     return [list(group) for _, group in groupby(sorted(jobs, key=kind), key=kind)]

@@ -130,8 +130,8 @@ class Trainer:
         job = Job(
             ticket,
             self.data,
-            self.recipe.of(ticket.stretch, ticket.schedule),
-            place.lr,
+            self.recipe.of(ticket.stretch, ticket.changes),
+            ticket.changes.get("lr", place.lr),
             Streams(self.seed, place.trial, place.level, ticket.noise),
             precision=str(self.options.precision),
             compile=self.options.compile,

@@ -1,0 +1,153 @@
+"""Arms whose mask changes while they train: rivals that need no search beforehand.
+
+They start from the dense network's initial weights, train the full recipe from step 0, and end with
+as many weights as the ticket of their level keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from lth import dynamic, gates, masks
+from lth.arms.places import random_mask
+from lth.arms.protocol import draw_seed
+from lth.arms.values import constant
+from lth.errors import LthError
+from lth.recipe import check_optimizer
+from lth.spec import Spec, spec_of
+from lth.ticket import State, Ticket
+from lth.types import Mask
+
+WEIGHTS = ("init", "signed_constant")
+
+
+def rigl(
+    every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
+    counts: str = "erk",
+) -> Callable[..., Ticket]:  # fmt: skip
+    """A random mask (``counts`` as in ``random_mask``) that ``lth.dynamic.rigl`` then changes."""
+    dynamic.rigl(every, fraction, until, decay)
+    schedule = partial(
+        dynamic.rigl, every=every, fraction=fraction, until=until, decay=decay
+    )  # fmt: skip
+    return _from_random_mask(schedule, counts)
+
+
+def sparse_evolution(
+    every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
+    counts: str = "erk",
+) -> Callable[..., Ticket]:  # fmt: skip
+    """A random mask that ``lth.dynamic.sparse_evolution`` (SET) then changes."""
+    dynamic.sparse_evolution(every, fraction, until, decay)
+    schedule = partial(
+        dynamic.sparse_evolution, every=every, fraction=fraction, until=until, decay=decay
+    )  # fmt: skip
+    return _from_random_mask(schedule, counts)
+
+
+def gradual(
+    every: int = 100, begin: float = 0.0, until: float = 0.5, counts: str = "winner"
+) -> Callable[..., Ticket]:
+    """The dense network, pruned by magnitude while it trains (``lth.dynamic.gradual``)."""
+    dynamic.gradual({}, every, begin, until)
+    spread = random_mask(counts=counts)
+
+    def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
+        final = masks.kept(spread(winner, generator).mask)
+        schedule = partial(dynamic.gradual, final=final, every=every, begin=begin, until=until)
+        return _from_scratch(winner, initial, _whole(winner.mask), dynamics=spec_of(schedule))
+
+    return arm
+
+
+def supermask(
+    weights: str = "signed_constant",
+    keep: float = 0.5,
+    rescale: bool = True,
+    optimizer: Mapping[str, Any] | None = None,
+    lr: float | None = None,
+) -> Callable[..., Ticket]:
+    """Train a mask by ``lth.gates.bernoulli`` over weights that never move.
+
+    ``weights``: the initial ones, or their signs times the layer's standard deviation. How many are
+    kept comes out of the training. Zhou et al. 2019, arXiv 1905.01067, Section 5. ``optimizer``
+    (``{kind: torch.optim.SGD, momentum: 0.9}``) and ``lr`` are the scores'; None: the recipe's.
+    """
+    gates.bernoulli(keep, rescale)
+
+    def gate(winner: Ticket, seed: int) -> Any:
+        return partial(gates.bernoulli, keep=keep, rescale=rescale, seed=seed)
+
+    return _gated(gate, weights, optimizer, lr)
+
+
+def edge_popup(
+    weights: str = "signed_constant",
+    optimizer: Mapping[str, Any] | None = None,
+    lr: float | None = None,
+) -> Callable[..., Ticket]:
+    """Train a mask by ``lth.gates.edge_popup``, as large as the ticket's in every layer.
+
+    Ramanujan et al. 2020, arXiv 1911.13299, Section 3.
+    """
+
+    def gate(winner: Ticket, seed: int) -> Any:
+        return partial(gates.edge_popup, kept=masks.kept(winner.mask), seed=seed)
+
+    return _gated(gate, weights, optimizer, lr)
+
+
+def _from_random_mask(schedule: Callable[..., Any], counts: str) -> Callable[..., Ticket]:
+    draw = random_mask(counts=counts)
+
+    def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
+        mask = draw(winner, generator).mask
+        spec = spec_of(partial(schedule, seed=draw_seed(generator)))
+        return _from_scratch(winner, initial, mask, dynamics=spec)
+
+    return arm
+
+
+def _gated(
+    gate: Callable[[Ticket, int], Any],
+    weights: str,
+    optimizer: Mapping[str, Any] | None,
+    lr: float | None,
+) -> Callable[..., Ticket]:
+    if weights not in WEIGHTS:
+        raise LthError(f"weights={weights}: they are one of {', '.join(WEIGHTS)}")
+    if lr is not None and not lr > 0:
+        raise LthError(f"lr={lr}: the learning rate of the scores, above 0, or null")
+    changes: dict[str, Any] = {} if lr is None else {"lr": lr}
+    if optimizer is not None:
+        changes["optimizer"] = _optimizer(optimizer, lr or 1.0)
+
+    def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
+        spec = spec_of(gate(winner, draw_seed(generator)))
+        found = _from_scratch(winner, initial, _whole(winner.mask), gate=spec, changes=changes)
+        return found if weights == "init" else constant()(found, generator)
+
+    return arm
+
+
+def _optimizer(given: Mapping[str, Any], lr: float) -> Spec:
+    if "kind" not in given:
+        raise LthError(f"optimizer={dict(given)}: name its kind, such as kind: torch.optim.SGD")
+    spec = {"_target_": given["kind"], **{k: v for k, v in given.items() if k != "kind"}}
+    check_optimizer(spec, lr)
+    return spec
+
+
+def _from_scratch(winner: Ticket, initial: State, mask: Mask, **changes: Any) -> Ticket:
+    """Start at step 0 from the dense network's initial state; no search has been paid for."""
+    whole = {"step": 0, "searched": False, "changes": {}, "frozen": {}} | changes
+    return replace(winner, mask=mask, params=initial.params, buffers=initial.buffers, **whole)
+
+
+def _whole(mask: Mask) -> Mask:
+    return {n: torch.ones_like(m) for n, m in mask.items()}

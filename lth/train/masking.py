@@ -1,0 +1,121 @@
+"""A member's mask on its way: schedules that change it, and how many weights it keeps when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from lth import masks
+from lth.dynamic import Dynamics, Look
+from lth.spec import build
+from lth.streams import stream
+from lth.ticket import State, draw_model, layers_of
+from lth.train.engine import Engine
+from lth.train.job import Job
+from lth.types import Mask, Params
+
+
+class Masking:
+    """The mask of one member; for most it never changes, and all of this is idle."""
+
+    def __init__(self, job: Job) -> None:
+        ticket, steps = job.ticket, job.recipe.steps
+        self.job = job
+        self.dynamics: Dynamics | None = build(ticket.dynamics) if ticket.dynamics else None
+        self.changes = self.dynamics is not None or ticket.gate is not None
+        self.updates = self.dynamics.updates(steps) if self.dynamics else ()
+        self.settled = self.dynamics.settled(steps) if self.dynamics else 0
+        self.kept: list[tuple[int, dict[str, int]]] = [(ticket.step, masks.kept(ticket.mask))]
+        self.weights: dict[str, int] = {}  # kept in all, by the step of an evaluation
+        self.best: Mask = ticket.mask
+
+    def change(self, engine: Engine, member: int, step: int) -> bool:
+        """Change the mask if it is due before update ``step``; False if the member has diverged."""
+        if self.dynamics is None or step not in self.updates:
+            return True
+        state, mask = engine.found(member)
+        weights = {n: state.params[n] for n in mask}
+        gradient = None
+        if self.dynamics.needs_gradient:
+            gradient = dense_gradient(self.job, state, mask, step, *engine.batch(member, step))
+        if not all(_finite(tensors) for tensors in (weights, gradient or {})):
+            return False
+        generator = stream("dynamics", self.dynamics.seed, step)
+        steps = self.job.recipe.steps
+        new = self.dynamics(Look(step, steps, weights, mask, generator, gradient))
+        engine.set_mask(member, new)
+        self.kept.append((step, masks.kept(new)))
+        return True
+
+    def note(self, engine: Engine, member: int, step: int) -> None:
+        """Note at an evaluation how many weights the member keeps."""
+        if self.changes:
+            mask = engine.found(member)[1]
+            self.weights[str(step)] = masks.weights(mask, layers_of(self.job.ticket.model))
+
+    def keep_best(self, engine: Engine, member: int) -> None:
+        """Remember the mask of the best state so far."""
+        if self.dynamics is not None:
+            self.best = engine.found(member)[1]
+
+    def put_best(self, engine: Engine, member: int) -> None:
+        """Go back to the mask of the best state."""
+        if self.dynamics is not None:
+            engine.set_mask(member, self.best)
+
+    def about(self) -> dict[str, Any]:
+        """Return what an entry says of a mask that changed: nothing if it did not."""
+        if not self.changes:
+            return {}
+        found: dict[str, Any] = {"weights": self.weights}
+        if self.dynamics is not None:
+            found |= {"kept": self.kept, "gradients": self.gradients}
+        return found
+
+    @property
+    def gradients(self) -> int:
+        """Gradients by every weight that were taken so far."""
+        needed = self.dynamics is not None and self.dynamics.needs_gradient
+        return len(self.kept) - 1 if needed else 0
+
+    def save(self, engine: Engine, member: int) -> tuple[Params, dict[str, Any]]:
+        """Return what ``restore`` needs: tensors and plain data."""
+        if self.dynamics is None:
+            return {}, self.about()
+        parts = {"mask": engine.found(member)[1], "best_mask": self.best}
+        return {f"{k}/{n}": m for k, mask in parts.items() for n, m in mask.items()}, self.about()
+
+    def restore(self, engine: Engine, member: int, tensors: Params, about: dict[str, Any]) -> None:
+        """Go on from what ``save`` gave."""
+        self.weights = about.get("weights", {})
+        if self.dynamics is not None:
+            self.kept = [(step, kept) for step, kept in about["kept"]]
+            names = self.job.ticket.mask
+            engine.set_mask(member, {n: tensors[f"mask/{n}"] for n in names})
+            self.best = {n: tensors[f"best_mask/{n}"] for n in names}
+
+
+def dense_gradient(
+    job: Job, state: State, mask: Mask, step: int, inputs: Tensor, targets: Tensor
+) -> Params:
+    """Return the gradient of the batch's loss by every prunable weight, pruned ones too.
+
+    Nothing of the member changes: norms write to copies, random numbers come from the step's own.
+    """
+    leaves = {
+        n: p.to(inputs.device, copy=True).requires_grad_(n in mask) for n, p in state.params.items()
+    }
+    buffers = {n: b.to(inputs.device, copy=True) for n, b in state.buffers.items()}
+    model, loss = draw_model(job.ticket.model, 0).train(), build(job.recipe.loss)
+    with torch.random.fork_rng():
+        torch.manual_seed(job.streams.of("model", step))
+        logits = functional_call(model, (leaves, buffers), (inputs,))
+    found = torch.autograd.grad(loss(logits.float(), targets), [leaves[n] for n in mask])
+    return {n: g.detach().cpu() for n, g in zip(mask, found, strict=True)}
+
+
+def _finite(tensors: Params) -> bool:
+    return all(bool(t.isfinite().all()) for t in tensors.values())
