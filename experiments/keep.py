@@ -4,17 +4,26 @@
 
 writes ``levels.csv`` (mean, least, greatest per arm and level), ``differences.csv`` (paired over
 trials, with 95 % intervals), ``about.json`` (command, settings, commit, versions) and the figures;
-``analysis.csv`` too, after ``action=analyse``.
+after ``action=analyse`` also ``analysis.csv``, ``matching.csv`` and ``paths.csv`` (here the mean
+over pairs and trials, least and greatest, at every point of the lines). Of a comparison,
+
+    python -m experiments.keep out/compare/<name> experiments/<paper>/<result>
+
+it copies ``compare.csv``, ``equal_cost.csv`` and ``compare.png``; its ``about.json`` has the
+command, commit and settings of every study that was compared.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lth import LthError, Study
@@ -28,6 +37,9 @@ MEASURES = (EARLY, "test_accuracy", "test_accuracy_end")
 DIFFERENCE = ("lr", "level", "density", "minuend", "subtrahend", "measure", "mean", "low", "high",
               "trials")  # fmt: skip
 
+ANALYSED = ("analysis.csv", "matching.csv")
+LINE = ("lr", "arm", "level", "density", "kind", "norms", "split", "alpha")
+
 
 def keep(study: Study, folder: Path) -> None:
     """Write a study's result into ``folder``."""
@@ -35,10 +47,35 @@ def keep(study: Study, folder: Path) -> None:
     write_table(folder / "differences.csv", DIFFERENCE, differences(study))
     about = json.dumps(describe(study), indent=2, ensure_ascii=False) + "\n"
     write_atomic(folder / "about.json", about.encode())
-    if (study.folder / "analysis.csv").is_file():
-        shutil.copyfile(study.folder / "analysis.csv", folder / "analysis.csv")
-    for figure in sorted((study.folder / "figures").glob("*.png")):
-        shutil.copyfile(figure, folder / figure.name)
+    analysed = (study.folder / name for name in ANALYSED)
+    figures = sorted((study.folder / "figures").glob("*.png"))
+    for file in (*filter(Path.is_file, analysed), *figures):
+        shutil.copyfile(file, folder / file.name)
+    if (study.folder / "paths.csv").is_file():
+        header = (*LINE, "error", "error_low", "error_high", "loss", "lines")
+        write_table(folder / "paths.csv", header, mean_lines(study.folder / "paths.csv"))
+
+
+def mean_lines(path: Path) -> Iterator[tuple[Any, ...]]:
+    """Average the lines between networks over pairs and trials, point by point."""
+    found: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            point = tuple(row[name] for name in LINE)
+            found[point].append((float(row["error"]), float(row["loss"])))
+    for point, values in found.items():
+        errors, losses = zip(*values, strict=True)
+        mean, loss = fmean(errors), fmean(losses)
+        yield (*point, mean, min(errors), max(errors), loss, len(values))
+
+
+def keep_comparison(source: Path, folder: Path) -> None:
+    """Write a comparison's result into ``folder``; its studies must still be where they were."""
+    found = json.loads((source / "provenance.json").read_text(encoding="utf-8"))
+    about = json.dumps(describe_comparison(found), indent=2, ensure_ascii=False) + "\n"
+    write_atomic(folder / "about.json", about.encode())
+    for name in COMPARISON:
+        shutil.copyfile(source / name, folder / name)
 
 
 def differences(study: Study) -> Iterator[tuple[Any, ...]]:
@@ -61,26 +98,55 @@ def differences(study: Study) -> Iterator[tuple[Any, ...]]:
 def describe(study: Study) -> dict[str, Any]:
     """Say how the result was made, leaving out where: folders and the machine's name."""
     about = study.provenance
-    config = {k: v for k, v in study.config.items() if k not in ("out", "logger", "action")}
+    config = {k: v for k, v in study.config.items() if k not in HERE}
     config["data"] = without_root(config["data"])
-    words = [w for w in shlex.split(about["command"]) if w.partition("=")[0] not in ELSEWHERE]
     machine = {k: about["machine"][k] for k in ("cpu", "gpu")}
     return {
-        "command": shlex.join(words), "commit": about["commit"], "written": about["written"],
-        "python": about["python"], "versions": about["versions"], "machine": machine,
-        "data": about["data"]["digest"], "verdict": verdict(study.records), "config": config,
+        "command": _command(about, ELSEWHERE), "commit": about["commit"],
+        "written": about["written"], "python": about["python"], "versions": about["versions"],
+        "machine": machine, "data": about["data"]["digest"], "verdict": verdict(study.records),
+        "config": config,
     }  # fmt: skip
 
 
+def describe_comparison(about: dict[str, Any]) -> dict[str, Any]:
+    """Say how a comparison was made: settings that its studies share once, the others by study."""
+    studies = [Study(folder) for folder in about["studies"]]
+    found = {study.id: describe(study) for study in studies}
+    first = found[studies[0].id]["config"]
+    shared = {
+        k: v for k, v in first.items() if all(d["config"].get(k) == v for d in found.values())
+    }
+    for described in found.values():
+        config = described["config"]
+        described["config"] = {k: v for k, v in config.items() if k not in shared}
+    command = _command(about, ("out", "data.root", "logger", "studies"))
+    command += f" 'studies=[{','.join(f'out/studies/{study.id}' for study in studies)}]'"
+    kept = {k: about[k] for k in ("commit", "written", "reference", "densities", "dense_flops")}
+    return {"command": command, **kept, "config": shared, "studies": found}
+
+
+def _command(about: dict[str, Any], left_out: tuple[str, ...]) -> str:
+    words = shlex.split(about["command"])
+    return shlex.join(w for w in words if w.partition("=")[0] not in left_out)
+
+
+COMPARISON = ("compare.csv", "equal_cost.csv", "compare.png")
+
+HERE = ("out", "logger", "action", "studies")
 ELSEWHERE = ("out", "data.root", "logger", "name", "action")
 
 
 def main(arguments: list[str]) -> None:
-    """Keep the study that the first argument names in the folder that the second does."""
+    """Keep what the first argument names, a study or a comparison, in the folder of the second."""
     if len(arguments) != 2:
         sys.exit(f"usage: python -m experiments.keep STUDY FOLDER\n\n{__doc__}")
+    source, folder = map(Path, arguments)
     try:
-        keep(Study(arguments[0]), Path(arguments[1]))
+        if (source / "equal_cost.csv").is_file():
+            keep_comparison(source, folder)
+        else:
+            keep(Study(source), folder)
     except LthError as error:
         sys.exit(f"error: {error}")
 

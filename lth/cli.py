@@ -18,6 +18,7 @@ lth: find, control and compare winning tickets.
   lth action=plan trials=10 levels=20      what that would train, and what is there already
   lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
   lth -m seed=0,1 model=lenet,conv2        several studies that share one store
+  lth action=compare 'studies=[out/studies/compare-*]'    their methods side by side
 
 Settings (name=value):
   trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from
@@ -27,8 +28,11 @@ Settings (name=value):
   recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
   prune.rate=X rewind.step=N  share pruned per level, step to rewind to
   action=run|plan|plot        train; only say what would be trained; redraw from the records
-  action=analyse              masks, signs, distances, connectivity of what is trained: analysis.csv
-  name=TEXT                   of the study's folder
+  action=analyse              masks, signs, movement, connectivity, matching of what is trained:
+                              analysis.csv, matching.csv, paths.csv and figures
+  action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
+                              and at equal total cost: out/compare/<name>
+  name=TEXT                   of the study's folder, or the comparison's
 
 Choices (group=name; the head of each file in conf/ says what it is):
 {choices}
@@ -113,10 +117,12 @@ def task(config: Any) -> None:
     found = OmegaConf.to_container(config, resolve=True)
     assert isinstance(found, dict)
     plain: dict[str, Any] = {str(k): v for k, v in found.items()}
-    if plain["name"] is None:
+    if type(plain["name"]) is int:
+        plain["name"] = str(plain["name"])  # Hydra takes name=2024 for a number
+    if plain["name"] is None and plain["action"] != "compare":  # which has names to go by
         plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
     # a preset's setting for an arm that was not chosen is no arm
-    plain["arms"] = {n: a for n, a in (plain["arms"] or {}).items() if "_target_" in a}
+    plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     console = Console()
     if several:
         console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")
@@ -138,8 +144,9 @@ def _act(config: dict[str, Any], console: Any) -> None:
         warnings.showwarning = lambda message, *_, **__: console.print(  # type: ignore[assignment]
             f"warning: {message}", style="yellow", highlight=False, soft_wrap=True
         )
-        setup = prepare(config)
-        ACTIONS[config["action"]](setup, Display(console))
+        # to compare studies that there are needs neither data nor a model
+        given = config if config["action"] == "compare" else prepare(config)
+        ACTIONS[config["action"]](given, Display(console))
 
 
 def one_line(error: BaseException) -> str:
@@ -175,13 +182,16 @@ def _no_choice(path: str, text: str) -> str:
 
 
 def _near(key: str) -> str:
-    from lth.config import compose, nearest
+    from lth.config import choices, compose, nearest
 
+    overrides = (argument.partition("=") for argument in sys.argv[1:])
+    chosen = {g: n for g, _, n in overrides if g in GROUPS and g != "arms" and n in choices(g)}
     group, _, rest = key.partition(".")
-    values = compose()
+    values = compose(**chosen)
     inside = values.get(group)
     if rest and isinstance(inside, dict):
-        return nearest(key, [f"{group}.{k}" for k in inside if k != "_target_"])
+        known = [f"{group}.{k}" for k in inside if k != "_target_"]
+        return nearest(key, known) if known else f"; {inside['_target_']} takes none"
     return nearest(key, [*values, "experiment"])
 
 

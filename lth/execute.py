@@ -181,8 +181,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def study_of(setup: Setup) -> Study:
-    """Return the study on disk."""
-    return Study(setup.folder)
+    """Return the study on disk, which a run has made."""
+    try:
+        return Study(setup.folder)
+    except LthError as error:
+        raise LthError(f"{error}; run the study first: action=run") from None
 
 
 def _about_data(setup: Setup) -> dict[str, Any]:

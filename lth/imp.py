@@ -5,19 +5,18 @@ Strategy 1 of Frankle & Carbin 2019 (arXiv 1803.03635, Appendix B): train, prune
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lth import masks
-from lth.arms import Arm
+from lth.arms import Arm, context_of
 from lth.entry import Entry
 from lth.layers import Layers
 from lth.probe import Probe
 from lth.prune import Prune
 from lth.rewind import Rewind
-from lth.search import Case, Search, iterative
+from lth.search import Ahead, Case, Scorer, Search, iterative
 from lth.spec import Spec
 from lth.streams import stream, stream_seed
 from lth.ticket import State, Ticket, draw_state
@@ -110,15 +109,8 @@ def dense(parts: Parts, line: Line) -> Ticket:
 def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
     """Score a trained network, prune it and rewind it: the winning ticket of ``level``."""
     start = parts.rewind(origin.at, trained.final)
-    generator = stream("score", parts.seed, line.trial, level)
-    initial, probe = origin.start.params, parts.probe(line.trial)  # a search may score many times
-
-    def score(network: State, mask: Mask) -> Params:
-        return parts.score(
-            network.params, initial=initial, mask=mask, generator=generator,
-            buffers=network.buffers, probe=probe,
-        )  # fmt: skip
-
+    probe = parts.probe(line.trial)
+    score = scorer(parts, line, level, origin.start.params, probe)
     case = Case(
         level, line.trial, line.lr, score, trained, origin, start.state, parts.prune, parts.layers,
         parts.steps,
@@ -126,9 +118,38 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
     found = parts.search(case)
     cost = {"dense_steps": found.dense_steps, "examples": probe.seen}
     changes = {} if start.schedule is None else {"schedule": start.schedule}
-    return Ticket(
-        parts.model, found.mask, *start.state, step=start.step, changes=changes, origin=cost
-    )  # fmt: skip
+    state, step = (start.state, start.step) if found.start is None else (found.start, 0)
+    return Ticket(parts.model, found.mask, *state, step=step, changes=changes, origin=cost)
+
+
+def scorer(parts: Parts, line: Line, level: int, initial: Params, probe: Probe) -> Scorer:
+    """Return the study's score as a function of network and mask; one stream for all its calls."""
+    generator = stream("score", parts.seed, line.trial, level)
+
+    def score(network: State, mask: Mask) -> Params:
+        return parts.score(
+            network.params, initial=initial, mask=mask, generator=generator,
+            buffers=network.buffers, probe=probe,
+        )  # fmt: skip
+
+    return score
+
+
+def check_search(parts: Parts) -> None:
+    """Let the search say before any work whether it can be done (see ``Ahead``)."""
+    check = getattr(parts.search, "check", None)
+    if check is None or not parts.levels:
+        return
+    first = parts.lines[0]
+
+    def scores() -> Params:
+        ticket = dense(parts, first)
+        score = scorer(parts, first, 1, ticket.params, parts.probe(first.trial))
+        return score(ticket.start, ticket.mask)
+
+    places = tuple((line.trial, line.lr, level) for line in parts.lines for level in parts.levels)
+    full = masks.full(parts.layers, parts.prune.prunable(parts.layers))
+    check(Ahead(places, parts.layers, full, scores))
 
 
 def members(
@@ -136,22 +157,14 @@ def members(
 ) -> dict[Place, Ticket]:
     """Hang every arm's copies off the winning ticket, each with its own stream."""
     found = {Place(*line, WINNER, level, 0): winner}
+    given: dict[str, Callable[[], Any]] = {  # read from the store only where an arm asks
+        "initial": lambda: origin.start,
+        "trained": lambda: origin.final.params,
+        "input_shape": lambda: parts.input_shape,
+    }
     for name, (arm, copies) in parts.arms.items() if level in parts.levels else ():
-        context = _context(parts, arm, origin)
+        context = {n: make() for n, make in context_of(arm, given).items()}
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
             found[Place(*line, name, level, copy)] = arm(winner, generator, **context)
-    return found
-
-
-def _context(parts: Parts, arm: Arm, origin: Entry) -> dict[str, Any]:
-    """Return what the arm asks for by name."""
-    asked = inspect.signature(arm).parameters
-    found: dict[str, Any] = {}
-    if "trained" in asked:
-        found["trained"] = origin.final.params
-    if "initial" in asked:
-        found["initial"] = origin.start
-    if "input_shape" in asked:
-        found["input_shape"] = parts.input_shape
     return found

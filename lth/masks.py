@@ -61,6 +61,12 @@ def intersect(a: Mask, b: Mask) -> Mask:
     return {name: a[name] & b[name] for name in a}
 
 
+def unite(a: Mask, b: Mask) -> Mask:
+    """Keep what either keeps."""
+    _check_same_names(a, b)
+    return {name: a[name] | b[name] for name in a}
+
+
 def overlap(a: Mask, b: Mask) -> float:
     """Jaccard overlap ``|a and b| / |a or b|`` over all layers, in [0, 1]; 1 if both are empty."""
     _check_same_names(a, b)

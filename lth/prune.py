@@ -137,6 +137,8 @@ def layerwise(
 
 def globally(rate: float = 0.2, spare: Sequence[str] = ()) -> Globally:
     """Prune all layers together, sparing names that match ``spare`` (``output``: the last)."""
+    if isinstance(spare, str):
+        raise LthError(f"prune.spare={spare}: name a list, such as prune.spare=[{spare}]")
     return Globally(rate, tuple(spare))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lth.errors import LthError
+from lth.kinds import check_kinds
 from lth.spec import Spec, build, locate, sources, target_of
 
 SPLITS = ("train", "validation", "test")
@@ -35,17 +36,25 @@ class Recipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise LthError(f"recipe.{name}={value!r}: it must be a whole number from 1")
+        self._check_rates()
+        if not isinstance(self.curves, list | tuple):
+            raise LthError(f"recipe.curves={self.curves!r}: a list, such as recipe.curves=[test]")
+        for split in self.curves:
+            if split not in SPLITS:
+                raise LthError(f"recipe.curves: {split!r} is not one of {', '.join(SPLITS)}")
+        _check_schedule(self.schedule, self.steps)
+        if not callable(build(self.loss)):
+            raise LthError(f"recipe.loss={target_of(self.loss)}: it gave no loss")
+        check_optimizer(self.optimizer, self.rates[0])
+
+    def _check_rates(self) -> None:
+        if not isinstance(self.lr, int | float | list | tuple):
+            raise LthError(f"recipe.lr={self.lr!r}: a number, or a list: recipe.lr=[1e-3,2e-3]")
         for rate in self.rates:
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e30:
                 raise LthError(f"recipe.lr={rate!r}: a learning rate is a number above 0")
         if not self.rates or len(set(self.rates)) < len(self.rates):
             raise LthError(f"recipe.lr={self.lr}: name at least one learning rate, each once")
-        for split in self.curves:
-            if split not in SPLITS:
-                raise LthError(f"recipe.curves: {split!r} is not one of {', '.join(SPLITS)}")
-        build(self.schedule)
-        build(self.loss)
-        check_optimizer(self.optimizer, self.rates[0])
 
     @property
     def rates(self) -> list[float]:
@@ -86,11 +95,25 @@ class Recipe:
         return found | {"sources": sources(found)}
 
 
+def _check_schedule(spec: Spec, steps: int) -> None:
+    """Try the schedule on the first step."""
+    schedule = build(spec)
+    try:
+        float(schedule(0, steps))
+    except Exception as error:
+        raise LthError(
+            f"recipe.schedule={target_of(spec)}: it gave no schedule: {error}"
+        ) from error
+
+
 def check_optimizer(spec: Spec, lr: float) -> None:
-    """Try the optimizer on one weight, so that a wrong argument is refused before any work."""
+    """Try a step on one weight, so that a wrong argument is refused before any work."""
     factory = locate(target_of(spec))
     arguments = {k: v for k, v in spec.items() if k != "_target_"}
+    weight = torch.nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
     try:
-        factory([torch.nn.Parameter(torch.zeros(1))], lr=lr, **arguments)
-    except (TypeError, ValueError) as error:
+        factory([weight], lr=lr, **arguments).step()
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise LthError(f"recipe.optimizer={spec['_target_']}: {error}") from None
+    check_kinds(f"recipe.optimizer={spec['_target_']}", factory, arguments)

@@ -1,17 +1,19 @@
-"""The actions of the command: run, plan and plot, and what each tells its user."""
+"""The actions of the command, and what each tells its user."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
-from lth.execute import AllDiverged, Journal, execute
+from lth.execute import AllDiverged, Journal, execute, study_of
 from lth.imp import WINNER, Parts
 from lth.plan import Plan, plan
 from lth.progress import Display
 from lth.records import Record, write_table
-from lth.setup import Setup
+from lth.setup import Setup, check_values
 from lth.study import Study
 
 
@@ -52,7 +54,7 @@ def plot_study(setup: Setup, display: Display) -> None:
     """Draw the figures and show the table again, from the records on disk."""
     from lth.figures import draw
 
-    study = Study(setup.folder)
+    study = study_of(setup)
     figures = draw(study.records, study.curves, study.folder / "figures")
     _show(display, study.records)
     _say_where(display, study.folder, figures)
@@ -60,27 +62,86 @@ def plot_study(setup: Setup, display: Display) -> None:
 
 
 def analyse_study(setup: Setup, display: Display) -> None:
-    """Look at the masks and the networks that a study trained; write analysis.csv and a figure."""
+    """Look at the masks and the networks that a study trained; write the tables and the figures."""
+    from lth.analysis.lines import Point
+    from lth.analysis.matching import Match, matching
+    from lth.analysis.summary import summary
     from lth.analysis.table import Analysis, Row
-    from lth.figures import save
-    from lth.figures.analysis import analysis_figure
+    from lth.analysis.tickets import tickets
+    from lth.figures.pictures import draw_analysis
+    from lth.train.pool import count_cores
 
+    study, options = study_of(setup), setup.options
     _headline(setup, display)
-    study = Study(setup.folder)
+    cores = count_cores() if options.workers == "auto" else max(1, int(options.workers))
+    device, threads = ("cuda", 1) if options.on_gpu else ("cpu", cores)
+    analysis = Analysis(study, setup.dataset, device, threads)
     rows: list[Row] = []
+    points: list[Point] = []
     display.begin("members", len(study.members))
     with display:
-        for found in Analysis(study).rows():
-            rows += found
+        for found in analysis:
+            rows += found.rows
+            points += found.points
             display.advance()
-    write_table(setup.folder / "analysis.csv", Row._fields, rows)
-    figure = save(analysis_figure(rows), setup.folder / "figures" / "analysis.png")
-    display.say(f"analysis: {setup.folder / 'analysis.csv'}")
-    display.say(f"figure:   {figure}")
+    matches = list(matching(study.records))
+    for name, header, table in (
+        ("analysis", Row._fields, rows), ("matching", Match._fields, matches),
+        ("paths", Point._fields, points),
+    ):  # fmt: skip
+        write_table(setup.folder / f"{name}.csv", header, table)
+    figures = draw_analysis(rows, points, tickets(analysis), setup.folder / "figures")
+    for line in summary(rows, matches):
+        display.say(line)
+    display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
+    display.say(f"matching: {setup.folder / 'matching.csv'}")
+    display.say(f"paths:    {setup.folder / 'paths.csv'}")
+    for figure in figures:
+        display.say(f"figure:   {figure}")
     display.say(f"trained 0 members, reused {len(study.members)}")
 
 
-ACTIONS = {"run": run_study, "plan": plan_study, "plot": plot_study, "analyse": analyse_study}
+def compare_studies(config: Mapping[str, Any], display: Display) -> None:
+    """Compare the methods of several studies at one density, and at equal total cost."""
+    from lth.compare.budget import equal_cost
+    from lth.compare.rows import compare
+    from lth.compare.studies import find, fit, name_of, sources
+    from lth.compare.table import BUDGETS, budget_tables, comparison_tables, legend
+    from lth.compare.write import write_comparison
+    from lth.figures import save
+    from lth.figures.compare import comparison_figure
+
+    studies = find(config["studies"])
+    config = {**config, "name": config["name"] or name_of(studies)}
+    check_values(config)
+    for note in fit(studies):
+        display.note(note)
+    levels = config["levels"] if isinstance(config["levels"], list) else None
+    found = compare(sources(studies), levels)
+    best = equal_cost(found.rows, found.densities)
+    folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
+    write_comparison(folder, found, best, studies)
+    figures = [save(comparison_figure(found), folder / "compare.png")] if best else []
+    for tables, words in (
+        (comparison_tables(found, width), legend(found)),
+        (budget_tables(best, width), BUDGETS),
+    ):
+        for table in tables:
+            display.say(table)
+            display.say("")
+        if tables:
+            display.say(words + "\n")
+    for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
+        display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
+    members = sum(len({r[1:6] for r in study.records}) for study in studies)
+    display.say(f"trained 0 members, reused {members}")
+
+
+ACTIONS: dict[str, Callable[[Any, Display], None]] = {
+    "run": run_study, "plan": plan_study, "plot": plot_study, "analyse": analyse_study,
+    "compare": compare_studies,
+}  # fmt: skip
+"""What each does with a study made ready; ``compare`` with the configuration alone."""
 
 
 def _finish_logger(setup: Setup, journal: Journal, figures: list[Path]) -> list[str]:

@@ -12,7 +12,7 @@ always starts afresh: its moments belong to other weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lth.errors import LthError
@@ -46,10 +46,11 @@ class Rewind(Protocol):
 
 @dataclass(frozen=True)
 class ToStep:
-    """Go back to the dense run's state at ``step``."""
+    """Go back to the dense run's state at ``step``; ``setting`` is what named it, if not that."""
 
     step: int = 0
     statistics: str = "rewound"
+    setting: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         _check_statistics(self.statistics, ("rewound", "trained", "initial"))
@@ -59,9 +60,8 @@ class ToStep:
     def needs(self, steps: int) -> tuple[int, ...]:
         """Only ``step``, which must lie inside the run."""
         if self.step >= steps:
-            raise LthError(
-                f"rewind.step={self.step} leaves nothing to train: recipe.steps is {steps}"
-            )
+            setting = self.setting or f"rewind.step={self.step}"
+            raise LthError(f"{setting} leaves nothing to train: recipe.steps is {steps}")
         return (self.step,)
 
     def __call__(self, dense: Callable[[int], State], trained: State) -> Start:
@@ -109,9 +109,10 @@ def to_init(statistics: str = "rewound") -> ToStep:
 
 def to_epoch(epoch: float, steps_per_epoch: float, statistics: str = "rewound") -> ToStep:
     """Rewind to the step nearest to an epoch of the dense run; an epoch may be a fraction."""
-    if isinstance(epoch, bool) or not epoch >= 0:
+    if isinstance(epoch, bool) or not 0 <= epoch < float("inf"):
         raise LthError(f"rewind.epoch={epoch!r}: an epoch is a number from 0")
-    return ToStep(round(epoch * steps_per_epoch), statistics)
+    step = round(epoch * steps_per_epoch)
+    return ToStep(step, statistics, f"rewind.epoch={epoch} (step {step})")
 
 
 def learning_rate(step: int = 0, statistics: str = "trained") -> Keep:

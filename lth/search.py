@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple, Protocol
 
+import torch
+
 from lth.entry import Entry
 from lth.errors import LthError
 from lth.layers import Layers
@@ -39,16 +41,35 @@ class Case:
 
 
 class Found(NamedTuple):
-    """A mask, and to which step the dense network had to be trained for it, None if to the end."""
+    """A mask, and to which step the dense network had to be trained for it, None if to the end.
+
+    ``start`` is the state to train from, at step 0, where the rewinding rule does not give it.
+    """
 
     mask: Mask
     dense_steps: int | None = None
+    start: State | None = None
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What a search may be asked to check before any work: where it will be used, and on what.
+
+    ``mask`` is the dense network's.
+    ``scores`` scores the untrained network of the first trial.
+    """
+
+    places: tuple[tuple[int, float, int], ...]  # (trial, learning rate, level)
+    layers: Layers
+    mask: Mask
+    scores: Callable[[], Params]
 
 
 class Search(Protocol):
     """``case -> mask of the level``.
 
-    ``iterates``: a level is made from the one above, not from the dense network.
+    ``iterates``: a level is made from the one above, not from the dense network. A search that has
+    a ``check`` is asked before any work, ``check(ahead)``, whether it can be done.
     """
 
     iterates: ClassVar[bool]
@@ -104,6 +125,15 @@ class AtInit:
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
             raise LthError(f"search.rounds={self.rounds!r}: a whole number from 1")
 
+    def check(self, ahead: Ahead) -> None:
+        """Refuse a score that tells no weights apart before training."""
+        values = torch.cat([s.reshape(-1) for s in ahead.scores().values()])
+        if len(values) > 1 and bool((values == values[0]).all()):
+            raise LthError(
+                "search=at_init: the score gives every untrained weight the same value, so nothing "
+                "can be ranked by it; take another score, or search=iterative or one_shot"
+            )
+
     def trained_levels(self, level: int) -> range:
         """None: only scoring costs."""
         return range(0)
@@ -144,6 +174,8 @@ class EarlyBird:
 
     def needs(self, steps: int) -> tuple[int, ...]:
         """Steps at which the dense run is looked at."""
+        if self.every >= steps:
+            raise LthError(f"search.every={self.every}: it never looks: recipe.steps is {steps}")
         return tuple(range(self.every, steps, self.every))
 
     def trained_levels(self, level: int) -> range:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lth.config import ACTIONS, GROUPS, nearest, study_id
+from lth.check import check_batch, check_examples, check_finite, check_model, check_parts
+from lth.config import ACTIONS, ASIDE, GROUPS, nearest, study_id
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.imp import WINNER, Line, Parts
+from lth.imp import WINNER, Line, Parts, check_search
 from lth.probe import Probe
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
@@ -65,7 +66,7 @@ class Setup:
 def prepare(given: Mapping[str, Any]) -> Setup:
     """Build and check all that a configuration names."""
     config: dict[str, Any] = complete(given)
-    _check_values(config)
+    check_values(config)
     recipe = _make(Recipe, config["recipe"], "recipe")
     options = _make(Options, config["trainer"], "trainer")
     logger = build(config["logger"])
@@ -78,26 +79,36 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     rewind = build(
         config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch
     )
+    named = {"score": score, "search": search, "prune": prune, "rewind": rewind, "logger": logger}
+    check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
     rewind.needs(recipe.steps)
+    getattr(search, "needs", lambda _: ())(recipe.steps)
     shape, classes = list(dataset.input_shape), dataset.classes
     config["model"] = fill(config["model"], input_shape=shape, classes=classes)
     layers = layers_of(config["model"])
+    check_model(config["model"], dataset, recipe)
     levels = _levels(config["levels"])
-    kept_by_level(prune, layers, max(levels, default=0))
-    _check_batch(recipe, dataset)
+    kept = kept_by_level(prune, layers, max(levels, default=0))
+    for arm, _ in arms.values() if levels else ():
+        getattr(arm, "check", lambda *_: None)(config["model"], kept[-1])
+    check_batch(recipe, dataset)
+    check_examples(config["score"], dataset)
+    check_finite({k: v for k, v in config.items() if k not in ASIDE})
     lines = tuple(Line(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates)
     parts = Parts(
         config["model"], layers, score, prune, rewind, arms, lines, levels,
         _probes(config, dataset, recipe), search, dataset.input_shape, recipe.steps,
         config["seed"],
     )  # fmt: skip
+    check_search(parts)
     return Setup(config, config["data"], dataset, recipe, parts, options, logger)
 
 
-SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "arms", *GROUPS)
+SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "arms", *GROUPS)
 
 
-def _check_values(config: Mapping[str, Any]) -> None:
+def check_values(config: Mapping[str, Any]) -> None:
+    """Refuse a setting that is unknown or out of its range, by name; nothing is built for it."""
     for key in config:
         if key not in SETTINGS:
             raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
@@ -106,6 +117,10 @@ def _check_values(config: Mapping[str, Any]) -> None:
             raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
     if config["action"] not in ACTIONS:
         raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
+    if config["action"] != "compare" and config.get("studies") is not None:
+        raise LthError("studies: they are compared, not run: add action=compare")
+    if not isinstance(config["out"], str) or not config["out"]:
+        raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
     name = config["name"]
     if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
         raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
@@ -151,12 +166,6 @@ def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Call
         return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
 
     return probe
-
-
-def _check_batch(recipe: Recipe, dataset: Dataset) -> None:
-    size = len(dataset.train_targets) - dataset.validation
-    if recipe.batch > size:
-        raise LthError(f"recipe.batch={recipe.batch}: the training split has {size} examples")
 
 
 def _make(kind: type[T], values: Any, where: str) -> T:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lth.errors import LthError
+from lth.kinds import check_kinds
 
 Spec = dict[str, Any]
 """A plain mapping with the dotted name of a factory under ``_target_``."""
@@ -53,11 +54,19 @@ def build(spec: Mapping[str, Any], **extra: Any) -> Any:
     """
     target = target_of(spec)
     factory = locate(target)
-    arguments = {k: _build_nested(v) for k, v in spec.items() if k != "_target_"}
+    given = {k: _build_nested(v) for k, v in spec.items() if k != "_target_"}
     accepted = inspect.signature(factory).parameters
-    arguments |= {k: v for k, v in extra.items() if k in accepted and k not in arguments}
+    arguments = {k: v for k, v in extra.items() if k in accepted} | given
     _check_arguments(target, accepted, arguments)
-    return factory(**arguments)
+    try:
+        found = factory(**arguments)
+    except LthError:
+        raise  # the factory's own words say it best
+    except Exception as error:
+        check_kinds(target, factory, given, error)
+        raise
+    check_kinds(target, factory, given)
+    return found
 
 
 def target_of(spec: Mapping[str, Any]) -> str:

@@ -1,14 +1,28 @@
-"""The verdict: how far down each arm matches the dense network, and by which rule."""
+"""The verdict: how far down each arm matches the dense network, how surely, and by which rule."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 from lth.records import Record
-from lth.statistics import Cell, Spread, Summary, percent, summarise
+from lth.statistics import (
+    Cell,
+    Interval,
+    Spread,
+    Summary,
+    Trials,
+    bootstrap_interval,
+    by_trial,
+    differences,
+    percent,
+    summarise,
+)
 
 WINNER = "winning_ticket"
 MEASURE = "test_accuracy"
+WIDTH = 96
+"""Columns of the terminal that a line of the rule takes."""
 
 NAMES = {
     "winning_ticket": "tickets", "random_reinit": "reinitialised ones",
@@ -18,13 +32,18 @@ NAMES = {
 
 
 def verdict(records: Iterable[Record]) -> list[str]:
-    """Return plain sentences, one per learning rate, and the rule behind them."""
-    summaries = summarise(records)
+    """Return a plain sentence per learning rate and arm, and the rule behind them.
+
+    Each names the mean difference to the dense network of the same trials there, in percentage
+    points, and its 95 % paired bootstrap interval.
+    """
+    records = list(records)
+    summaries, trials = summarise(records), by_trial(records)
     rates = list(dict.fromkeys(cell.lr for cell in summaries))
-    lines = [_sentence(summaries, lr, len(rates) > 1) for lr in rates]
-    trials = max((s.values[MEASURE].n for s in summaries.values() if s.values), default=0)
+    lines = [line for lr in rates for line in _lines(summaries, trials, lr, len(rates) > 1)]
+    most = max((s.values[MEASURE].n for s in summaries.values() if s.values), default=0)
     compared = any(cell.level > 0 for cell in summaries)
-    return [*lines, _rule(trials)] if trials and compared else lines
+    return [*lines, *_rule(most)] if most and compared else lines
 
 
 def last_matching(summaries: dict[Cell, Summary], lr: float, arm: str) -> Summary | None:
@@ -38,8 +57,7 @@ def last_matching(summaries: dict[Cell, Summary], lr: float, arm: str) -> Summar
     if dense is None:
         return None
     found, matches = None, 0
-    levels = [s for c, s in summaries.items() if c.lr == lr and c.arm == arm and c.level > 0]
-    for number, summary in enumerate(levels, start=1):
+    for number, summary in enumerate(_below(summaries, lr, arm), start=1):
         spread = summary.values.get(MEASURE)
         if spread and not summary.diverged and spread.mean >= dense.mean - dense.std:
             matches += 1
@@ -53,40 +71,65 @@ def dense_spread(summaries: dict[Cell, Summary], lr: float) -> Spread | None:
     return dense.values.get(MEASURE) if dense else None
 
 
-def _sentence(summaries: dict[Cell, Summary], lr: float, several: bool) -> str:
+def _below(summaries: dict[Cell, Summary], lr: float, arm: str) -> list[Summary]:
+    return [s for c, s in summaries.items() if (c.lr, c.arm) == (lr, arm) and c.level > 0]
+
+
+def _lines(
+    summaries: dict[Cell, Summary], trials: dict[Cell, Trials], lr: float, several: bool
+) -> list[str]:
     prefix = f"lr {lr:g}: " if several else ""
     if dense_spread(summaries, lr) is None:
-        return f"{prefix}the dense network diverged: there is nothing to match"
-    deepest = [c for c in summaries if c.lr == lr and c.level > 0]
-    arms = sorted(dict.fromkeys(c.arm for c in deepest), key=lambda a: a != WINNER)
+        return [f"{prefix}the dense network diverged: there is nothing to match"]
+    arms = dict.fromkeys(c.arm for c in summaries if c.lr == lr and c.level > 0)
     if not arms:
-        return f"{prefix}only the dense network was trained: there is nothing to compare"
-    lowest = {a: max(c.level for c in deepest if c.arm == a) for a in arms}
-    parts = []
-    for arm in arms:
-        found = last_matching(summaries, lr, arm)
-        parts.append(_clause(arm, found, lowest[arm], first=arm == arms[0]))
-    return prefix + "; ".join(parts)
+        return [f"{prefix}only the dense network was trained: there is nothing to compare"]
+    first, *rest = sorted(arms, key=lambda a: a != WINNER)
+    lines = [_sentence(summaries, trials, lr, first, " the dense network")]
+    return [prefix + s for s in (*lines, *(_sentence(summaries, trials, lr, a) for a in rest))]
 
 
-def _clause(arm: str, found: Summary | None, lowest: int, first: bool) -> str:
-    name = NAMES.get(arm, arm.replace("_", " "))
-    dense = " the dense network" if first else ""
+def _sentence(
+    summaries: dict[Cell, Summary], trials: dict[Cell, Trials], lr: float, arm: str, dense: str = ""
+) -> str:
+    """Say how far down an arm matches, and how surely; one that never does, at its first level."""
+    levels, found = _below(summaries, lr, arm), last_matching(summaries, lr, arm)
+    at = levels[0] if found is None else found
+    name, density = NAMES.get(arm, arm.replace("_", " ")), percent(at.density)
     if found is None:
-        return f"{name} fall short{' of' + dense if first else ''}"
-    down = percent(found.density)
-    if found.cell.level == lowest:
-        return f"{name} match{dense} down to {down} of the weights, the lowest level trained"
-    return (
-        f"{name} match{dense} down to {down} of the weights" if first else f"{name} stop at {down}"
-    )
+        said = f"fall short{' of' + dense if dense else ''}, at {density} of the weights already"
+    elif at.cell.level == levels[-1].cell.level:
+        said = f"match{dense} down to {density} of the weights, the lowest trained"
+    else:
+        said = f"match{dense} down to {density} of the weights"
+    return f"{name} {said}: {_difference(trials, at)}"
 
 
-def _rule(trials: int) -> str:
+def _difference(trials: dict[Cell, Trials], at: Summary) -> str:
+    """Write the difference to the dense network as ``+0.34 points (-0.02 to 0.70)``."""
+    gone = f"{at.diverged} of {at.members} diverged" if at.diverged else ""
+    if not at.values:
+        return gone
+    one, dense = (trials[c].values[MEASURE] for c in (at.cell, Cell(at.cell.lr, WINNER, 0)))
+    return ", ".join(filter(None, (points(bootstrap_interval(differences(one, dense))), gone)))
+
+
+def points(found: Interval) -> str:
+    """Write a difference of accuracies in percentage points, with its interval where there is one.
+
+    >>> points(Interval(0.00341, -0.0002, 0.00699, 5)), points(Interval(-0.01, -9.0, 9.0, 1))
+    ('+0.34 points (-0.02 to 0.70)', '-1.00 points')
+    """
+    mean, low, high = (100 * v for v in found[:3])
+    return f"{mean:+.2f} points" + (f" ({low:.2f} to {high:.2f})" if found.n > 1 else "")
+
+
+def _rule(trials: int) -> list[str]:
     rule = (
         "(to match: mean test accuracy at early stop not below the dense mean by more than one "
-        f"standard deviation over the {trials} trials, there and at most of the levels above)"
+        f"standard deviation over the {trials} trials, there and at most of the levels above; in "
+        "brackets a 95 % paired bootstrap interval, too narrow for few trials)"
     )
     if trials == 1:
-        return "(one trial: no spread to judge by; to match: test accuracy not below the dense one)"
-    return rule
+        rule = "(one trial: no spread to judge by; to match: test accuracy not below the dense one)"
+    return textwrap.wrap(rule, WIDTH)

@@ -1,6 +1,7 @@
 """Analysis: by hand on small things, and over a whole study."""
 
 import csv
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,10 +12,15 @@ import lth
 from lth import LthError, masks
 from lth.analysis import structure
 from lth.analysis.connectivity import Path, interpolate, mean_path, path
-from lth.analysis.evaluate import measure, recalibrate, rows_of
-from lth.analysis.matching import bootstrap, is_matching
-from lth.analysis.table import Analysis
+from lth.analysis.evaluate import Evaluator, measure, recalibrate, rows_of
+from lth.analysis.lines import Line, Point, lines, neighbours
+from lth.analysis.matching import Match, bootstrap, is_matching, matching
+from lth.analysis.members import Member, Members, read
+from lth.analysis.summary import summary
+from lth.analysis.table import Analysis, Row
+from lth.analysis.tickets import reads_pictures, spread_out, tickets
 from lth.config import compose
+from lth.imp import Place
 from lth.progress import Display
 from lth.report import ACTIONS
 from lth.setup import prepare
@@ -23,14 +29,18 @@ from lth.ticket import State, draw_state
 from tests.conftest import blobs
 from tests.synthetic import REINIT, WINNER
 from tests.synthetic import study as made_up
-from tests.toys import mlp
+from tests.test_verdict import member as record_of
+from tests.toys import mlp, norm_net
 
 SETTINGS = {
     "data": partial(blobs, validation=40), "model": partial(mlp, width=10), "logger": "none",
     "recipe": {"steps": 60, "batch": 20, "lr": 0.02, "eval_every": 20}, "trials": 2, "levels": 2,
     "trainer": {"workers": 0, "device": "cpu"}, "name": "toy",
-    "arms": {"winning_ticket": {}, "sgd_noise": {"copies": 2}, "dense_child": {}},
+    "arms": {
+        "winning_ticket": {}, "sgd_noise": {"copies": 2}, "dense_child": {}, "random_mask": {},
+    },
 }  # fmt: skip
+LR = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +53,15 @@ def study(out):
     return lth.run(**SETTINGS, out=out, progress=False)
 
 
+@pytest.fixture(scope="module")
+def found(study):
+    """Every row, by place, layer and measure; every point."""
+    members = list(Analysis(study))
+    rows = [r for m in members for r in m.rows]
+    values = {(r.trial, r.copy, r.arm, r.level, r.layer, r.measure): r.value for r in rows}
+    return values, [p for m in members for p in m.points], rows
+
+
 def mask(*rows):
     return {"w": torch.tensor(rows, dtype=torch.bool)}
 
@@ -50,6 +69,7 @@ def mask(*rows):
 def test_the_barrier_is_the_highest_error_over_the_mean_of_the_ends():
     found = Path([0, 0.5, 1], [0.1, 0.4, 0.2], [0, 0, 0])
     assert found.barrier == pytest.approx(0.25)
+    assert Path([0, 0.5, 1], [0, 0, 0], [0.5, 2.5, 1.5]).loss_barrier == pytest.approx(1.5)
     other = Path([0, 0.5, 1], [0.3, 0.2, 0.2], [1, 1, 1])
     assert mean_path([found, other]).errors == pytest.approx([0.2, 0.3, 0.2])
     assert mean_path([found, other]).losses == pytest.approx([0.5, 0.5, 0.5])
@@ -96,13 +116,23 @@ def test_recalibration_takes_the_statistics_of_the_data():
     spec = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
     data, state = blobs(), draw_state(spec, 0)
     inputs = data.train_inputs[:100]
+    state.buffers["1.num_batches_tracked"].fill_(7)  # what was counted before does not count
+    state.buffers["1.running_mean"].fill_(3.0)
     found = recalibrate(spec, state, data, inputs)
     seen = torch.nn.functional.conv2d(
         data.prepare(inputs), state.params["0.weight"], padding=1
     )  # fmt: skip
     torch.testing.assert_close(found.buffers["1.running_mean"], seen.mean((0, 2, 3)))
     torch.testing.assert_close(found.buffers["1.running_var"], seen.var((0, 2, 3)))
-    assert torch.equal(state.buffers["1.running_mean"], torch.zeros(6))
+    assert torch.equal(state.buffers["1.running_mean"], torch.full((6,), 3.0))
+    assert found.buffers["1.num_batches_tracked"] == 1
+    evaluator = Evaluator(spec, data)  # used again, it is as new
+    again = [evaluator.recalibrate(state, inputs) for _ in range(2)]
+    for name, value in found.buffers.items():
+        assert all(torch.equal(a.buffers[name], value) for a in again), name
+    assert evaluator.has_norms and not evaluator.network.training
+    rows = data.test_inputs, data.test_targets
+    assert evaluator.measure(state, rows) == measure(spec, state, data, rows)
     plain = draw_state({**spec, "_target_": "tests.toys.mlp"}, 0)
     assert recalibrate({**spec, "_target_": "tests.toys.mlp"}, plain, data, inputs) is plain
 
@@ -123,6 +153,16 @@ def test_signs_and_distances_are_of_the_kept_weights_alone():
     assert structure.distance(before, after, kept) == {"w": 5.0, "": 5.0}
 
 
+def test_movement_is_per_weight_and_growth_is_away_from_zero():
+    before = {"w": torch.tensor([[1.0, -1.0, 2.0, 5.0]]), "v": torch.tensor([[1.0, 1.0]])}
+    after = {"w": torch.tensor([[4.0, 3.0, 2.0, -5.0]]), "v": torch.tensor([[0.5, 3.0]])}
+    kept = mask([1, 1, 0, 0]) | {"v": torch.tensor([[True, False]])}
+    assert structure.movement(before, after, kept) == {"w": 3.5, "v": 0.5, "": 7.5 / 3}
+    assert structure.growth(before, after, kept) == {"w": 2.5, "v": -0.5, "": 1.5}
+    none = {"w": torch.zeros(1, 4, dtype=torch.bool), "v": torch.ones(1, 2, dtype=torch.bool)}
+    assert structure.movement(before, after, none) == {"v": 1.25, "": 1.25}
+
+
 def test_units_and_pixels_are_counted_by_hand():
     kept = mask([1, 0, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0])
     into, out = structure.connections(kept)["w"]
@@ -136,6 +176,30 @@ def test_units_and_pixels_are_counted_by_hand():
     conv = {"c": torch.zeros(2, 3, 2, 2, dtype=torch.bool)}
     conv["c"][0, 1] = True
     assert structure.dead_units(conv) == {"c": (1, 2)}
+
+
+def test_units_of_grouped_and_transposed_convolutions_are_counted_by_what_reaches_them():
+    """Every weight is traced by a network that holds ones where the mask keeps, else zeroes."""
+    layers = {
+        "plain": torch.nn.Conv2d(4, 6, 1, bias=False),
+        "grouped": torch.nn.Conv2d(4, 6, 1, groups=2, bias=False),
+        "up": torch.nn.ConvTranspose2d(4, 6, 1, bias=False),
+        "up_grouped": torch.nn.ConvTranspose2d(4, 6, 1, groups=2, bias=False),
+    }
+    wirings = structure.wirings(torch.nn.ModuleDict(layers))
+    assert wirings["up_grouped.weight"] == (2, True) and wirings["plain.weight"] == (1, False)
+    generator = torch.Generator().manual_seed(3)
+    for name, layer in layers.items():
+        kept = torch.rand(layer.weight.shape, generator=generator) < 0.5
+        layer.weight.data = kept.float()
+        reach = torch.stack([layer(x)[:, 0, 0] for x in torch.eye(4).reshape(4, 4, 1, 1)])
+        full = {f"{name}.weight": kept}
+        into, out = structure.connections(full, wirings)[f"{name}.weight"]
+        assert into.tolist() == reach.sum(0).tolist(), name
+        assert out.tolist() == reach.sum(1).tolist(), name
+    up = {"up.weight": torch.ones(4, 6, 1, 1, dtype=torch.bool)}
+    up["up.weight"][0] = False
+    assert structure.dead_units(up, wirings) == {"up.weight": (0, 1)}
 
 
 def test_survivors_are_histogrammed_over_the_whole_layers_range():
@@ -162,6 +226,46 @@ def test_the_verdict_on_matching_can_be_that_it_cannot_tell():
     assert is_matching(Interval(0.0, -0.02, 0.02, 5), tolerance=0.002) is None
 
 
+DENSE = (0.90, 0.92, 0.94)  # standard deviation 0.02
+
+
+def judged(accuracies, dense=DENSE):
+    records = [m for t, a in enumerate(dense) for m in record_of(t, WINNER, 0, a)]
+    records += [m for t, a in enumerate(accuracies) for m in record_of(t, WINNER, 1, a)]
+    return list(matching(records))
+
+
+def test_matching_is_within_one_standard_deviation_by_students_interval():
+    (found,) = judged((0.895, 0.92, 0.945))
+    assert found[:7] == ("s", 0.1, WINNER, 1, 0.5, 3, 0)
+    half = 4.302653 * 0.005 / 3**0.5  # t(2) at 97.5 %, differences -0.005, 0, 0.005
+    assert [found.difference, found.student_low, found.student_high, found.tolerance] == (
+        pytest.approx([0, -half, half, 0.02], abs=1e-7)
+    )
+    assert (found.bootstrap_low, found.bootstrap_high) == pytest.approx((-0.005, 0.005))
+    assert found.verdict == "matches"
+    assert judged((0.84, 0.87, 0.88))[0].verdict == "falls short"
+    assert judged((0.88, 0.91, 0.93))[0].verdict == "undecided"  # -0.013, but -0.028 to 0.001
+
+
+def test_matching_with_one_trial_or_with_trials_that_diverged():
+    (one,) = judged((0.99,), dense=(0.90,))
+    assert one.verdict == "undecided" and one.trials == 1
+    assert one.student_high == one.bootstrap_high == float("inf")
+    (some,) = judged((0.92, 0.94, None))
+    assert (some.trials, some.diverged, some.verdict) == (2, 1, "undecided")
+    assert judged((0.92, 0.94))[0].verdict == "undecided"  # the third's line ended above
+    copies = [r._replace(copy=1) for r in record_of(2, REINIT, 1, None)]  # its sibling did not
+    alike = [m for t, a in enumerate(DENSE) for arm, level in ((WINNER, 0), (REINIT, 1))
+             for m in record_of(t, arm, level, a)]  # fmt: skip
+    assert [m.verdict for m in matching(alike)] == ["matches"]
+    assert [m.verdict for m in matching([*alike, *copies])] == ["undecided"]
+    (none,) = judged((None, None, None))
+    assert (none.trials, none.diverged, none.verdict) == (0, 3, "falls short")
+    assert judged((0.9, 0.9, 0.9), dense=(None, None, None)) == []
+    assert judged((), dense=DENSE) == []
+
+
 def test_children_start_alike_and_see_other_batches(study):
     winner = study.entry(level=1)
     children = [study.entry(level=1, arm="sgd_noise", copy=c) for c in (0, 1)]
@@ -177,31 +281,210 @@ def test_children_start_alike_and_see_other_batches(study):
     )
 
 
-def test_the_table_holds_every_measure_of_every_member(study):
-    rows = [r for found in Analysis(study).rows() for r in found]
-    found = {(r.trial, r.copy, r.arm, r.level, r.layer, r.measure): r.value for r in rows}
-    kept = study.ticket(trial=1, level=2).mask
-    assert found[1, 0, WINNER, 2, "1.weight", "density"] == kept["1.weight"].float().mean()
-    first = study.ticket(trial=0, level=2).mask
-    assert found[1, 0, WINNER, 2, "", "overlap_with_trial_0"] == masks.overlap(kept, first)
-    assert (0, 0, WINNER, 2, "", "overlap_with_trial_0") not in found
-    for measured in ("test_level_barrier", "train_level_barrier"):
-        assert (0, 0, WINNER, 2, "", measured) in found
-        assert (0, 0, WINNER, 0, "", measured) not in found
-    assert (0, 0, "sgd_noise", 1, "", "test_instability") in found
+def test_the_table_holds_every_measure_of_every_member(study, found):
+    values, _, _ = found
+    kept, first = (study.ticket(trial=t, level=2).mask for t in (1, 0))
+    assert values[1, 0, WINNER, 2, "1.weight", "density"] == kept["1.weight"].float().mean()
+    assert values[1, 0, WINNER, 2, "", "overlap_with_trial_0"] == masks.overlap(kept, first)
+    assert (0, 0, WINNER, 2, "", "overlap_with_trial_0") not in values
+    for measured in ("test_level_barrier", "train_level_barrier", "test_level_barrier_loss"):
+        assert (0, 0, WINNER, 2, "", measured) in values
+        assert (0, 0, WINNER, 0, "", measured) not in values
+    assert (0, 0, "sgd_noise", 1, "", "test_instability") in values
+    assert not [key for key in values if "recalibrated" in key[-1]]  # the network has no norms
     data, entry = blobs(validation=40), study.entry(level=1)
     untrained = measure(entry.about["model"], entry.start, data, rows_of(data, "test", 0, 0))[1]
-    assert found[0, 0, WINNER, 1, "", "untrained_test_accuracy"] == untrained
+    assert values[0, 0, WINNER, 1, "", "untrained_test_accuracy"] == untrained
 
 
-def test_the_action_writes_the_table_and_the_figure(study, out, capsys):
+def test_every_arm_is_overlaid_with_its_own_ticket(study, found):
+    values, _, _ = found
+    ticket, other = (study.entry(trial=1, level=2, arm=a).mask for a in (WINNER, "random_mask"))
+    at = (1, 0, "random_mask", 2, "")
+    assert values[*at, "overlap_with_ticket"] == masks.overlap(ticket, other) < 1
+    chance = structure.chance_overlap(ticket, other)
+    assert values[*at, "chance_overlap_with_ticket"] == chance
+    assert values[1, 1, "sgd_noise", 2, "", "overlap_with_ticket"] == 1
+    assert not [key for key in values if key[2] == WINNER and "with_ticket" in key[-1]]
+
+
+def test_the_dense_network_moves_the_weights_that_will_be_kept_by_so_much(study, found):
+    values, _, _ = found
+    dense, kept = study.entry(trial=1), study.entry(trial=1, level=2).mask["3.weight"]
+    moved = (dense.final.params["3.weight"] - dense.start.params["3.weight"]).abs()
+    grown = dense.final.params["3.weight"].abs() - dense.start.params["3.weight"].abs()
+    for which, where in (("kept", kept), ("pruned", ~kept)):
+        at = (1, 0, WINNER, 2, "3.weight")
+        assert values[*at, f"distance_of_{which}"] == pytest.approx(float(moved[where].mean()))
+        assert values[*at, f"growth_of_{which}"] == pytest.approx(float(grown[where].mean()))
+    assert (1, 0, WINNER, 0, "", "distance_of_kept") not in values
+
+
+def test_a_mask_that_training_changed_counts_as_it_ended(study):
+    entry = study.entry(trial=1, level=2)
+    analysis = Analysis(study)
+    place, member = Place(1, LR, WINNER, 2, 0), read(entry)
+    name, ended = "1.weight", {n: m.clone() for n, m in entry.mask.items()}
+    ended[name][:] = False
+    ended[name][0, 0] = True
+    changed = Member(member.model, member.mask, ended, member.start, member.final)
+    rows = {m[:2]: m[2] for m in analysis._structure(place, changed)}
+    assert rows[name, "density"] == 1 / ended[name].numel()
+    assert rows[name, "dead_units"] == 9
+    assert rows["", "overlap_with_trial_0"] < masks.overlap(entry.mask, study.entry(level=2).mask)
+    kept = masks.intersect(entry.mask, ended)
+    rows = {m[:2]: m[2] for m in analysis._training(place, changed)}
+    before, after = member.start.params, member.final.params
+    assert rows[name, "distance"] == structure.distance(before, after, kept)[name]
+
+
+def test_every_line_is_a_table_of_points(study, found):
+    values, points, _ = found
+    child = [p for p in points if (p.trial, p.arm, p.level, p.copy) == (1, "sgd_noise", 2, 1)]
+    assert {p.to for p in child} == {WINNER, "sgd_noise 0"}
+    line = [p for p in child if (p.to, p.split) == ("sgd_noise 0", "test")]
+    assert [p.alpha for p in line] == [i / 29 for i in range(30)]
+    assert {(p.kind, p.norms) for p in points} == {("instability", ""), ("level", "")}
+    for end, copy in ((line[0], 1), (line[-1], 0)):
+        entry = study.entry(trial=1, level=2, arm="sgd_noise", copy=copy)
+        measured = {m: v for step, s, m, v in entry.measured if s == "test" and step == 60}
+        assert end.error == 1 - measured["accuracy"]
+        assert end.loss == pytest.approx(measured["loss"], rel=1e-5)
+    rise = max(p.error for p in line) - (line[0].error + line[-1].error) / 2
+    assert values[1, 1, "sgd_noise", 2, "", "test_instability"] == pytest.approx(rise)
+    levels = {(p.level, p.to) for p in points if p.kind == "level"}
+    assert levels == {(1, "level 0"), (2, "level 1")}
+    assert {p.to for p in points if p.arm == "dense_child"} == {"dense_child 0"}
+
+
+def test_norms_are_measured_with_and_without_recalibration(tmp_path):
+    study = lth.run(
+        **SETTINGS | {"model": partial(norm_net), "trials": 1, "levels": 1, "arms":
+                      {"winning_ticket": {}, "sgd_noise": {}}},
+        out=str(tmp_path), progress=False,
+    )  # fmt: skip
+    found = list(Analysis(study))
+    values = {r.measure: r.value for m in found for r in m.rows if r.arm == "sgd_noise"}
+    data = blobs(validation=40)
+    child, winner = (study.entry(level=1, arm=a) for a in ("sgd_noise", WINNER))
+    test, train = (rows_of(data, split, 0, 0) for split in ("test", "train"))
+    ends = child.about["model"], child.final, winner.final, data, test
+    for name, calibrate_on in (("", None), ("_recalibrated", train[0][: len(test[0])])):
+        expected = path(*ends, calibrate_on=calibrate_on)
+        assert values[f"test_instability{name}"] == expected.barrier
+        assert values[f"test_instability_loss{name}"] == expected.loss_barrier
+    points = [p for m in found for p in m.points if (p.arm, p.split) == ("sgd_noise", "test")]
+    plain, anew = (
+        [p.loss for p in points if p.norms == n] for n in ("interpolated", "recalibrated")
+    )
+    assert plain == path(*ends).losses
+    assert plain[0] == anew[0] and plain[-1] == anew[-1] and len(plain) == len(anew) == 30
+    assert all(a != b for a, b in zip(plain[1:-1], anew[1:-1], strict=True))
+
+
+def test_threads_find_the_same(study, found):
+    _, points, rows = found
+    again = list(Analysis(study, threads=3))
+    assert [r for m in again for r in m.rows] == rows
+    assert [p for m in again for p in m.points] == points
+    assert torch.get_num_threads() == 1
+
+
+def test_members_are_read_once_while_there_is_room(study):
+    read_from, entry = [], study.entry
+    members = Members(study)
+    members.study = type(
+        "Counted",
+        (),
+        {"members": study.members, "entry": lambda _, **p: read_from.append(p) or entry(**p)},
+    )()
+    first, second = (Place(0, LR, WINNER, n, 0) for n in (0, 1))
+    assert members[first] is members[first] and len(read_from) == 1
+    members.room = 1  # the one that is asked for last is kept, however large
+    assert members[second] is members[second] and len(read_from) == 2
+    assert members[first].size > 1 and len(read_from) == 3
+    assert members.get(first._replace(level=7)) is None
+
+
+def test_the_level_above_is_the_one_that_was_trained_last():
+    def place(level, arm=WINNER):
+        return Place(0, LR, arm, level, 0)
+
+    members = Members(type("Chain", (), {"members": dict.fromkeys(map(place, (13, 0, 7)))})())
+    assert members.above(place(13)) == place(7) and members.above(place(0)) is None
+    assert members.above(place(13, "sgd_noise")) == place(7)
+    assert list(neighbours(place(7), members)) == [("level", "level 0", place(0))]
+
+
+def test_no_line_is_drawn_to_a_network_that_diverged_or_is_missing(study):
+    place = Place(0, LR, "sgd_noise", 1, 1)  # its line to the ticket, and to its sibling
+    members, data = Members(study), blobs(validation=40)
+    member = members[place]
+    splits = {s: rows_of(data, s, 0, 0) for s in ("test", "train")}
+    evaluator = Evaluator(member.model, data)
+
+    def drawn():
+        return [x.to for x in lines(place, member, members, evaluator, splits) if x.split == "test"]
+
+    assert drawn() == [WINNER, "sgd_noise 0"]
+    winner = place._replace(arm=WINNER, copy=0)
+    members._kept[winner] = replace(members[winner], final=None)
+    assert drawn() == ["sgd_noise 0"]
+    members.study = type("Less", (), {"members": {winner: ""}})()
+    assert drawn() == []
+
+
+def test_measures_are_named_by_split_kind_and_norms():
+    flat = Path([0, 1], [0.1, 0.1], [1, 1])
+    assert list(Line("level", "level 3", "", "test", flat).measures()) == [
+        ("test_level_barrier", 0), ("test_level_barrier_loss", 0)
+    ]  # fmt: skip
+    names = [n for n, _ in Line("instability", WINNER, "recalibrated", "train", flat).measures()]
+    assert names == ["train_instability_recalibrated", "train_instability_loss_recalibrated"]
+
+
+def test_the_tickets_drawn_are_spread_over_the_densities(study):
+    assert spread_out({n: 0.8**n for n in range(16)}) == [0, 4, 8, 11, 15]
+    assert spread_out({3: 0.1, 1: 0.9}) == [1, 3]
+    found = tickets(Analysis(study))
+    assert [round(d.density, 3) for d in found.drawn] == [
+        round(study.ticket(level=n).density, 3) for n in (1, 2)
+    ]
+    assert (found.trial, found.lr, found.pixels) == (0, LR, "1.weight")
+    assert torch.equal(found.initial["1.weight"], study.entry().start.params["1.weight"])
+    shapes = {"a": (5, 16), "b": (16, 16)}
+    kept = {n: torch.ones(s) for n, s in shapes.items()}
+    assert reads_pictures(shapes, kept, (1, 4, 4)) == "a"
+    assert reads_pictures(shapes, {"b": kept["b"]}, (1, 4, 4)) is None
+    assert reads_pictures({"a": (5, 16, 3, 3)}, kept, (16, 1, 1)) is None
+    assert reads_pictures(shapes, kept, (16,)) is None
+
+
+def test_the_summary_counts_verdicts_and_names_the_worst_instability():
+    match = Match("s", 0.1, WINNER, 1, 0.5, 3, 0, 0, 0, 0, 0, 0, 0, "matches")
+    rows = [
+        Row("s", trial, 0, 0.1, "sgd_noise", level, 0.5**level, "", "test_instability", value)
+        for trial, level, value in ((0, 1, 0.01), (1, 1, 0.02), (0, 2, 0.03), (1, 2, 0.01))
+    ]
+    assert summary(rows, [match, match, match._replace(verdict="undecided")]) == [
+        "winning_ticket: matches at 2, is undecided at 1 of 3 densities, "
+        "by Student's 95 % interval",
+        "sgd_noise: test_instability at most 2.00 points, at 25 %: not stable (below 2)",
+    ]
+
+
+def test_the_action_writes_the_tables_and_the_figures(study, out, capsys):
     from rich.console import Console
 
     setup = prepare(compose(**SETTINGS, out=out, action="analyse"))
     ACTIONS["analyse"](setup, Display(Console()))
-    said = capsys.readouterr().out
-    assert "analysis.csv" in said.replace("\n", "")
-    assert said.rstrip().endswith(f"trained 0 members, reused {len(study.members)}")
-    with open(study.folder / "analysis.csv") as file:
-        assert {row["measure"] for row in csv.DictReader(file)} >= {"sign_agreement", "distance"}
-    assert (study.folder / "figures" / "analysis.png").stat().st_size > 10_000
+    said = capsys.readouterr().out.replace("\n", "")
+    headers = {"analysis": Row, "matching": Match, "paths": Point}
+    for name, row in headers.items():
+        assert f"{name}.csv" in said
+        with open(study.folder / f"{name}.csv") as file:
+            table = list(csv.DictReader(file))
+        assert tuple(table[0]) == row._fields and table[0]["study"] == study.id
+    assert said.endswith(f"trained 0 members, reused {len(study.members)}")
+    drawn = {"analysis", "connectivity", "layers", "connections", "survivors"}
+    assert {p.stem for p in (study.folder / "figures").glob("*.png")} >= drawn

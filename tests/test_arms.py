@@ -9,7 +9,9 @@ import torch
 from lth import LthError, config, masks
 from lth.arms import (
     constant,
+    context_of,
     freeze,
+    longer,
     noise,
     random_mask,
     random_reinit,
@@ -34,7 +36,7 @@ ARMS = (  # those that change one thing of the ticket; tests/laws.py has what ho
 
 
 def ticket(seed=0):
-    layers, generator = layers_of(MODEL), torch.Generator().manual_seed(seed)
+    layers, generator = layers_of(MODEL), stream("mask", seed)  # not the weights' own
     mask = {n: torch.rand(s, generator=generator) < 0.4 for n, s in layers.shapes.items()}
     params, buffers = draw_state(MODEL, seed)
     buffers = {n: b + 1 for n, b in buffers.items()}  # as after some steps
@@ -173,13 +175,15 @@ def test_a_reshuffle_deals_the_same_values(keep_signs):
         assert not torch.equal(found.params[name][mask], winner.params[name][mask])
 
 
-@pytest.mark.parametrize("signs", ["ticket", "random"])
+@pytest.mark.parametrize("signs", ["ticket", "random", "positive"])
 def test_constants_are_plus_or_minus_the_standard_deviation(signs):
     winner = lenet_ticket()
     found = constant(signs)(winner, stream("x"))
     for name, mask in winner.mask.items():
         expected = winner.params[name].std(correction=0)
         torch.testing.assert_close(found.params[name][mask].abs(), expected.expand(int(mask.sum())))
+        if signs == "positive":
+            assert bool((found.params[name][mask] > 0).all())
 
 
 def test_noise_is_as_large_as_it_says_and_none_is_none():
@@ -285,3 +289,15 @@ def test_bad_arms_are_refused():
             factory()
     with pytest.raises(LthError, match=r"none of the arguments widths, .*arguments"):
         narrow(MODEL, 10)
+
+
+def test_longer_trains_another_arm_with_all_it_asks_for():
+    winner = big_ticket()
+    given = {"input_shape": (1, 28, 28), "initial": None, "trained": {}}
+    found = longer(small_dense("flops", longest=2.0), 3.0)(winner, stream("x"), **given)
+    plain = small_dense("flops", longest=2.0)(winner, stream("x"), input_shape=(1, 28, 28))
+    assert found.stretch == 6.0 == 3 * plain.stretch and found.weights == plain.weights
+    assert same_params(longer(winning_ticket())(winner, stream("x")), winner)
+    with pytest.raises(LthError, match="times=0: how many times"):
+        longer(winning_ticket(), 0)
+    assert context_of(small_dense(), {"input_shape": 1, "trained": 2}) == {"input_shape": 1}

@@ -134,7 +134,9 @@ def test_every_experiment_composes_the_same_and_costs_what_it_says(name):
     levels = ours["levels"] if isinstance(ours["levels"], list) else range(1, ours["levels"] + 1)
     search = build(ours["search"])
     route = {*levels, *(n for level in levels for n in search.trained_levels(level))} - {0}
-    members = ours["trials"] * (1 + len(route) + len(levels) * copies)
+    rate = ours["recipe"]["lr"]
+    lines = ours["trials"] * (len(rate) if isinstance(rate, list) else 1)
+    members = lines * (1 + len(route) + len(levels) * copies)
     text = (CONF / "experiment" / f"{name}.yaml").read_text()
     assert f"{members} members of {ours['recipe']['steps']:,} steps" in text
 
@@ -144,9 +146,10 @@ def one_copy(arms):
     return {n: a | {"copies": 1} for n, a in arms.items()}
 
 
-def short(rewind):
-    """The same rule for three steps of training."""
-    return rewind | {"step": 0} if "step" in rewind else rewind | {"length": 3}
+def short(spec):
+    """The same rule, search or score for three steps of training on ten images."""
+    few = {"step": 0, "length": 3, "every": 1, "per_class": 1}
+    return spec | {name: value for name, value in few.items() if name in spec}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -155,9 +158,10 @@ def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
     channels, size = (1, 28) if "mnist" in wanted["data"]["_target_"] else (3, 32)
     study = lth.run(
         experiment=name, out=str(tmp_path), trials=1, levels=1, logger="none", progress=False,
-        data=functools.partial(pictures, channels=channels, size=size,
+        data=functools.partial(pictures, channels=channels, size=size, validation=2,
                                augment=wanted["data"].get("augment")),
-        recipe={"steps": 3, "batch": 4, "eval_every": 2}, rewind=short(wanted["rewind"]),
+        recipe={"steps": 3, "batch": 4, "eval_every": 2},
+        **{group: short(wanted[group]) for group in ("rewind", "search", "score")},
         trainer={"device": "cpu", "workers": 0},
         arms=list(wanted["arms"]) if name.endswith("lenet") else one_copy(wanted["arms"]),
     )  # fmt: skip
@@ -167,7 +171,8 @@ def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
     assert {(p.arm, p.level) for p in places} == expected
     if name.endswith("lenet"):
         assert len(places) == 1 + sum(a["copies"] for a in arms.values())
-    first, second = study.ticket(level=0), study.ticket(level=1)
+    lr = min(p.lr for p in places)
+    first, second = (study.ticket(level=level, lr=lr) for level in (0, 1))
     assert second.density < first.density == 1.0
     steps = {r.step for r in study.records if r.split == "test" and r.arm == "winning_ticket"}
     assert max(steps) == 3

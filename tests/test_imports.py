@@ -29,18 +29,19 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "statistics", "verdict", "ticket", "spec", "search", "probe", "cost",
-    "dynamic", "gates",
+    "dynamic", "gates", "kinds",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
     ["errors"],
+    ["kinds"],
     ["types", "streams", "spec", "records"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],
     ["masks", "prune", "recipe", "verdict"],
     ["ticket", "loggers", "table"],
     ["dynamic", "gates", "probe", "cost", "rewind", "entry"],
     ["score", "arms", "search", "store"],
-    ["imp"],
+    ["imp", "check"],
     ["train"],
     ["config", "provenance", "study"],
     ["analysis", "compare", "transfer"],

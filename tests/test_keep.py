@@ -5,9 +5,13 @@ import json
 import platform
 
 import pytest
+from rich.console import Console
 
 import lth
 from experiments.keep import keep, main
+from lth.config import compose
+from lth.progress import Display
+from lth.report import compare_studies
 from lth.statistics import Cell, paired_difference
 
 
@@ -32,6 +36,48 @@ def test_a_result_is_kept_without_where_it_was_made(tmp_path):
     )
     assert [float(found[k]) for k in ("mean", "low", "high")] == list(expected[:3])
     assert found["trials"] == "2"
+    for name in ("analysis.csv", "matching.csv", "paths.csv", "curves.csv"):
+        (study.folder / name).write_text(name)
+    line = "0.1,winning_ticket,1,0.8,level,,test,0.5"
+    (study.folder / "paths.csv").write_text(
+        f"trial,lr,arm,level,density,kind,norms,split,alpha,error,loss\n"
+        f"0,{line},0.25,2.0\n1,{line},0.75,4.0\n"
+    )
+    (study.folder / "figures" / "layers.png").write_bytes(b"drawn")
+    keep(study, tmp_path / "kept")
+    more = {"analysis.csv", "matching.csv", "paths.csv", "layers.png"}
+    assert {p.name for p in (tmp_path / "kept").iterdir()} == names | more
+    assert (tmp_path / "kept" / "paths.csv").read_text().splitlines()[1] == (
+        f"{line},0.5,0.25,0.75,3.0,2"
+    )
+
+
+def test_a_comparison_is_kept_with_what_all_its_studies_were(tmp_path):
+    settings = {
+        "trials": 2, "levels": 1, "model": {"widths": [20, 10]}, "logger": "none",
+        "out": str(tmp_path / "out"), "recipe": {"steps": 10, "eval_every": 10},
+        "trainer": {"workers": 0, "device": "cpu"}, "arms": ["winning_ticket"],
+    }  # fmt: skip
+    one = lth.run(**settings, name="c-a", progress=False)
+    two = lth.run(**settings, name="c-b", score="random", progress=False)
+    config = compose(**settings) | {
+        "name": None, "action": "compare", "studies": [str(tmp_path / "out/studies/c-*")],
+    }  # fmt: skip
+    compare_studies(config, Display(Console(), enabled=False))
+    main([str(tmp_path / "out" / "compare" / "c"), str(tmp_path / "kept")])
+    names = {p.name for p in (tmp_path / "kept").iterdir()}
+    assert names == {"compare.csv", "equal_cost.csv", "compare.png", "about.json"}
+    text = (tmp_path / "kept" / "about.json").read_text()
+    assert str(tmp_path) not in text and platform.node() not in text
+    about = json.loads(text)
+    assert set(about["studies"]) == {one.id, two.id}
+    assert about["command"].endswith(f"'studies=[out/studies/{one.id},out/studies/{two.id}]'")
+    assert all(d["command"] and d["data"] for d in about["studies"].values())
+    assert about["config"]["seed"] == 0 and "score" not in about["config"]
+    scores = [about["studies"][s.id]["config"]["score"]["_target_"] for s in (one, two)]
+    assert scores == ["lth.score.magnitude", "lth.score.random"]
+    text = (tmp_path / "kept" / "compare.csv").read_bytes()
+    assert text == (tmp_path / "out" / "compare" / "c" / "compare.csv").read_bytes()
 
 
 def test_a_folder_that_is_no_study_is_one_line(tmp_path):

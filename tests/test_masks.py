@@ -91,6 +91,9 @@ def test_intersection_and_overlap_are_those_of_sets(found):
     expected = len(sets[0] & sets[1]) / len(union) if union else 1.0
     assert masks.overlap(a, b) == masks.overlap(b, a) == expected
     assert masks.is_nested(a, b) == (sets[0] <= sets[1])
+    either = masks.unite(a, b)
+    assert sum(masks.kept(either).values()) == len(union)
+    assert masks.is_nested(a, either) and masks.is_nested(b, either)
 
 
 @given(several_masks(1))
@@ -112,7 +115,7 @@ def test_a_mask_comes_back_from_its_file(tmp_path_factory, found):
 
 def test_masks_of_different_weights_are_not_compared():
     a, b = {"x": torch.ones(2) > 0}, {"y": torch.ones(2) > 0}
-    for function in (masks.intersect, masks.overlap, masks.is_nested):
+    for function in (masks.intersect, masks.unite, masks.overlap, masks.is_nested):
         with pytest.raises(LthError, match=r"different weights: \['x', 'y'\]"):
             function(a, b)
 

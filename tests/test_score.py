@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from lth import config, masks, prune
+from lth import LthError, config, masks, prune
 from lth import score as scores
 from lth.layers import Layers
 from lth.loss import cross_entropy
@@ -73,6 +73,12 @@ def context(spec=NET, seed=0):
 def scored(score, spec=NET):
     final, given = context(spec)
     return score(final, generator=stream("x"), **given), final, given
+
+
+@pytest.mark.parametrize("name", ["snip", "grasp", "synflow", "gradient_magnitude"])
+def test_a_score_that_needs_examples_says_so_when_it_is_given_none(name):
+    with pytest.raises(LthError, match=r"needs a model and training examples.*probe="):
+        call(build(config.load("score", name)))
 
 
 @pytest.mark.parametrize("name", SCORES)

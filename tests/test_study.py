@@ -471,13 +471,46 @@ def test_tickets_transfer_to_other_data_with_their_masks_and_weights(run, tmp_pa
     with pytest.raises(lth.LthError, match="not a study's folder"):
         run(search={"_target_": "lth.transfer.transferred", "study": "nowhere"})
     with pytest.raises(lth.LthError, match="has no trial 2"):
-        run(**there, trials=3)
+        run(**there, trials=3, out=str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()  # refused before any work
 
 
-def test_an_early_bird_asks_the_dense_run_for_its_states(run):
+def test_the_weights_of_rewound_tickets_transfer_when_asked(run):
+    from tests.toys import fewer
+
+    source, _ = run(rewind={"step": 5}, trials=1)
+    search = {"_target_": "lth.transfer.transferred", "study": str(source.folder),
+              "weights": "source"}  # fmt: skip
+    moved, _ = run(search=search, data=partial(fewer, classes=2), arms=["winning_ticket"], trials=1)
+    ours, theirs = moved.ticket(level=2), source.ticket(level=2)
+    assert theirs.step == 5 and ours.step == 0
+    assert torch.equal(ours.params["1.weight"], theirs.params["1.weight"])
+    assert not torch.equal(ours.params["1.weight"], ours.mask["1.weight"] * (
+        moved.ticket(level=0).params["1.weight"]))  # fmt: skip
+    assert torch.equal(ours.params["3.weight"], moved.ticket(level=0).params["3.weight"])
+
+
+def test_a_score_that_tells_nothing_apart_before_training_is_refused(run, tmp_path):
+    for score in ("movement", "magnitude_increase"):
+        with pytest.raises(lth.LthError, match="every untrained weight the same value"):
+            run(search="at_init", score=score, out=str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_early_bird_asks_the_dense_run_for_its_states(run, monkeypatch):
+    from lth.train import work
+
     search = {"_target_": "lth.search.early_bird", "every": 4, "threshold": 0.99, "patience": 1}
     run()
+    again, deliver = [], work.deliver
+
+    def counting(cohort, store):
+        again.extend(c.job for c in cohort.courses if c.job.until is not None)
+        deliver(cohort, store)
+
+    monkeypatch.setattr(work, "deliver", counting)
     study, count = run(search=search)
+    assert [(j.until, j.snapshots) for j in again] == 2 * [(16, (4, 8, 12, 16))]  # once a trial
     assert count[0] >= 4  # the dense runs stay; their states on the way are made with the same bits
     dense = study.entry(level=0)
     assert all(dense.has(step) for step in (4, 8, 12, 16))

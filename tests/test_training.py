@@ -1,5 +1,9 @@
 """Laws 1 and 5: what training does to a member, whoever trains beside it and whatever happens."""
 
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -14,6 +18,7 @@ from lth.data import tensors
 from lth.recipe import Recipe
 from lth.spec import build
 from lth.store import Store
+from lth.streams import stream
 from lth.ticket import Ticket, draw_model, draw_state, layers_of
 from lth.train import work as work_module
 from lth.train.batches import Batches, blocks
@@ -23,7 +28,7 @@ from lth.train.network import Network
 from lth.train.pool import Pool
 from lth.train.stacked import group_alike, run_stacked
 from lth.train.trainer import Options
-from lth.train.work import Stopped, one_thread, work
+from lth.train.work import Stopped, one_thread, patient, work
 from tests.conftest import blobs
 
 OPTIMIZERS = config.choices("recipe/optimizer")
@@ -54,8 +59,7 @@ def recipe(**changes):
 
 
 def job(model=MLP, trial=0, density=0.5, **changes):
-    layers = layers_of(model)
-    generator = torch.Generator().manual_seed(trial)
+    layers, generator = layers_of(model), stream("mask", trial)  # not the weights' own
     mask = {n: torch.rand(s, generator=generator) < density for n, s in layers.shapes.items()}
     made = Job(Ticket(model, mask, *draw_state(model, trial)), DATA, recipe(), 0.01,
                Streams(0, trial, 0))  # fmt: skip
@@ -239,16 +243,104 @@ def test_a_stopped_member_goes_on_bit_for_bit(name, model, tmp_path):
 
     def stop():
         calls.append(1)
-        return len(calls) > 4  # after the second block, at step 10
+        return len(calls) > 1  # after the second block, at step 10
 
     with pytest.raises(Stopped):
         train([member], tmp_path / "cut", stop=stop)
     kept = Store(tmp_path / "cut").get_partial(member.key)
-    assert kept is not None and 0 < kept[1]["step"] < 30
+    assert kept is not None and kept[1]["step"] == 10
     (resumed,) = train([member], tmp_path / "cut")
     assert same(whole, resumed)
     assert all(torch.equal(whole.at(7).params[n], p) for n, p in resumed.at(7).params.items())
     assert Store(tmp_path / "cut").get_partial(member.key) is None
+
+
+@pytest.fixture
+def ctrl_c():
+    """Hear SIGINT as in a terminal: a shell makes its background jobs deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    after = signal.signal(signal.SIGINT, before)
+    assert after is signal.default_int_handler  # as it was found
+
+
+class Pressing(Deaf):
+    """Presses Ctrl-C when a member first reaches these steps."""
+
+    def __init__(self, *steps):
+        self.steps, self.seen, self.said = list(steps), [], ""
+
+    def step(self, member, step, done):
+        self.seen.append(step)
+        while step in self.steps:
+            self.steps.remove(step)
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+WAYS = {
+    "in turn": lambda jobs, store, listener, stop: work(
+        [[j] for j in jobs], blobs(), store, in_turn, listener.step, stop=stop),
+    "stacked": lambda jobs, store, listener, stop: run_stacked(
+        jobs, blobs(), store, Options(device="cpu"), listener, device="cpu", stop=stop),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ctrl_c_keeps_the_block_and_what_goes_on_is_the_same(way, tmp_path, ctrl_c):
+    jobs, pressing = [job(trial=t) for t in range(2)], Pressing(10)
+    WAYS[way](jobs, Store(tmp_path / "whole"), Deaf(), lambda: False)
+    store = Store(tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt), one_thread(), patient(pressing.note) as stop:
+        WAYS[way](jobs, store, pressing, stop)
+    assert set(pressing.seen) == {10} and "Ctrl-C again stops at once" in pressing.said
+    assert store.get_partial(jobs[0].key)[1]["step"] == 10
+    assert bool(store.get_partial(jobs[1].key)) == (way == "stacked")
+    resumed = Pressing()
+    with one_thread():
+        WAYS[way](jobs, store, resumed, lambda: False)
+    assert min(resumed.seen[:2]) == 20
+    assert all(same(Store(tmp_path / "whole").get(j.key), store.get(j.key)) for j in jobs)
+
+
+def test_ctrl_c_again_ends_at_once(tmp_path, ctrl_c):
+    store, pressing = Store(tmp_path), Pressing(20, 20)
+    with pytest.raises(KeyboardInterrupt), one_thread(), patient(pressing.note) as stop:
+        work([[job()]], blobs(), store, in_turn, pressing.step, stop=stop)
+    assert store.get_partial(job().key) is None  # it did not wait to keep anything
+
+
+def test_ctrl_c_after_the_last_block_is_not_lost(tmp_path, ctrl_c):
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt), one_thread(), patient(Deaf().note):
+        work([[job()]], blobs(), store, in_turn, Pressing(30).step)
+    assert store.get(job().key)
+
+
+def test_an_error_on_the_way_is_not_taken_for_ctrl_c(tmp_path, ctrl_c):
+    def report(*_):
+        sys.exit(3)
+
+    with pytest.raises(SystemExit, match="3"), one_thread(), patient(Deaf().note) as stop:
+        work([[job()]], blobs(), Store(tmp_path), in_turn, report, stop=stop)
+
+
+def test_a_process_that_is_deaf_to_ctrl_c_stays_so(ctrl_c):
+    with patient(Deaf().note):
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    for handler in (signal.SIG_IGN, signal.SIG_DFL):
+        signal.signal(signal.SIGINT, handler)
+        with patient(Deaf().note) as stop:
+            assert signal.getsignal(signal.SIGINT) is handler and not stop()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_threads_leave_signals_alone(ctrl_c):
+    def inside():
+        with patient(Deaf().note) as stop:
+            return signal.getsignal(signal.SIGINT), stop()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(inside).result() == (signal.default_int_handler, False)
 
 
 def test_a_damaged_partial_is_not_trusted(tmp_path):
@@ -321,7 +413,7 @@ def test_models_that_draw_random_numbers_train_alone_on_a_gpu(tmp_path):
 
 
 def test_only_elementwise_optimizers_are_stacked(tmp_path):
-    odd = job(recipe=recipe(optimizer={"_target_": "torch.optim.LBFGS"}))
+    odd = job(recipe=recipe(optimizer={"_target_": "torch.optim.Adafactor"}))
     with pytest.raises(ValueError, match="must be one of SGD, Adam"):
         run_stacked([odd], blobs(), Store(tmp_path), Options(device="cpu"), Deaf(), device="cpu")
 

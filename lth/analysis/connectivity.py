@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lth.analysis.evaluate import measure, recalibrate
+from lth.analysis.evaluate import Evaluator, Rows
 from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.spec import Spec
 from lth.ticket import State
 
 ALPHAS = 30
+
+STABLE = 0.02
+"""Below this rise of the error a network is called stable to SGD noise (Section 3)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,16 @@ class Path:
     @property
     def barrier(self) -> float:
         """The instability: ``max error - mean of the two ends' errors``; stable is below 0.02."""
-        return max(self.errors) - (self.errors[0] + self.errors[-1]) / 2
+        return _rise(self.errors)
+
+    @property
+    def loss_barrier(self) -> float:
+        """The same of the loss: ``max loss - mean of the two ends' losses``."""
+        return _rise(self.losses)
+
+
+def _rise(values: Sequence[float]) -> float:
+    return max(values) - (values[0] + values[-1]) / 2
 
 
 def interpolate(a: State, b: State, alpha: float) -> State:
@@ -51,35 +63,34 @@ def path(
     a: State,
     b: State,
     dataset: Dataset,
-    rows: tuple[Tensor, Tensor],
+    rows: Rows,
     alphas: int = ALPHAS,
     calibrate_on: Tensor | None = None,
 ) -> Path:
     """Measure ``alphas`` evenly spaced points on one split, see ``paths``."""
-    return paths(model, a, b, dataset, {"": rows}, alphas, calibrate_on)[""]
+    return paths(Evaluator(model, dataset), a, b, {"": rows}, alphas, calibrate_on)[""]
 
 
 def paths(
-    model: Spec,
+    evaluator: Evaluator,
     a: State,
     b: State,
-    dataset: Dataset,
-    splits: Mapping[str, tuple[Tensor, Tensor]],
+    splits: Mapping[str, Rows],
     alphas: int = ALPHAS,
     calibrate_on: Tensor | None = None,
 ) -> dict[str, Path]:
     """Measure ``alphas`` evenly spaced points, both ends included, on every split.
 
-    With ``calibrate_on`` (raw training inputs) BatchNorm statistics are taken anew at every point
-    between the ends.
+    BatchNorm's running statistics are interpolated like the weights. With ``calibrate_on`` (raw
+    training inputs) they are taken anew at every point between the ends.
     """
     found = {name: Path([], [], []) for name in splits}
     for alpha in (i / (alphas - 1) for i in range(alphas)):
         state = interpolate(a, b, alpha)
         if calibrate_on is not None and 0 < alpha < 1:
-            state = recalibrate(model, state, dataset, calibrate_on)
+            state = evaluator.recalibrate(state, calibrate_on)
         for name, rows in splits.items():
-            loss, accuracy = measure(model, state, dataset, rows)
+            loss, accuracy = evaluator.measure(state, rows)
             found[name].alphas.append(alpha)
             found[name].errors.append(1 - accuracy)
             found[name].losses.append(loss)

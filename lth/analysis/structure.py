@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from lth import masks
 from lth.errors import LthError
 from lth.types import Mask, Params
+
+
+class Wiring(NamedTuple):
+    """How a weight's axes name its units, where that is not ``[out, in, ...]``.
+
+    A convolution in groups has ``[out, in / groups, ...]``, a transposed one
+    ``[in, out / groups, ...]``.
+    """
+
+    groups: int = 1
+    transposed: bool = False
+
+
+Wirings = Mapping[str, Wiring]
+"""By weight name; what is not named is ``[out, in, ...]``."""
+
+
+def wirings(model: nn.Module) -> dict[str, Wiring]:
+    """Return the wiring of every convolution of a model; a tied weight has that of its first."""
+    names = {id(p): n for n, p in model.named_parameters()}
+    found: dict[str, Wiring] = {}
+    for module in model.modules():
+        if isinstance(module, _ConvNd) and id(module.weight) in names:
+            wiring = Wiring(module.groups, module.transposed)
+            found.setdefault(names[id(module.weight)], wiring)
+    return found
 
 
 def layer_density(mask: Mask) -> dict[str, float]:
@@ -42,30 +70,56 @@ def distance(before: Params, after: Params, mask: Mask) -> dict[str, float]:
     return moved | {"": sum(d * d for d in moved.values()) ** 0.5}
 
 
-def connections(mask: Mask) -> dict[str, tuple[Tensor, Tensor]]:
+def movement(before: Params, after: Params, mask: Mask) -> dict[str, float]:
+    """How far a weight under the mask moved, ``mean |w_T - w_0|``, by layer; ``""`` for all.
+
+    Frankle & Carbin 2019, arXiv 1803.03635, Appendix F.5. A layer without such weights is left out.
+    """
+    return _means({n: (after[n] - before[n]).abs() for n in mask}, mask)
+
+
+def growth(before: Params, after: Params, mask: Mask) -> dict[str, float]:
+    """How far a weight under the mask moved away from zero, ``mean (|w_T| - |w_0|)``, by layer.
+
+    Frankle & Carbin 2019, Appendix F.5, see ``movement``.
+    """
+    return _means({n: after[n].abs() - before[n].abs() for n in mask}, mask)
+
+
+def _means(values: Params, mask: Mask) -> dict[str, float]:
+    sums = {n: float(values[n][m].double().sum()) for n, m in mask.items()}
+    counts = masks.kept(mask) | {"": sum(masks.kept(mask).values())}
+    sums[""] = sum(sums.values())
+    return {n: sums[n] / count for n, count in counts.items() if count}
+
+
+def connections(mask: Mask, wirings: Wirings | None = None) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the number of weights kept into each unit, and out of each input, of every layer.
 
-    Weights are ``[out, in, ...]``; the counts int64 ``[out]`` and ``[in]``.
+    A unit is a neuron of a Linear, a channel of a convolution; the counts int64 ``[out]`` and
+    ``[in]``. ``wirings`` tells grouped and transposed convolutions.
     """
     found = {}
     for name, m in mask.items():
-        flat = m.reshape(m.shape[0], m.shape[1], -1)
-        found[name] = flat.sum((1, 2)), flat.sum((0, 2))
+        groups, transposed = (wirings or {}).get(name, Wiring())
+        blocks = m.reshape(groups, m.shape[0] // groups, m.shape[1], -1)
+        first, second = blocks.sum((2, 3)).reshape(-1), blocks.sum((1, 3)).reshape(-1)
+        found[name] = (second, first) if transposed else (first, second)
     return found
 
 
-def dead_units(mask: Mask) -> dict[str, tuple[int, int]]:
+def dead_units(mask: Mask, wirings: Wirings | None = None) -> dict[str, tuple[int, int]]:
     """Count units of each layer that nothing reaches, and inputs of it that reach nothing."""
     return {
         name: (int((into == 0).sum()), int((out == 0).sum()))
-        for name, (into, out) in connections(mask).items()
+        for name, (into, out) in connections(mask, wirings).items()
     }
 
 
 def connections_per_pixel(mask: Mask, layer: str, input_shape: Sequence[int]) -> Tensor:
     """Weights kept from each pixel of the input: ``[H, W]``, channels summed."""
     out = connections(mask)[layer][1]
-    if len(input_shape) != 3 or len(out) != prod(input_shape):
+    if mask[layer].ndim != 2 or len(input_shape) != 3 or len(out) != prod(input_shape):
         raise LthError(f"{layer} does not read pictures of shape {tuple(input_shape)}")
     return out.reshape(tuple(input_shape)).sum(0)
 

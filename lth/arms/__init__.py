@@ -8,12 +8,12 @@ from lth.arms.children import dense_child, sgd_noise
 from lth.arms.dynamic import edge_popup, gradual, rigl, sparse_evolution, supermask
 from lth.arms.frozen import freeze
 from lth.arms.places import random_mask
-from lth.arms.protocol import Arm, winning_ticket
+from lth.arms.protocol import Arm, context_of, longer, winning_ticket
 from lth.arms.small import small_dense
 from lth.arms.values import constant, noise, random_reinit, rescaled, reshuffle
 
 __all__ = [
-    "Arm", "constant", "dense_child", "edge_popup", "freeze", "gradual", "noise", "random_mask",
-    "random_reinit", "rescaled", "reshuffle", "rigl", "sgd_noise", "small_dense",
-    "sparse_evolution", "supermask", "winning_ticket",
+    "Arm", "constant", "context_of", "dense_child", "edge_popup", "freeze", "gradual", "longer",
+    "noise", "random_mask", "random_reinit", "rescaled", "reshuffle", "rigl", "sgd_noise",
+    "small_dense", "sparse_evolution", "supermask", "winning_ticket",
 ]  # fmt: skip

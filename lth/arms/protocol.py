@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 
-from lth.ticket import Ticket
+from lth.errors import LthError
+from lth.ticket import State, Ticket
+from lth.types import Params
 
 
 class Arm(Protocol):
@@ -20,6 +25,32 @@ class Arm(Protocol):
     def __call__(self, winner: Ticket, generator: torch.Generator) -> Ticket:
         """Return the ticket this arm trains at the winner's level."""
         ...
+
+
+def context_of(arm: Callable[..., Ticket], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of ``given`` what the arm asks for by name."""
+    asked = inspect.signature(arm).parameters
+    return {name: value for name, value in given.items() if name in asked}
+
+
+def around(of: Callable[..., Ticket], change: Callable[[Ticket], Ticket]) -> Callable[..., Ticket]:
+    """Change what another arm returns; whatever that one asks for is handed on."""
+
+    def arm(
+        winner: Ticket, generator: torch.Generator, *, initial: State | None = None,
+        trained: Params | None = None, input_shape: tuple[int, ...] | None = None,
+    ) -> Ticket:  # fmt: skip
+        given = {"initial": initial, "trained": trained, "input_shape": input_shape}
+        return change(of(winner, generator, **context_of(of, given)))
+
+    return arm
+
+
+def longer(of: Callable[..., Ticket], times: float = 2.0) -> Callable[..., Ticket]:
+    """Train another arm ``times`` as long, its schedule stretched: what costs less gets more."""
+    if isinstance(times, bool) or not times > 0:
+        raise LthError(f"times={times}: how many times as long to train, a number above 0")
+    return around(of, lambda ticket: replace(ticket, stretch=times * ticket.stretch))
 
 
 def winning_ticket() -> Arm:

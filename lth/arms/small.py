@@ -33,6 +33,8 @@ class SmallDense:
     def __post_init__(self) -> None:
         if self.budget not in BUDGETS:
             raise LthError(f"budget={self.budget}: it is one of {', '.join(BUDGETS)}")
+        if self.longest is not None and not self.longest >= 1:
+            raise LthError(f"longest={self.longest}: times the recipe's steps, 1 or more, or null")
 
     def check(self, model: Spec, weights: int) -> None:
         """Refuse before any work what no width can give."""

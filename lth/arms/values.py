@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lth.arms.protocol import Arm, draw_seed
+from lth.arms.protocol import Arm, around, draw_seed
 from lth.errors import LthError
 from lth.ticket import Ticket, draw_state
 
@@ -52,17 +52,17 @@ def reshuffle(keep_signs: bool = False) -> Arm:
 def constant(signs: str = "ticket") -> Arm:
     """Set every weight to ``+-std`` of its layer's weights at the start, signs from the ticket.
 
-    ``signs=random`` draws them (Zhou et al. 2019: signed constant and random signed constant).
+    ``signs=random`` draws them (Zhou et al. 2019: signed constant and random signed constant);
+    ``positive`` has none, so that only the mask tells the units of a layer apart.
     """
-    if signs not in ("ticket", "random"):
-        raise LthError(f"signs={signs}: they are the ticket's or random: ticket | random")
+    if signs not in ("ticket", "random", "positive"):
+        raise LthError(f"signs={signs}: it is one of ticket, random, positive")
 
     def change(weight: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-        kept = weight[mask]
+        kept, size = weight[mask], weight.std(correction=0)
         if signs == "random":
-            drawn = torch.randint(2, kept.shape, generator=generator) * 2.0 - 1.0
-            return weight.std(correction=0) * drawn
-        return weight.std(correction=0) * _signs(kept)
+            return size * (torch.randint(2, kept.shape, generator=generator) * 2.0 - 1.0)
+        return size * (_signs(kept) if signs == "ticket" else torch.ones_like(kept))
 
     return _changing(change)
 
@@ -72,7 +72,7 @@ def noise(scale: float = 1.0) -> Arm:
 
     Frankle & Carbin 2019, arXiv 1803.03635, Appendix F.7: scales 0.5 to 3.
     """
-    if isinstance(scale, bool) or not scale >= 0:
+    if isinstance(scale, bool) or not 0 <= scale < float("inf"):
         raise LthError(f"scale={scale}: a number of standard deviations, 0 or more")
 
     def change(weight: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
@@ -82,20 +82,21 @@ def noise(scale: float = 1.0) -> Arm:
     return _changing(change)
 
 
-def rescaled(of: Arm, power: float = 0.5) -> Arm:
+def rescaled(of: Callable[..., Ticket], power: float = 0.5) -> Callable[..., Ticket]:
     """Multiply another arm's weights, layer by layer, by ``(weights / weights kept) ** power``.
 
     Power 1/2 keeps the variance of what reaches a unit; 1 keeps its mean: the dynamic weight
     rescaling of Zhou et al. 2019 (arXiv 1905.01067, Section 5).
     """
+    if not abs(power) < float("inf"):
+        raise LthError(f"power={power}: a finite number")
 
-    def arm(winner: Ticket, generator: torch.Generator) -> Ticket:
-        found = of(winner, generator)
+    def rescale(found: Ticket) -> Ticket:
         factors = {n: (m.numel() / max(1, int(m.sum()))) ** power for n, m in found.mask.items()}
         scaled = {n: found.params[n] * factor for n, factor in factors.items()}
         return replace(found, params=found.params | scaled)
 
-    return arm
+    return around(of, rescale)
 
 
 def _changing(change: Callable[[Tensor, Tensor, torch.Generator], Tensor]) -> Arm:

@@ -82,6 +82,9 @@ def tensors(
     ``mean_c`` and ``std_c`` run over every pixel of channel c of the training file: exact sums for
     uint8, so they are the same on every machine, else in float64.
     """
+    for split, (inputs, targets) in (("train", train), ("test", test)):
+        if len(inputs) == 0:
+            raise LthError(f"{name}: 0 {split} inputs, {len(targets)} targets")
     moments = _exact_moments if train[0].dtype == torch.uint8 else _moments
     mean, std = moments(train[0])
     targets = train[1].long(), test[1].long()

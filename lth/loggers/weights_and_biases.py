@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lth.errors import LthError
 from lth.records import COLUMNS, Record
 from lth.statistics import Cell, curve_means, summarise, without_diverged
 
@@ -143,6 +144,8 @@ def wandb_logger(
     ``mode`` is online, offline or disabled; None leaves it to ``WANDB_MODE`` and the account.
     ``tickets`` also uploads the files of the tickets.
     """
+    if mode not in (None, "online", "offline", "disabled"):
+        raise LthError(f"logger.mode={mode}: it is one of online, offline, disabled, or null")
     return WandbLogger(project, entity, mode, tickets)
 
 

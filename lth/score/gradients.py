@@ -36,6 +36,8 @@ def grasp(per_class: int = 10, temperature: float = 200.0) -> Score:
     Removing w changes ``g^T g`` by ``-2 w * (H g)`` to first order; the paper prunes where that is
     greatest. Logits are divided by ``temperature``. Wang et al. 2020, arXiv 2002.07376, Equation 8.
     """
+    if not temperature > 0:
+        raise LthError(f"score.temperature={temperature}: it must be above 0")
 
     def formula(loss: Tensor, weights: list[Tensor]) -> Iterable[Tensor]:
         gradients = torch.autograd.grad(loss, weights, create_graph=True)
@@ -54,7 +56,11 @@ def synflow() -> Score:
     ``search=at_init search.rounds=100``.
     """
 
-    def score(final: Params, *, mask: Mask, buffers: Params, probe: Probe, **_: Any) -> Params:
+    def score(
+        final: Params, *, mask: Mask, buffers: Params | None = None, probe: Probe | None = None,
+        **_: Any,
+    ) -> Params:  # fmt: skip
+        probe, buffers = _needed(probe), buffers or {}
         positive = {n: p.double().abs() for n, p in final.items()}
         leaves = _leaves(positive, mask)
         running = {n: b.double().abs() if b.is_floating_point() else b for n, b in buffers.items()}
@@ -85,9 +91,10 @@ def _of_loss(
         raise LthError(f"score.per_class={per_class!r}: a number of examples, from 1")
 
     def score(
-        final: Params, *, mask: Mask, generator: torch.Generator, buffers: Params, probe: Probe,
-        **_: Any,
+        final: Params, *, mask: Mask, generator: torch.Generator, buffers: Params | None = None,
+        probe: Probe | None = None, **_: Any,
     ) -> Params:  # fmt: skip
+        probe, buffers = _needed(probe), buffers or {}
         leaves = _leaves(final, mask)
         inputs, targets = probe.examples(per_class * probe.classes, generator)
         loss = probe.loss(probe.logits(leaves, buffers, inputs) / temperature, targets)
@@ -95,6 +102,15 @@ def _of_loss(
         return {n: s.detach() for n, s in zip(mask, found, strict=True)}
 
     return score
+
+
+def _needed(probe: Probe | None) -> Probe:
+    if probe is None:
+        raise LthError(
+            "this score is a gradient: it needs a model and training examples; "
+            "give it probe=lth.probe.Probe(...), as a study does"
+        )
+    return probe
 
 
 def _leaves(params: Params, mask: Mask) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ Lightning brings the device, the precision and the backward pass; the cohort doe
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -81,9 +82,16 @@ def fit(
             precision=lightning_precision(precision),
             barebones=True,
         )
-        trainer.fit(CohortModule(after_block), train_dataloaders=Blocks(blocks))
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(CohortModule(after_block), train_dataloaders=Blocks(blocks))
+        except SystemExit as ended:
+            if not isinstance(ended.__context__, KeyboardInterrupt):
+                raise
+            # Lightning's answer to Ctrl-C is to exit, deaf to any more of them
+            if handler is not None:
+                signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
 
 
 def lightning_precision(name: str) -> Any:

@@ -236,6 +236,7 @@ def run_stacked(
     options: Options,
     listener: Listener,
     device: str = "cuda",
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train all jobs in stacks of one model and step; a stack that does not fit is halved."""
     dataset = dataset.to(device)
@@ -249,7 +250,7 @@ def run_stacked(
             try:
                 accelerator = "cuda" if device == "cuda" else "cpu"
                 work([chunk], dataset, store, make_engine, listener.step, str(options.precision),
-                     accelerator)  # fmt: skip
+                     accelerator, stop)  # fmt: skip
             except torch.OutOfMemoryError:
                 if len(chunk) == 1:
                     raise LthError(

@@ -19,7 +19,7 @@ from lth.store import Store
 from lth.ticket import Ticket
 from lth.train.job import Job, Streams, member_key
 from lth.train.pool import Pool, count_cores
-from lth.train.work import one_thread, work
+from lth.train.work import one_thread, patient, work
 
 PRECISIONS = ("32", "bf16")
 
@@ -53,6 +53,8 @@ class Options:
             raise LthError(f"trainer.precision={self.precision}: it is one of 32, bf16")
         if self.chunk is not None and not _whole(self.chunk, 1):
             raise LthError(f"trainer.chunk={self.chunk}: it is a whole number from 1, or null")
+        if self.compile is not None:
+            _check_compiler(self.compile)
 
     @property
     def on_gpu(self) -> bool:
@@ -147,9 +149,8 @@ class Trainer:
         for place, entry in entries.items():
             lacking = [s for s in self.snapshots if not entry.has(s)]
             if place.level == 0 and lacking and entry.diverged is None:
-                found += [replace(jobs[place], until=s, snapshots=(s,)) for s in lacking]
-                if self.options.on_gpu:
-                    found[-len(lacking) :] = [replace(jobs[place], replace=True)]
+                again = replace(jobs[place], until=max(lacking), snapshots=tuple(lacking))
+                found.append(replace(jobs[place], replace=True) if self.options.on_gpu else again)
         if found and self.options.on_gpu:
             self.listener.note(
                 f"{len(found)} dense members are trained again: the store has no state at "
@@ -161,7 +162,10 @@ class Trainer:
         if self.options.on_gpu:
             from lth.train.stacked import run_stacked
 
-            run_stacked(jobs, self.dataset, self.store, self.options, self.listener)
+            with patient(self.listener.note) as stop:
+                run_stacked(
+                    jobs, self.dataset, self.store, self.options, self.listener, stop=stop
+                )  # fmt: skip
             return
         workers = self.options.workers
         if workers == 0 or any("__main__." in str(_specs(job)) for job in jobs):
@@ -175,11 +179,11 @@ class Trainer:
     def _run_here(self, jobs: Sequence[Job]) -> None:
         from lth.train.engine import InTurn
 
-        with one_thread():
+        with one_thread(), patient(self.listener.note) as stop:
             work(
                 [[job] for job in jobs], self.dataset, self.store,
                 lambda group, found: InTurn(group[0], found), self.listener.step,
-                str(self.options.precision),
+                str(self.options.precision), stop=stop,
             )  # fmt: skip
 
 
@@ -198,6 +202,12 @@ def store_at(out: Path) -> Store:
     store = Store(root)
     store.sweep()
     return store
+
+
+def _check_compiler(name: str) -> None:
+    if name not in torch.compiler.list_backends(exclude_tags=()):
+        known = ", ".join(torch.compiler.list_backends())
+        raise LthError(f"trainer.compile={name}: a backend of torch.compile is one of {known}")
 
 
 def _about(job: Job) -> dict[str, Any]:

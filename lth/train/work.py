@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -50,10 +52,12 @@ def work(
         if cohort.over:
             deliver(cohort, store)
         else:
-            cohort.save_partial(0.0 if stop() else SAVE_EVERY)
+            cohort.save_partial(SAVE_EVERY)
         for course in cohort.courses:
             report(course.job, course.step, cohort.over)
         if stop():
+            if not cohort.over:
+                cohort.save_partial(0.0)
             raise Stopped
 
     fit(stream, after_block, precision, accelerator)
@@ -68,7 +72,37 @@ def deliver(cohort: Cohort, store: Store) -> None:
             continue
         entry = store.get(job.key)
         if entry is not None:
-            entry.keep(job.until, course.snapshots[job.until])
+            for step, state in course.snapshots.items():
+                entry.keep(step, state)
+
+
+@contextmanager
+def patient(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C end the block under way and keep its members; the next ends at once.
+
+    Gives ``stop`` for ``work``. Signals reach the main thread only; where SIGINT is ignored (a
+    shell's background jobs) or not Python's to handle, it stays so.
+    """
+    before, pressed = signal.getsignal(signal.SIGINT), threading.Event()
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield pressed.is_set
+        return
+
+    def press(*_: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
+        with suppress(RuntimeError):  # it came in the middle of a print
+            note("stopping after this block of steps, to keep it; Ctrl-C again stops at once")
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed.is_set
+    except Stopped:
+        pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -1,0 +1,133 @@
+"""Checks before any work: whether the parts of a study, each right by itself, go together."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from lth.data.dataset import Dataset
+from lth.errors import LthError
+from lth.recipe import Recipe
+from lth.spec import Spec, build, target_of
+from lth.ticket import draw_model
+
+HAS = {
+    "search": ("iterates", "trained_levels"), "prune": ("prunable", "remaining", "to"),
+    "rewind": ("needs",), "logger": ("start", "log", "finish", "abort"),
+}  # fmt: skip
+"""What a part has beside being called."""
+
+CALLED = {
+    "score": (("final",), ("initial", "mask", "generator", "buffers", "probe")),
+    "search": (("case",), ()),
+    "prune": (("scores", "mask", "layers"), ()),
+    "rewind": (("dense", "trained"), ()),
+    "arms": (("winner", "generator"), ("initial", "trained", "input_shape")),
+}
+"""With what a part is called: by place, and by name. An arm gets of the names what it asks for."""
+
+
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse what a ``_target_`` gave where it cannot do the part's work, by its signature."""
+    for name, part in parts.items():
+        kind = name.partition(".")[0]
+        lacking = [f"it has no {m}" for m in HAS.get(kind, ()) if not hasattr(part, m)]
+        if why := (lacking or [_misfit(kind, part)])[0]:
+            made = type(part).__name__
+            raise LthError(f"{name}: its _target_ gave a {made}, which does not fit: {why}")
+
+
+def _misfit(kind: str, part: Any) -> str:
+    """Say why a part cannot be called as it will be; what has no signature is let pass."""
+    if kind not in CALLED:
+        return ""
+    if not callable(part):
+        return "it cannot be called"
+    places, names = CALLED[kind]
+    try:
+        signature = inspect.signature(part)
+    except (TypeError, ValueError):
+        return ""
+    asked = names if kind != "arms" else [n for n in names if n in signature.parameters]
+    try:
+        signature.bind(*places, **dict.fromkeys(asked))
+    except TypeError as error:
+        return f"it cannot be called with {', '.join([*places, *asked])}: {error}"
+    return ""
+
+
+def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
+    """Try the model and the loss on two examples."""
+    name, shape = f"model={target_of(model)}", list(dataset.input_shape)
+    network = draw_model(model, 0).eval()
+    inputs, targets = dataset.prepare(dataset.train_inputs[:2]), dataset.train_targets[:2]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            logits = network(inputs)
+        except Exception as error:
+            raise LthError(
+                f"{name}: it does not take the data's input_shape {shape}: {_first_line(error)}"
+            ) from error
+        found = tuple(getattr(logits, "shape", ()))
+        if len(found) != 2 or found[0] != 2 or found[1] < dataset.classes:
+            raise LthError(
+                f"{name}: two examples give {found or type(logits).__name__}, not "
+                f"(2, {dataset.classes}); model.classes is left to the data"
+            )
+        _check_loss(recipe.loss, logits.float(), targets)
+
+
+def _check_loss(spec: Spec, logits: torch.Tensor, targets: torch.Tensor) -> None:
+    name = f"recipe.loss={target_of(spec)}"
+    try:
+        found = build(spec)(logits, targets)
+    except Exception as error:
+        raise LthError(f"{name}: it fails on logits and targets: {_first_line(error)}") from error
+    if not isinstance(found, torch.Tensor) or found.ndim != 0:
+        raise LthError(f"{name}: it gives no scalar tensor")
+
+
+def check_batch(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse a batch that the training split does not have."""
+    if recipe.batch > _size(dataset):
+        raise LthError(
+            f"recipe.batch={recipe.batch}: the training split has {_size(dataset)} examples"
+        )
+
+
+def check_examples(score: Any, dataset: Dataset) -> None:
+    """Refuse a score, or one inside it, that asks for more examples than the training split has."""
+    if not isinstance(score, Mapping):
+        return
+    for inner in score.values():
+        check_examples(inner, dataset)
+    asked = score.get("per_class")
+    if isinstance(asked, int) and asked * dataset.classes > _size(dataset):
+        raise LthError(
+            f"score.per_class={asked}: that is {asked * dataset.classes} examples of "
+            f"{dataset.classes} classes, and the training split has {_size(dataset)}"
+        )
+
+
+def _size(dataset: Dataset) -> int:
+    return len(dataset.train_targets) - dataset.validation
+
+
+def check_finite(value: Any, path: str = "") -> None:
+    """Refuse a number that is infinite or none at all: no result could be filed under it."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_finite(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_finite(inner, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise LthError(f"{path}={value}: it must be a finite number")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

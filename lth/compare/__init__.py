@@ -1,0 +1,1 @@
+"""Methods of several studies, side by side: at one density, and at equal total cost."""

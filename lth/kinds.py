@@ -1,0 +1,82 @@
+"""Kinds: whether a plain value may be what a factory's annotations ask for.
+
+The command reads ``x=no`` as text and ``x=1e3`` as a number with a point; the one must not pass for
+true, nor the other for a whole number. Where an annotation does not settle it, anything may pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Hashable, Mapping
+from os import PathLike
+from pathlib import PurePath
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from lth.errors import LthError
+
+PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text",
+         NoneType: "null"}  # fmt: skip
+
+MAY_BE = {float: (int, float), complex: (int, float)}
+"""Kinds that plain values of other types stand for."""
+
+ANYTHING = (Any, object, Annotated, inspect.Parameter.empty)
+
+
+def check_kinds(
+    target: str, factory: Any, given: Mapping[str, Any], error: Exception | None = None
+) -> None:
+    """Refuse a plain value (text, a number, true, null) that the factory's annotations rule out.
+
+    Classes of which there is no telling what a factory makes of a name (a dtype, an Enum) pass;
+    after the factory's ``error`` such an argument is named as what may have caused it.
+    """
+    for name, kinds in (_kinds(factory) if isinstance(factory, Hashable) else {}).items():
+        if name not in given or type(value := given[name]) not in PLAIN:
+            continue
+        if not any(_fits(value, kind, strict=error is not None) for kind in kinds):
+            wanted = dict.fromkeys(PLAIN.get(k) or f"a {k.__name__}" for k in kinds)
+            quotes = "; put it in quotes" if str in kinds and value is not None else ""
+            cause = "" if error is None else f" ({str(error).partition(chr(10))[0]})"
+            raise LthError(
+                f"{target}: {name}={value!r}: it must be {' or '.join(wanted)}{quotes}{cause}"
+            ) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _kinds(factory: Any) -> dict[str, tuple[type, ...]]:
+    """Return the classes that each argument may have; left out is what may be anything."""
+    try:
+        parameters = inspect.signature(factory, eval_str=True).parameters.values()
+    except Exception:  # annotations may name what is not there when the program runs
+        return {}
+    found = {}
+    for parameter in parameters:
+        note = parameter.annotation
+        parts = get_args(note) if get_origin(note) in (Union, UnionType) else (note,)
+        kinds = [NoneType if part is None else get_origin(part) or part for part in parts]
+        if type(parameter.default) in PLAIN:  # ``x: int = None``
+            kinds.append(type(parameter.default))
+        several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if not several and all(isinstance(k, type) and k not in ANYTHING for k in kinds):
+            found[parameter.name] = tuple(kinds)
+    return found
+
+
+def _fits(value: Any, kind: type, strict: bool) -> bool:
+    if kind in PLAIN or kind in MAY_BE:
+        return type(value) in MAY_BE.get(kind, (kind,))
+    protocol = getattr(kind, "_is_protocol", False)
+    if kind is Callable or (protocol and "__call__" in vars(kind)):
+        return False  # nothing plain can be called
+    if kind.__module__ in ("builtins", "collections.abc"):
+        return isinstance(value, kind)
+    return not strict or _stands_for(value, kind, protocol)
+
+
+def _stands_for(value: Any, kind: type, protocol: bool) -> bool:
+    if kind is PathLike or issubclass(kind, PurePath):
+        return isinstance(value, str)
+    return not protocol and isinstance(value, kind)

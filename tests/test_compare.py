@@ -1,0 +1,622 @@
+"""Methods of several studies side by side, on records that a reader can work out by hand."""
+
+import csv
+import sys
+from functools import partial
+from io import StringIO
+
+import pytest
+from matplotlib.colors import to_hex
+from rich.console import Console
+
+import lth
+from lth import LthError, cli
+from lth.compare import studies as found_studies
+from lth.compare.budget import budgets_of, equal_cost
+from lth.compare.methods import DENSE, names
+from lth.compare.rows import Row, compare
+from lth.compare.studies import Source, find, fit, labels, name_of, sources
+from lth.compare.table import budget_tables, comparison_tables, legend
+from lth.config import compose, study_id
+from lth.figures import save
+from lth.figures.compare import LONGEST, REFERENCE, comparison_figure
+from lth.figures.labels import GAP, LINE, Place, settle, spread
+from lth.records import Record, write_csv
+from lth.statistics import bootstrap_interval, interval
+from tests.test_study import SETTINGS
+
+WINNER = "winning_ticket"
+UNIT = 1000.0
+"""FLOPs of a dense run."""
+
+
+def member(
+    trial, arm, level, test, *, study="s-1", validation=None, end=None, train=None, search=0.0,
+    density=None, lr=0.1, copy=0, early=20,
+):  # fmt: skip
+    """Records of one member; costs in dense runs; densities halve from level to level."""
+    density = 0.5**level if density is None else density
+    where = (study, trial, copy, lr, arm, level, density)
+    train = density if train is None else train
+    rows = [(early, "validation", "early_stop_step", float(early))]
+    for step, value in ((early, test), (60, test if end is None else end)):
+        rows.append((step, "test", "accuracy", value))
+        rows.append((step, "validation", "accuracy", test if validation is None else validation))
+    rows += [(60, "train", "training_flops", UNIT * train)]
+    rows += [(60, "train", "search_flops", UNIT * search)]
+    return [Record(*where, *row) for row in rows]
+
+
+def gone(trial, arm, level, study="s-1"):
+    where = (study, trial, 0, 0.1, arm, level, 0.5**level)
+    return [Record(*where, 7, "train", "diverged", 7.0),
+            Record(*where, 60, "train", "training_flops", 1.0),
+            Record(*where, 60, "train", "search_flops", 1.0)]  # fmt: skip
+
+
+def source(members, label="", study="s-1", seed=0, weights=800):
+    rows = [r._replace(study=study) for rows in members for r in rows]
+    return Source(label, study, seed, weights, rows)
+
+
+def tickets(levels=3, **kind):
+    """A study of three trials: tickets gain 0.01 a level, reinits lose 0.02."""
+    found = [member(t, WINNER, 0, 0.90 + t / 100) for t in range(3)]
+    for level in range(1, levels + 1):
+        spent = sum(0.5**n for n in range(level))
+        for t in range(3):
+            base = 0.90 + t / 100
+            found.append(member(t, WINNER, level, base + level / 100, search=spent))
+            found.append(member(t, "random_reinit", level, base - level / 50, search=spent))
+    return source(found, **kind)
+
+
+def snip(accuracies=(0.88, 0.92, 0.93), level=3, **kind):
+    found = [member(t, WINNER, 0, 0.90 + t / 100) for t in range(3)]
+    found += [member(t, WINNER, level, a, search=0.01) for t, a in enumerate(accuracies)]
+    return source(found, **{"label": "snip", "study": "s-2", **kind})
+
+
+def row_of(found, method, level):
+    (row,) = [r for r in found.rows if (r.method, r.level) == (method, level)]
+    return row
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def configs(*given):
+    return [(f"{c['name']}-{n:08d}", c) for n, c in enumerate(given)]
+
+
+def test_labels_are_names_without_what_all_share():
+    found = labels(configs(*({"name": n} for n in ("c-tickets", "c-snip", "c-synflow"))))
+    assert found == ["", "snip", "synflow"]
+    assert labels(configs({"name": "alone"})) == [""]
+
+
+def test_studies_of_one_name_are_told_apart_by_what_differs():
+    def config(score, rate, rounds=1):
+        score = {"_target_": f"lth.score.{score}", "k": 1}
+        common = {"name": "lenet-digits", "seed": 0, "data": {"root": str(rate)}}
+        return common | {"trials": rounds, "score": score, "prune": {"rate": rate}}
+
+    found = labels(configs(config("magnitude", 0.2), config("snip", 0.2), config("snip", 0.3)))
+    assert found == ["", "snip, prune.rate=0.2", "snip, prune.rate=0.3"]
+    twins = labels(configs(config("snip", 0.2), config("snip", 0.2, 2), config("snip", 0.2, 3)))
+    assert twins == ["", "00000001", "00000002"]
+    older = config("magnitude", 0.2)
+    newer = older | {"prune": {"rate": 0.2, "rates": {}}, "rewind": {"statistics": None}}
+    assert labels(configs(older, newer)) == ["", "00000001"]  # what is left empty is no difference
+
+
+def test_every_method_has_a_name_of_its_own():
+    several = source([member(0, WINNER, n, 0.9, lr=lr) for n in (0, 1) for lr in (0.1, 0.01)])
+    found = names([several, snip()])
+    assert list(found.values()) == ["winning_ticket, lr 0.1", "winning_ticket, lr 0.01", "snip"]
+    found = names([tickets(), snip(), tickets(label="snip", study="s-3")])
+    assert list(found.values()) == [
+        "s-1, winning_ticket", "s-1, random_reinit", "s-2, winning_ticket", "s-3, winning_ticket",
+        "s-3, random_reinit",
+    ]  # fmt: skip
+    assert list(names([tickets(), tickets(label="other", study="s-3")]).values())[2:] == [
+        "other", "other, random_reinit",
+    ]  # fmt: skip
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def test_a_row_holds_means_intervals_and_costs_in_dense_runs():
+    row = row_of(compare([tickets(), snip()]), "snip", 3)
+    expected = interval([0.88, 0.92, 0.93])
+    assert (row.test_accuracy, row.test_low, row.test_high) == pytest.approx(expected[:3])
+    assert row[18:21] == pytest.approx((0.125, 0.01, 0.135))  # training, search, total
+    assert row.total_flops == pytest.approx(135.0)
+    assert (row.density, row.weights, row.trials, row.diverged) == (0.125, 100, 3, 0)
+    assert (row.study, row.arm, row.lr, row.early_stop_step) == ("s-2", WINNER, 0.1, 20)
+    assert row_of(compare([tickets()]), WINNER, 2).search_cost == pytest.approx(1.5)
+
+
+def test_early_stop_and_end_are_apart():
+    found = [member(t, WINNER, n, 0.5, end=0.6 + t / 10) for n in (0, 1) for t in range(2)]
+    row = row_of(compare([source(found)]), WINNER, 1)
+    assert (row.test_accuracy, row.test_accuracy_end) == (0.5, pytest.approx(0.65))
+    assert row.end_low == pytest.approx(interval([0.6, 0.7]).low)
+
+
+def test_differences_are_paired_over_the_trials_of_both_studies():
+    found = compare([tickets(), snip()])
+    values = [0.88 - 0.93, 0.92 - 0.94, 0.93 - 0.95]
+    row, drawn = row_of(found, "snip", 3), bootstrap_interval(values)
+    assert row.reference_level == 3 and row.pairs == 3
+    student = interval(values)
+    assert (row.difference, row.difference_low, row.difference_high) == pytest.approx(student[:3])
+    assert (row.bootstrap_low, row.bootstrap_high) == pytest.approx(drawn[1:3])
+    assert student.high > 0 > drawn.high  # the paired bootstrap is narrower
+    fewer = compare([tickets(), snip((0.88, 0.92))])
+    assert row_of(fewer, "snip", 3).pairs == 2
+    assert row_of(found, "random_reinit", 2).difference == pytest.approx(-0.06)
+
+
+def test_the_reference_and_trials_of_another_seed_have_no_difference():
+    found = compare([tickets(), snip(seed=1)])
+    assert found.reference == WINNER
+    assert row_of(found, WINNER, 3).difference is None
+    assert row_of(found, "snip", 3).difference is None
+    assert row_of(found, "random_reinit", 3).difference is not None
+
+
+def test_one_trial_has_no_interval():
+    found = [member(0, arm, n, 0.9) for n, arm in ((0, WINNER), (1, WINNER), (1, "x"))]
+    row = row_of(compare([source(found)]), "x", 1)
+    assert (row.test_accuracy, row.test_low, row.test_high) == (0.9, None, None)
+    assert (row.difference, row.difference_low, row.bootstrap_low, row.pairs) == (0, None, None, 1)
+
+
+def test_a_dense_network_that_studies_share_is_one_row():
+    found = compare([tickets(), snip()])
+    assert [r.study for r in found.rows if r.level == 0] == ["s-1"]
+    other = source([member(t, WINNER, n, 0.5) for n in (0, 1) for t in (0, 1)], "other", "s-4")
+    dense = [r.method for r in compare([tickets(), other]).rows if r.level == 0]
+    assert sorted(dense) == [DENSE, "other: dense network"]
+
+
+def test_the_dense_network_is_compared_with_the_reference_where_it_is_shown():
+    found = compare([tickets()], levels=[1, 3])
+    assert row_of(found, DENSE, 0).reference_level == 3
+    assert row_of(found, DENSE, 0).difference == pytest.approx(-0.03)
+    first, last = (found.at(d) for d in found.densities)
+    assert [r.difference is None for r in first if r.level == 0] == [True]
+    assert [r.difference is None for r in last if r.level == 0] == [False]
+
+
+def test_methods_meet_at_one_density_whatever_the_level():
+    one_go = [member(t, WINNER, n, 0.9 + t / 100, density=0.125**n) for n in (0, 1) for t in (0, 1)]
+    one_go = source(one_go, "one-go", "s-5")
+    found = compare([tickets(), one_go])
+    assert found.densities == [0.125]
+    assert [(r.method, r.level) for r in found.at(0.125)] == [
+        (WINNER, 3), (DENSE, 0), ("one-go", 1), ("random_reinit", 3),
+    ]  # fmt: skip
+    assert row_of(found, "one-go", 1).reference_level == 3
+
+
+def test_of_densities_that_are_nearly_one_the_nearest_is_shown():
+    near = [member(t, WINNER, n, 0.9 + t / 100, density=d) for t in (0, 1)
+            for n, d in enumerate((1.0, 0.131, 0.126, 0.12, 0.118))]  # fmt: skip
+    found = compare([tickets(), source(near, "near", "s-6")], levels=[3])
+    assert [r.level for r in found.at(0.125) if r.method == "near"] == [2]
+    assert row_of(found, "near", 1).reference_level == 3
+    assert row_of(found, "near", 4).difference is None  # 0.118 is another density
+
+
+def test_a_small_network_stands_at_its_level_with_its_own_density():
+    small = (r for t in range(3) for r in member(t, "small_dense", 3, 0.8, density=0.11))
+    found = compare([tickets()._replace(records=[*tickets().records, *small])])
+    (row,) = [r for r in found.at(found.densities[0]) if r.method == "small_dense"]
+    assert (row.density, row.level_density, row.weights) == (0.11, 0.125, 88)
+    assert row.reference_level == 3
+
+
+def test_the_density_that_most_methods_have_is_shown_unless_levels_are_asked_for():
+    assert compare([tickets(), snip(level=2)]).densities == [0.25]
+    assert compare([tickets(), snip()]).densities == [0.125]
+    assert compare([tickets()]).densities == [0.125]  # the least on ties
+    assert compare([tickets(), snip()], levels=[3, 1]).densities == [0.5, 0.125]
+    with pytest.raises(LthError, match="levels=9: the reference, winning_ticket, has levels 1, 2"):
+        compare([tickets()], levels=[9])
+
+
+def test_rows_go_by_density_then_accuracy_and_the_diverged_stand_last():
+    records = [*tickets().records, *(r for t in range(3) for r in gone(t, "lost", 3))]
+    found = compare([tickets()._replace(records=records), snip()])
+    assert [r.method for r in found.rows[:3]] == [DENSE, WINNER, "random_reinit"]
+    shown = [r.method for r in found.at(0.125)]
+    assert shown == [WINNER, DENSE, "snip", "random_reinit", "lost"]
+    lost = row_of(found, "lost", 3)
+    assert (lost.trials, lost.diverged, lost.test_accuracy, lost.total_cost) == (0, 3, None, None)
+
+
+def test_what_cannot_be_compared_is_refused_by_name():
+    with pytest.raises(LthError, match="s-1: no pruned network yet"):
+        compare([source([member(0, WINNER, 0, 0.9)]), snip()])
+    dear = [r for r in tickets().records if r.metric != "training_flops"]
+    with pytest.raises(LthError, match="s-1: no training_flops of a dense network"):
+        compare([tickets()._replace(records=dear)])
+
+
+# --- equal total cost -----------------------------------------------------------------------------
+
+
+def point(method, level, cost, validation, test):
+    return Row(method, "s", WINNER, 0.1, level, 0.5**level, 0.5**level, 3, 0, total_cost=cost,
+               validation_accuracy=validation, test_accuracy=test)  # fmt: skip
+
+
+POINTS = [
+    point("imp", 1, 1.5, 0.97, 0.90), point("imp", 2, 1.75, 0.96, 0.99),
+    point("imp", 3, 2.2, 0.98, 0.91), point("snip", 2, 0.26, 0.90, 0.95),
+    point("lost", 2, 0.2, None, None),
+]  # fmt: skip
+
+
+def test_validation_chooses_and_never_test():
+    found = {(b.method, b.budget, b.max_density): b.level for b in
+             equal_cost(POINTS, [0.5, 0.25], [1, 2, 3])}  # fmt: skip
+    assert found == {
+        ("snip", 1, 0.5): 2, ("snip", 2, 0.5): 2, ("snip", 3, 0.5): 2,
+        ("imp", 2, 0.5): 1, ("imp", 3, 0.5): 3,
+        ("snip", 1, 0.25): 2, ("snip", 2, 0.25): 2, ("snip", 3, 0.25): 2,
+        ("imp", 2, 0.25): 2, ("imp", 3, 0.25): 3,
+    }  # fmt: skip
+
+
+def test_a_line_says_what_the_chosen_network_gives_and_costs():
+    (best,) = [b for b in equal_cost(POINTS, [0.5], [2]) if b.method == "imp"]
+    assert (best.test_accuracy, best.validation_accuracy, best.total_cost) == (0.90, 0.97, 1.5)
+    order = [b.method for b in equal_cost(POINTS, [0.5], [2])]
+    assert order == ["snip", "imp"]  # by test accuracy
+    cheaper = [point("a", 1, 1.9, 0.9, 0.8), point("a", 2, 1.2, 0.9, 0.7)]
+    assert [b.total_cost for b in equal_cost(cheaper, [0.5], [2])] == [1.2]
+
+
+def test_budgets_are_the_round_numbers_that_buy_something():
+    assert budgets_of(POINTS[:4]) == [0.3, 2, 3]
+    assert budgets_of([point("a", 1, c, 1, 1) for c in (0.06, 1.0, 9.0, 31.0)]) == [0.1, 1, 10, 50]
+    assert budgets_of([]) == []
+    found = equal_cost(POINTS, [0.25])
+    assert sorted({b.budget for b in found}) == [0.3, 2, 3]
+
+
+# --- table and figure -----------------------------------------------------------------------------
+
+MANY = ("random_signed_constant", "random_mask_uniform", "small_dense_longer",
+        *(f"arm_{n}" for n in range(9)))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Twenty-seven methods at nearly one accuracy and three costs, and two far below."""
+    studies = [tickets()]
+    for n, label in enumerate(("magnitude-at-init", "synflow")):
+        found = [member(t, WINNER, 0, 0.90 + t / 100) for t in range(3)]
+        for k, arm in enumerate((WINNER, *MANY)):
+            spent, base = (0.0, 1.0, 1.75)[k % 3], 0.1 if k == 5 else 0.9 + k / 900
+            found += [member(t, arm, 3, base + t / 100, search=spent) for t in range(3)]
+        studies.append(source(found, label, f"s-{n + 7}"))
+    return compare(studies)
+
+
+def text_of(found, width):
+    console = Console(file=StringIO(), width=width)
+    best = equal_cost(found.rows, found.densities)
+    for table in comparison_tables(found, width) + budget_tables(best, width):
+        console.print(table, soft_wrap=True)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_tables_fit_and_hold_their_rows(crowd, width):
+    text = text_of(crowd, width)
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    for row in crowd.at(0.125):
+        half = row.test_high - row.test_accuracy
+        assert f"{100 * row.test_accuracy:.2f} ±{100 * half:.2f}" in text
+        if row.difference is not None:
+            half = row.difference_high - row.difference
+            assert f"{100 * row.difference:+.2f} ±{100 * half:.2f}" in text
+    assert "winning_ticket" in legend(crowd) and "1e+03 FLOPs" in legend(crowd)
+
+
+def test_a_line_of_the_table_is_one_method():
+    lines = text_of(compare([tickets(), snip()]), 120).splitlines()
+    (line,) = [x for x in lines if x.startswith("snip ") and "12.5 %" in x]
+    assert (
+        line.split()[1:] == "12.5 % 100 3 91.00 ±6.57 91.00 20 0.12 0.01 0.14 -3.00 ±4.30".split()
+    )
+    (line,) = [x for x in lines if x.startswith("winning_ticket") and "12.5 %" in x]
+    assert line.split()[-1] == "reference"
+    assert [x.split()[0] for x in lines[4:8]] == [
+        "winning_ticket",
+        "dense",
+        "snip",
+        "random_reinit",
+    ]
+
+
+def test_the_table_says_what_diverged():
+    lost = (r for t in range(3) for r in gone(t, "lost", 3))
+    records = [*tickets().records, *gone(7, WINNER, 3), *lost]
+    text = text_of(compare([tickets()._replace(records=records)]), 80)
+    assert "1 diverged" in text
+    (line,) = [x for x in text.splitlines() if x.startswith("lost")]
+    assert line.split() == ["lost", "0", "diverged"]
+
+
+def test_the_budget_table_leaves_out_what_is_too_dear():
+    found = compare([tickets(), snip()])
+    (table,) = budget_tables(equal_cost(found.rows, found.densities), 120)
+    assert [c.header for c in table.columns] == ["method", "0.2", "2"]
+    rows = list(zip(*(c.cells for c in table.columns), strict=True))
+    assert rows[0][:2] == ("winning_ticket", "") and rows[0][2].startswith("[bold]94.00 ±")
+    assert rows[1][0] == "snip" and rows[1][1].startswith("[bold]91.00 ±")
+
+
+def test_the_figure_shows_the_rows_in_order(crowd):
+    left = comparison_figure(crowd).axes[0]
+    shown = [r for r in crowd.at(0.125) if r.level]
+    names = [r.method.replace("_", " ") for r in shown]
+    assert [t.get_text() for t in left.get_yticklabels()] == names
+    low = left.get_xlim()[0]
+    kept = [r for r in shown if 100 * r.test_accuracy > low]
+    assert 0 < len(shown) - len(kept) <= 2  # two far below, as numbers at the edge
+    far = {f"{100 * r.test_accuracy:.1f}" for r in shown if r not in kept}
+    assert {t.get_text() for t in left.texts} == far
+    drawn = [(c.lines[0].get_xdata()[0], c.lines[0].get_ydata()[0]) for c in left.containers]
+    assert drawn == [(pytest.approx(100 * r.test_accuracy), shown.index(r)) for r in kept]
+    ends = [c.lines[2][0].get_segments()[0][:, 0].tolist() for c in left.containers]
+    assert ends == [pytest.approx([100 * r.test_low, 100 * r.test_high]) for r in kept]
+    own = left.get_yticklabels()[names.index("winning ticket")]
+    assert to_hex(own.get_color()).upper() == REFERENCE and own.get_weight() == "bold"
+
+
+def test_the_figure_has_a_line_per_method_and_a_band_for_the_dense_network():
+    found = compare([tickets(), snip()])
+    left, right = comparison_figure(found).axes
+    dense = row_of(found, DENSE, 0)
+    (band,) = left.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(
+        (100 * dense.test_low, 100 * dense.test_high)
+    )
+    line = next(x for x in right.lines if len(x.get_xdata()) == 3)
+    costs = [row_of(found, WINNER, n).total_cost for n in (1, 2, 3)]
+    assert sorted(line.get_xdata()) == pytest.approx(sorted(costs))
+    assert right.get_xscale() == "log"
+    diamond = next(x for x in right.lines if x.get_marker() == "D")
+    assert list(diamond.get_xdata()) == [1.0]
+
+
+def test_no_label_covers_another_or_leaves_the_panel(crowd):
+    figure = comparison_figure(crowd)
+    right = figure.axes[1]
+    figure.draw_without_rendering()
+    boxes = [t.get_window_extent().shrunk(1.0, 0.7) for t in right.texts]
+    assert len(boxes) == 29
+    panel = right.get_window_extent()
+    for n, box in enumerate(boxes):
+        assert panel.x0 <= box.x0 and box.x1 <= panel.x1 + 0.1 * figure.dpi
+        assert not any(box.overlaps(other) for other in boxes[n + 1 :]), right.texts[n]
+
+
+def test_labels_move_as_little_as_they_can():
+    assert spread([9.0, 5.0, 1.0], 1.0, 0.0, 9.0) == [9.0, 5.0, 1.0]
+    assert spread([5.0, 5.0, 5.0], 1.0, 0.0, 9.0) == [6.0, 5.0, 4.0]
+    assert spread([9.0, 9.0], 1.0, 0.0, 9.0) == [9.0, 8.0]
+    assert spread([0.0, 0.0], 1.0, 0.0, 9.0) == [1.0, 0.0]
+
+
+def test_a_label_that_would_cover_a_point_stands_in_that_points_column():
+    points = [Place(0.0, 5.0), Place(1.0, 5.0)]
+    apart, moved = settle(points, [0.5, 0.5], 0, 9), settle(points, [2.0, 0.5], 0, 9)
+    assert apart[0].x < 1.0 and apart[0].y == 5.0
+    assert moved[0].x == moved[1].x > 1.0
+    assert abs(moved[0].y - moved[1].y) == pytest.approx(LINE)
+    touching, _ = settle(points, [1.0 - GAP, 0.5], 0, 9)  # the point, not its label
+    assert touching.x > 1.0
+    pair = [Place(0.0, 5.0), *[Place(1.0, 5.0 + 0.9 * LINE)] * 2]  # a label, not its point
+    assert settle(pair, [2.0, 0.5, 0.5], 0, 9)[0].x > 1.0
+
+
+def test_long_names_leave_the_panels_their_room():
+    long = "x" * 60
+    figure = comparison_figure(compare([tickets(), snip(label=long)]))
+    left, right = figure.axes
+    short = "x" * (LONGEST - 1) + "\N{HORIZONTAL ELLIPSIS}"
+    assert short in [t.get_text() for t in left.get_yticklabels()]
+    assert short in [t.get_text() for t in right.texts]
+    assert left.get_window_extent().width > 3 * figure.dpi
+
+
+@pytest.mark.parametrize("levels", [None, [1, 3]])
+def test_the_same_rows_give_the_same_picture(tmp_path, levels):
+    found = compare([tickets(), snip()], levels)
+    one, two = (save(comparison_figure(found), tmp_path / f"{n}.png").read_bytes() for n in "ab")
+    assert one == two and one.startswith(b"\x89PNG")
+
+
+# --- studies on disk ------------------------------------------------------------------------------
+
+
+def folder(root, name, records=None, **changes):
+    """A study's folder, written by hand."""
+    config = compose(name=name) | changes
+    path = root / study_id(config)
+    path.mkdir(parents=True)
+    from omegaconf import OmegaConf
+
+    (path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_csv(path / "records.csv", tickets().records if records is None else records)
+    return path
+
+
+ARMS = {n: {"copies": 1, "_target_": f"lth.arms.{n}"}
+        for n in (WINNER, "random_reinit", "random_mask")}  # fmt: skip
+
+
+def test_patterns_find_each_study_once_the_one_with_most_arms_first(tmp_path, monkeypatch):
+    started = snip().records  # more arms are asked for than have records yet
+    a = folder(tmp_path / "x", "c-a", started, arms=ARMS)
+    b = folder(tmp_path / "x", "c-b")
+    c = folder(tmp_path / "x", "other", seed=3)
+    (tmp_path / "x" / "c-notes.txt").write_text("no folder, so not meant")
+    monkeypatch.chdir(tmp_path)
+    assert [s.id for s in find(["x/c-*"])] == [b.name, a.name]
+    assert [s.id for s in find("x/c-*")] == [b.name, a.name]
+    assert [s.id for s in find([f"x/{a.name}", "x/*", str(c)])] == [a.name, b.name, c.name]
+    assert name_of(find("x/c-*")) == "c" and name_of(find("x/*")) == "studies"
+    assert name_of(find(str(c))) == "other"
+
+
+def test_what_is_no_study_is_refused_by_name(tmp_path, monkeypatch):
+    path = folder(tmp_path / "x", "c-a")
+    (tmp_path / "x" / "c-empty").mkdir()
+    folder(tmp_path / "y", "c-a")
+    monkeypatch.chdir(tmp_path)
+    for patterns, words in (
+        (["x/z-*"], "studies: x/z-*: it matches no folder"),
+        (["x/none"], "studies: x/none: there is no such folder"),
+        (["x/c-*"], "x/c-empty: not a study's folder"),
+        ([f"x/{path.name}", f"y/{path.name}"], "the same study as"),
+        (None, "studies=None: name folders or patterns"),
+        ([], "name folders or patterns"),
+        ([3], "name folders or patterns"),
+    ):  # fmt: skip
+        with pytest.raises(LthError) as caught:
+            find(patterns)
+        assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_studies_of_other_data_or_another_model_are_refused(tmp_path):
+    first = folder(tmp_path, "c-a")
+    base = compose(name="x")
+    other = folder(tmp_path, "c-b", data=base["data"] | {"validation": 100})
+    with pytest.raises(LthError, match=r"c-b-\w+: data.validation=100 not 200 as in c-a-\w+: only"):
+        fit(find([str(first), str(other)]))
+    wide = folder(tmp_path, "c-c", model=base["model"] | {"widths": [30, 10]})
+    with pytest.raises(LthError, match=r"model.widths=\[30, 10\] not \[300, 100\] .* one model"):
+        fit(find([str(first), str(wide)]))
+    elsewhere = folder(tmp_path, "c-d", data=base["data"] | {"root": "/elsewhere"})
+    assert fit(find([str(first), str(elsewhere)])) == []
+
+
+def test_what_differs_otherwise_is_said(tmp_path):
+    recipe = compose()["recipe"]
+    first = folder(tmp_path, "c-a")
+    short = folder(tmp_path, "c-b", recipe=recipe | {"steps": 300})
+    seeded = folder(tmp_path, "c-c", seed=1)
+    partial_ = folder(tmp_path, "c-d", arms=ARMS)
+    found = fit(find([str(p) for p in (first, short, seeded, partial_)]))
+    assert [note.partition(": ")[2] for note in found] == [
+        f"recipe.steps=300 not 600 as in {first.name} (dense runs are those of the latter)",
+        f"seed=1 not 0 as in {first.name}: other trials, so its rows are not paired",
+        "no records of random_mask yet",
+    ]
+    assert fit(find([str(first)])) == []
+
+
+def test_sources_count_the_weights_where_the_model_can_be_built(tmp_path):
+    path = folder(tmp_path, "c-a", model={"_target_": "lth.models.lenet", "input_shape": [1, 8, 8],
+                                          "classes": 10, "widths": [20, 10]})  # fmt: skip
+    (found,) = sources(find([str(path)]))
+    assert found[:4] == ("", path.name, 0, 64 * 20 + 20 * 10 + 10 * 10)
+    assert found_studies._weights({"_target_": "no.such.module"}) is None
+
+
+def test_studies_are_no_part_of_what_a_study_is():
+    assert study_id(compose(name="a")) == study_id(compose(name="a") | {"studies": ["x"]})
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """Two tiny studies of one data set and model."""
+    root = tmp_path_factory.mktemp("compare") / "out"
+    settings = SETTINGS | {"out": str(root), "recipe": SETTINGS["recipe"] | {"steps": 10}}
+    lth.run(**settings | {"name": "compare-tickets"})
+    alone = settings | {"arms": ["winning_ticket"]}
+    lth.run(**alone | {"name": "compare-snip", "score": "snip", "search": "at_init", "levels": [2]})
+    other = partial(SETTINGS["data"].func, validation=20)
+    lth.run(**alone | {"name": "odd", "data": other, "levels": 1})
+    return root
+
+
+def command(monkeypatch, folder, *arguments):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "argv", ["lth", *arguments])
+    cli.main()
+
+
+def test_the_command_compares_without_data_or_training(out, tmp_path, monkeypatch, capsys):
+    before = sorted((out / "store").rglob("*"))
+    command(
+        monkeypatch, tmp_path, "action=compare", f"studies=[{out}/studies/compare-*]",
+        "data=mnist", "data.root=/no/such/folder", "model=conv2",
+    )  # fmt: skip
+    text = capsys.readouterr().out
+    assert sorted((out / "store").rglob("*")) == before
+    assert "out/compare/compare/compare.csv" in text and "out/compare/compare/compare.png" in text
+    assert text.rstrip().endswith("trained 0 members, reused 14")
+    folder = tmp_path / "out" / "compare" / "compare"
+    names = {p.name for p in folder.iterdir()}
+    assert names == {"compare.csv", "equal_cost.csv", "compare.png", "provenance.json"}
+    with open(folder / "compare.csv") as file:
+        rows = list(csv.DictReader(file))
+    methods = {(r["method"], r["level"]) for r in rows}
+    assert methods == {
+        (DENSE, "0"), (WINNER, "1"), (WINNER, "2"), ("random_reinit", "1"), ("random_reinit", "2"),
+        ("snip", "2"),
+    }  # fmt: skip
+    snip = next(r for r in rows if r["method"] == "snip")
+    assert (snip["trials"], snip["pairs"], snip["reference_level"]) == ("2", "2", "2")
+    assert (
+        float(snip["total_cost"])
+        < 1
+        < float(next(r for r in rows if (r["method"], r["level"]) == (WINNER, "2"))["total_cost"])
+    )
+    with open(folder / "equal_cost.csv") as file:
+        best = list(csv.DictReader(file))
+    assert {b["method"] for b in best} == {WINNER, "random_reinit", "snip"}
+
+
+def test_the_command_takes_levels_and_a_name(out, tmp_path, monkeypatch, capsys):
+    wanted = f"studies={out}/studies/compare-t*"
+    command(monkeypatch, tmp_path, "action=compare", wanted, "levels=[1]", "name=mine")
+    text = capsys.readouterr().out
+    assert "at 82 %" in text and "at 67 %" not in text and "out/compare/mine/compare.csv" in text
+
+
+BAD = {
+    "studies=[out/studies/no-*]": "error: studies: out/studies/no-*: it matches no folder",
+    "studies=null": "error: studies=None: name folders or patterns",
+    "studies=[{out}/studies/*]": "data.validation=",
+    "studies=[{out}/store]": "not a study's folder",
+    "levels=[7]": "error: levels=7: the reference, winning_ticket, has levels 1, 2",
+    "name=a/b": "error: name='a/b'",
+    "out=/dev/null/x": "cannot write there",
+    "action=run": "error: studies: they are compared, not run: add action=compare",
+}
+
+
+def test_bad_input_is_one_line(out, tmp_path, monkeypatch, capsys):
+    for argument, words in BAD.items():
+        given = ["action=compare", f"studies=[{out}/studies/compare-*]", argument.format(out=out)]
+        with pytest.raises(SystemExit) as caught:
+            command(monkeypatch, tmp_path, *given)
+        err = capsys.readouterr().err
+        assert caught.value.code == 1, argument
+        assert words in err and err.count("\n") == 1, (argument, err)
+    assert not (tmp_path / "out").exists()

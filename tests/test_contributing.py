@@ -1,0 +1,72 @@
+"""The worked example of CONTRIBUTING.md: one function and one YAML each, held to every law."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from lth import cli, masks
+from tests import laws
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """What its reader has written: mine.py, and a YAML for each function in it."""
+    (tmp_path / "mine.py").write_text("\n\n".join(blocks("python")))
+    for text in blocks("yaml"):
+        path = tmp_path / re.match(r"# (\S+)", text)[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+def test_the_example_names_one_function_and_one_yaml_each(own):
+    assert len(blocks("python")) == len(blocks("yaml")) == 2
+    found = sorted(p.relative_to(own).as_posix() for p in own.rglob("*.yaml"))
+    assert found == ["own/arms/flipped.yaml", "own/score/lamp.yaml"]
+
+
+def test_both_keep_every_law(own):
+    score = OmegaConf.to_container(OmegaConf.load(own / "own/score/lamp.yaml"))
+    arm = OmegaConf.to_container(OmegaConf.load(own / "own/arms/flipped.yaml"))
+    study, setup = laws.run(
+        out=str(own / "out"), score=score, prune="globally", arms={"winning_ticket": {}, **arm}
+    )
+    laws.check(study, setup)
+    for level in (1, 2):
+        ticket, other = (study.ticket(arm=a, level=level) for a in ("winning_ticket", "flipped"))
+        assert all(torch.equal(other.params[n], -ticket.params[n]) for n in ticket.mask)
+    assert masks.kept(ticket.mask) != masks.kept(laws.run(
+        out=str(own / "out"), prune="globally")[0].ticket(level=2).mask)  # fmt: skip
+
+
+def test_its_scores_are_the_formula(own):
+    from mine import lamp  # type: ignore[import-not-found]
+
+    weight = torch.tensor([[3.0, -1.0], [2.0, 9.0]])
+    mask = torch.tensor([[True, True], [True, False]])
+    found = lamp()({"w": weight}, mask={"w": mask})["w"]
+    expected = torch.tensor([[1.0, 1 / 14], [4 / 13, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected)
+
+
+def test_its_command_runs(own, monkeypatch, capsys):
+    line = next(x for x in re.findall(r"^    (lth .*)$", TEXT, re.M) if "--config-dir" in x)
+    few = ["trials=1", "levels=1", "recipe.steps=6", "logger=none", "trainer=cpu",
+           "trainer.workers=0"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [*shlex.split(line), *few])
+    cli.main()
+    assert "trained 3 members" in capsys.readouterr().out
