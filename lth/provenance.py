@@ -21,7 +21,7 @@ def provenance() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "started": now(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(sys.argv[0]), *sys.argv[1:]]),
         "commit": commit(Path(__file__).parent),
         "python": platform.python_version(),
         "versions": {name: installed(name) for name in PACKAGES},
@@ -32,6 +32,12 @@ def provenance() -> dict[str, Any]:
             "gpu": gpu,
         },
     }
+
+
+def _program(path: str) -> str:
+    """Name what was run; ``python -m lth`` is the command too."""
+    found = Path(path)
+    return found.parent.name if found.name == "__main__.py" else found.name
 
 
 def now() -> str:
