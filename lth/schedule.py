@@ -30,6 +30,8 @@ def multistep(milestones: Sequence[int], gamma: float = 0.1, warmup: int = 0) ->
 
 def cosine(final: float = 0.0, warmup: int = 0) -> Schedule:
     """Fall from 1 to ``final`` along half a cosine between the warmup's end and the last step."""
+    if not 0 <= final <= 1:
+        raise LthError(f"schedule.final={final}: a share of the learning rate, in [0, 1]")
 
     def factor(step: int, steps: int) -> float:
         share = (step - warmup) / max(1, steps - warmup)

@@ -334,21 +334,7 @@ TABLE = {
 }  # fmt: skip
 
 
-LATER = [  # what is not refused yet, in TABLE and in COMMANDS
-    "a rate that turns round",
-    "smoothing above 1",
-    "smoothing below 0",
-    "recipe.loss.label_smoothing=2",
-]
-
-
-def cases(table):
-    """The names of a table's entries, those for later marked."""
-    mark = pytest.mark.xfail(strict=True, reason="no check of the range where the value is used")
-    return [pytest.param(what, marks=mark) if what in LATER else what for what in table]
-
-
-@pytest.mark.parametrize("what", cases(TABLE))
+@pytest.mark.parametrize("what", TABLE)
 def test_bad_settings_are_refused_in_one_line_before_any_work(what, tmp_path):
     settings, words = TABLE[what]
     assert re.search(words, refused(tmp_path, **settings))
@@ -586,7 +572,7 @@ def told(tmp_path, monkeypatch, capsys):
     return call
 
 
-@pytest.mark.parametrize("arguments", cases(COMMANDS))
+@pytest.mark.parametrize("arguments", COMMANDS)
 def test_the_command_ends_in_one_line(arguments, told):
     err = told(arguments)
     assert err.startswith("error: ") and COMMANDS[arguments] in err and err.count("\n") == 1
