@@ -31,11 +31,9 @@ def rigl(
     counts: str = "erk",
 ) -> Callable[..., Ticket]:  # fmt: skip
     """A random mask (``counts`` as in ``random_mask``) that ``lth.dynamic.rigl`` then changes."""
-    dynamic.rigl(every, fraction, until, decay)
-    schedule = partial(
-        dynamic.rigl, every=every, fraction=fraction, until=until, decay=decay
-    )  # fmt: skip
-    return _from_random_mask(schedule, counts)
+    return _from_random_mask(
+        dynamic.rigl, counts, every=every, fraction=fraction, until=until, decay=decay
+    )
 
 
 def sparse_evolution(
@@ -43,11 +41,9 @@ def sparse_evolution(
     counts: str = "erk",
 ) -> Callable[..., Ticket]:  # fmt: skip
     """A random mask that ``lth.dynamic.sparse_evolution`` (SET) then changes."""
-    dynamic.sparse_evolution(every, fraction, until, decay)
-    schedule = partial(
-        dynamic.sparse_evolution, every=every, fraction=fraction, until=until, decay=decay
-    )  # fmt: skip
-    return _from_random_mask(schedule, counts)
+    return _from_random_mask(
+        dynamic.sparse_evolution, counts, every=every, fraction=fraction, until=until, decay=decay
+    )
 
 
 def gradual(
@@ -102,12 +98,15 @@ def edge_popup(
     return _gated(gate, weights, optimizer, lr)
 
 
-def _from_random_mask(schedule: Callable[..., Any], counts: str) -> Callable[..., Ticket]:
+def _from_random_mask(
+    schedule: Callable[..., Any], counts: str, **settings: Any
+) -> Callable[..., Ticket]:
+    schedule(**settings)  # what it does not take is refused now
     draw = random_mask(counts=counts)
 
     def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
         mask = draw(winner, generator).mask
-        spec = spec_of(partial(schedule, seed=draw_seed(generator)))
+        spec = spec_of(partial(schedule, **settings, seed=draw_seed(generator)))
         return _from_scratch(winner, initial, mask, dynamics=spec)
 
     return arm
