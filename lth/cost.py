@@ -50,8 +50,8 @@ def training_flops(
     cost = 0
     for (begin, kept), end in zip(changes, ends, strict=True):
         cost += 3 * _forward(ticket.model, input_shape, kept) * batch * (end - begin)
+    dense = _forward(ticket.model, input_shape, {})
     for _, kept in changes[: about.get("gradients", 0)]:
-        dense = _forward(ticket.model, input_shape, {})
         cost += (_forward(ticket.model, input_shape, kept) + 2 * dense) * batch
     return cost
 

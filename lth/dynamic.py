@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lth.errors import LthError
+from lth.kinds import is_whole
 from lth.prune import drop_lowest
 from lth.types import Mask, Params
 
@@ -210,5 +211,5 @@ def _drop_and_grow(
 
 
 def _check_every(name: str, every: Any) -> None:
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+    if not is_whole(every, 1):
         raise LthError(f"{name}: every={every!r}: a number of steps between changes, from 1")

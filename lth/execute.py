@@ -154,9 +154,9 @@ def _rows(
     setup: Setup, place: Place, ticket: Ticket, entry: Entry, points: list[Point]
 ) -> list[Record]:
     """Say where the points belong; the density is that of the network measured at the step."""
-    total, at = setup.parts.layers.total, entry.about.get("weights", {})
+    total, at, weights = setup.parts.layers.total, entry.about.get("weights", {}), ticket.weights
     where = (setup.id, place.trial, place.copy, place.lr, place.arm, place.level)
-    return [Record(*where, at.get(str(p[0]), ticket.weights) / total, *p) for p in points]
+    return [Record(*where, at.get(str(p[0]), weights) / total, *p) for p in points]
 
 
 @contextmanager

@@ -25,6 +25,11 @@ MAY_BE = {float: (int, float), complex: (int, float)}
 ANYTHING = (Any, object, Annotated, inspect.Parameter.empty)
 
 
+def is_whole(value: Any, least: int) -> bool:
+    """Whether a value is a whole number from ``least``; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 def check_kinds(
     target: str, factory: Any, given: Mapping[str, Any], error: Exception | None = None
 ) -> None:

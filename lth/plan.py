@@ -13,7 +13,6 @@ from lth.prune import kept_by_level
 from lth.setup import Setup
 from lth.store import Store
 from lth.train.job import this_machine
-from lth.train.pool import count_cores
 from lth.train.trainer import Trainer
 
 
@@ -59,8 +58,7 @@ def plan(setup: Setup) -> Plan:
     )  # fmt: skip
     found = Plan()
     if not setup.options.on_gpu:
-        workers = setup.options.workers
-        found.workers = count_cores() if workers == "auto" else max(1, int(workers))
+        found.workers = setup.options.processes
     kept = kept_by_level(setup.parts.prune, setup.parts.layers, max(setup.parts.route, default=0))
     reached: dict[Line, int] = defaultdict(lambda: -1)  # the last level whose winner is known
     over: set[Line] = set()

@@ -69,12 +69,10 @@ def analyse_study(setup: Setup, display: Display) -> None:
     from lth.analysis.table import Analysis, Row
     from lth.analysis.tickets import tickets
     from lth.figures.pictures import draw_analysis
-    from lth.train.pool import count_cores
 
     study, options = study_of(setup), setup.options
     _headline(setup, display)
-    cores = count_cores() if options.workers == "auto" else max(1, int(options.workers))
-    device, threads = ("cuda", 1) if options.on_gpu else ("cpu", cores)
+    device, threads = ("cuda", 1) if options.on_gpu else ("cpu", options.processes)
     analysis = Analysis(study, setup.dataset, device, threads)
     rows: list[Row] = []
     points: list[Point] = []

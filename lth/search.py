@@ -15,6 +15,7 @@ import torch
 
 from lth.entry import Entry
 from lth.errors import LthError
+from lth.kinds import is_whole
 from lth.layers import Layers
 from lth.prune import Prune
 from lth.ticket import State
@@ -122,7 +123,7 @@ class AtInit:
     iterates: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
+        if not is_whole(self.rounds, 1):
             raise LthError(f"search.rounds={self.rounds!r}: a whole number from 1")
 
     def check(self, ahead: Ahead) -> None:
@@ -167,7 +168,7 @@ class EarlyBird:
     def __post_init__(self) -> None:
         for name in ("every", "patience"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value, 1):
                 raise LthError(f"search.{name}={value!r}: a whole number from 1")
         if not 0 < self.threshold < 1:
             raise LthError(f"search.threshold={self.threshold}: a share of the mask, in (0, 1)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +15,11 @@ from lth.config import ACTIONS, ASIDE, GROUPS, nearest, study_id
 from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.imp import WINNER, Line, Parts, check_search
+from lth.kinds import is_whole
 from lth.probe import Probe
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
+from lth.search import Search
 from lth.spec import Spec, build, complete, fill
 from lth.ticket import layers_of
 from lth.train.batches import Batches
@@ -59,7 +61,7 @@ class Setup:
         """Steps at which the dense run must be known; 0 is its start, which is always kept."""
         steps = self.recipe.steps
         wanted = set(self.parts.rewind.needs(steps))
-        wanted |= set(getattr(self.parts.search, "needs", lambda _: ())(steps))
+        wanted |= set(_looked_at(self.parts.search, steps))
         return tuple(sorted(wanted - {0}))
 
 
@@ -82,7 +84,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     named = {"score": score, "search": search, "prune": prune, "rewind": rewind, "logger": logger}
     check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
     rewind.needs(recipe.steps)
-    getattr(search, "needs", lambda _: ())(recipe.steps)
+    _looked_at(search, recipe.steps)
     shape, classes = list(dataset.input_shape), dataset.classes
     config["model"] = fill(config["model"], input_shape=shape, classes=classes)
     layers = layers_of(config["model"])
@@ -113,7 +115,7 @@ def check_values(config: Mapping[str, Any]) -> None:
         if key not in SETTINGS:
             raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
     for name, least in (("seed", 0), ("trials", 1)):
-        if not _whole(config[name], least):
+        if not is_whole(config[name], least):
             raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
     if config["action"] not in ACTIONS:
         raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
@@ -126,17 +128,18 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
 
 
+def _looked_at(search: Search, steps: int) -> Sequence[int]:
+    """Return the steps at which a search looks at the dense run; most do not."""
+    return getattr(search, "needs", lambda _: ())(steps)
+
+
 def _levels(value: Any) -> tuple[int, ...]:
     """Return the levels at which arms are compared: ``1..N``, or those that a list names."""
-    if _whole(value, 0):
+    if is_whole(value, 0):
         return tuple(range(1, value + 1))
-    if not isinstance(value, list) or not value or not all(_whole(n, 0) for n in value):
+    if not isinstance(value, list) or not value or not all(is_whole(n, 0) for n in value):
         raise LthError(f"levels={value!r}: a whole number from 0, or a list of them: levels=[7,13]")
     return tuple(sorted({*value} - {0}))
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _arms(specs: Any) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def _arms(specs: Any) -> dict[str, Any]:
     found = {}
     for name, spec in specs.items():
         copies = spec.get("copies", 1)
-        if not _whole(copies, 1):
+        if not is_whole(copies, 1):
             raise LthError(f"arms.{name}.copies={copies!r}: it must be a whole number from 1")
         if name == WINNER and copies != 1:
             raise LthError(f"arms.{name}.copies={copies}: there is one winning ticket per level")

@@ -71,5 +71,5 @@ def read(entry: Entry) -> Member:
     """Load an entry's tensors."""
     mask = entry.mask
     final = None if entry.diverged is not None else entry.final
-    final_mask = mask if final is None else getattr(entry, "final_mask", mask)
+    final_mask = mask if final is None else entry.final_mask
     return Member(entry.about["model"], mask, final_mask, entry.start, final)

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import torch
 
+from lth import masks
 from lth.arms.protocol import Arm, draw_seed
-from lth.ticket import Ticket
+from lth.ticket import Ticket, layers_of
 
 
 def sgd_noise() -> Arm:
@@ -26,7 +27,7 @@ def dense_child() -> Arm:
     """
 
     def arm(winner: Ticket, generator: torch.Generator) -> Ticket:
-        whole = {n: torch.ones_like(m) for n, m in winner.mask.items()}
+        whole = masks.full(layers_of(winner.model), winner.mask)
         return replace(winner, mask=whole, noise=draw_seed(generator), searched=False)
 
     return arm

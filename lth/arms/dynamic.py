@@ -20,7 +20,7 @@ from lth.arms.values import constant
 from lth.errors import LthError
 from lth.recipe import check_optimizer
 from lth.spec import Spec, spec_of
-from lth.ticket import State, Ticket
+from lth.ticket import State, Ticket, layers_of
 from lth.types import Mask
 
 WEIGHTS = ("init", "signed_constant")
@@ -56,7 +56,7 @@ def gradual(
     def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
         final = masks.kept(spread(winner, generator).mask)
         schedule = partial(dynamic.gradual, final=final, every=every, begin=begin, until=until)
-        return _from_scratch(winner, initial, _whole(winner.mask), dynamics=spec_of(schedule))
+        return _from_scratch(winner, initial, _whole(winner), dynamics=spec_of(schedule))
 
     return arm
 
@@ -128,7 +128,7 @@ def _gated(
 
     def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
         spec = spec_of(gate(winner, draw_seed(generator)))
-        found = _from_scratch(winner, initial, _whole(winner.mask), gate=spec, changes=changes)
+        found = _from_scratch(winner, initial, _whole(winner), gate=spec, changes=changes)
         return found if weights == "init" else constant()(found, generator)
 
     return arm
@@ -148,5 +148,5 @@ def _from_scratch(winner: Ticket, initial: State, mask: Mask, **changes: Any) ->
     return replace(winner, mask=mask, params=initial.params, buffers=initial.buffers, **whole)
 
 
-def _whole(mask: Mask) -> Mask:
-    return {n: torch.ones_like(m) for n, m in mask.items()}
+def _whole(winner: Ticket) -> Mask:
+    return masks.full(layers_of(winner.model), winner.mask)

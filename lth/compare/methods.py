@@ -10,9 +10,9 @@ from lth.compare.studies import Source
 from lth.errors import LthError
 from lth.imp import WINNER
 from lth.statistics import Trials, by_trial
+from lth.verdict import MEASURE
 
 DENSE = "dense network"
-MEASURE = "test_accuracy"
 TRAINING, SEARCH = "train_training_flops_end", "train_search_flops_end"
 
 TOLERANCE = 0.05
@@ -83,8 +83,13 @@ def dense_run(found: Sequence[Result], first: Source) -> float:
 
 def nearest(density: float, among: Sequence[Result]) -> Result | None:
     """Return the result at this density, within ``TOLERANCE``."""
-    near = [r for r in among if apart(r.density, density) <= math.log1p(TOLERANCE)]
+    near = [r for r in among if alike(r.density, density)]
     return min(near, key=lambda r: apart(r.density, density), default=None)
+
+
+def alike(a: float, b: float) -> bool:
+    """Whether two densities are one: not apart by more than ``TOLERANCE``, relative."""
+    return max(a, b) <= (1 + TOLERANCE) * min(a, b)
 
 
 def apart(a: float, b: float) -> float:

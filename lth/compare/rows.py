@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from lth.compare.methods import (
-    MEASURE,
     SEARCH,
     TOLERANCE,
     TRAINING,
     Result,
+    alike,
     apart,
     dense_run,
     mean,
@@ -27,6 +28,7 @@ from lth.compare.studies import Source
 from lth.errors import LthError
 from lth.imp import WINNER
 from lth.statistics import EARLY, bootstrap_interval, differences, interval
+from lth.verdict import MEASURE
 
 __all__ = ["TOLERANCE", "Comparison", "Row", "compare", "trained"]
 
@@ -118,11 +120,6 @@ def compare(sources: Sequence[Source], levels: Sequence[int] | None = None) -> C
     return Comparison(place, densities, reference, unit)
 
 
-def alike(a: float, b: float) -> bool:
-    """Whether two densities are one: not apart by more than ``TOLERANCE``, relative."""
-    return max(a, b) <= (1 + TOLERANCE) * min(a, b)
-
-
 def trained(rows: Iterable[Row]) -> list[Row]:
     """Return the rows of pruned networks that have an accuracy: some trial did not diverge."""
     return [r for r in rows if r.level > 0 and r.test_accuracy is not None]
@@ -199,7 +196,7 @@ def _difference(result: Result, against: Result | None) -> dict[str, Any]:
         return {}
     return {
         "reference_level": against.level,
-        "difference": mean(dict(enumerate(found))),
+        "difference": fmean(found),
         **_bounds("difference", interval, found),
         **_bounds("bootstrap", bootstrap_interval, found),
         "pairs": len(found),

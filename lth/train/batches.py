@@ -31,6 +31,12 @@ class Batches:
         offset = needed.start * size
         return orders[first - offset : last - offset].reshape(stop - start, self.batch)
 
+    def take(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Return the batch of update ``step``, augmented and prepared, and its targets."""
+        data = self.dataset
+        inputs = self.augment(data.train_inputs[rows], step)
+        return data.prepare(inputs), data.train_targets[rows]
+
     def augment(self, inputs: Tensor, step: int) -> Tensor:
         """Augment the raw batch of update ``step``."""
         change = self.dataset.augment

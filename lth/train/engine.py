@@ -92,7 +92,7 @@ class InTurn:
         network, losses = self.network, []
         network.model.train()
         for step, rows in zip(range(start, stop), self.batches.indices(start, stop), strict=True):
-            inputs, targets = self._batch(rows, step)
+            inputs, targets = self.batches.take(rows, step)
             set_rate(self.optimizer, self.job, self.schedule(step, self.job.recipe.steps))
             loss = self.loss(self._forward(inputs, step).float(), targets)
             backward(loss)
@@ -133,7 +133,7 @@ class InTurn:
 
     def batch(self, member: int, step: int) -> tuple[Tensor, Tensor]:
         """Return the batch of one update."""
-        return self._batch(self.batches.indices(step, step + 1)[0], step)
+        return self.batches.take(self.batches.indices(step, step + 1)[0], step)
 
     def put(self, member: int, state: State) -> None:
         """Overwrite the params and buffers in place."""
@@ -157,11 +157,6 @@ class InTurn:
         for key, value in state.items():
             name, _, slot = key.rpartition("/")
             self.optimizer.state[self.network.leaves[name]][slot] = value.clone()
-
-    def _batch(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        data = self.batches.dataset
-        inputs = self.batches.augment(data.train_inputs[rows], step)
-        return data.prepare(inputs), data.train_targets[rows]
 
     def _forward(self, inputs: Tensor, step: int) -> Tensor:
         if self._draws:

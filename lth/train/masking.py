@@ -28,7 +28,9 @@ class Masking:
         self.changes = self.dynamics is not None or ticket.gate is not None
         self.updates = self.dynamics.updates(steps) if self.dynamics else ()
         self.settled = self.dynamics.settled(steps) if self.dynamics else 0
-        self.kept: list[tuple[int, dict[str, int]]] = [(ticket.step, masks.kept(ticket.mask))]
+        self.kept: list[tuple[int, dict[str, int]]] = []  # by the step from which on
+        if self.dynamics is not None:
+            self.kept.append((ticket.step, masks.kept(ticket.mask)))
         self.weights: dict[str, int] = {}  # kept in all, by the step of an evaluation
         self.best: Mask = ticket.mask
 

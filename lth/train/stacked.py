@@ -142,9 +142,7 @@ class Stacked:
     def batch(self, member: int, step: int) -> tuple[Tensor, Tensor]:
         """Return a member's batch of one update."""
         batches = self.batches[int(self.stream[self.row[member]])]
-        rows = batches.indices(step, step + 1)[0]
-        inputs = batches.augment(self.dataset.train_inputs[rows], step)
-        return self.dataset.prepare(inputs), self.dataset.train_targets[rows]
+        return batches.take(batches.indices(step, step + 1)[0], step)
 
     def put(self, member: int, state: State) -> None:
         """Overwrite a member's params and buffers in place."""

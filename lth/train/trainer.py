@@ -13,6 +13,7 @@ from lth.data.dataset import Dataset
 from lth.entry import Entry
 from lth.errors import LthError
 from lth.imp import Cohort, Place
+from lth.kinds import is_whole
 from lth.recipe import Recipe
 from lth.spec import Spec
 from lth.store import Store
@@ -47,14 +48,19 @@ class Options:
             raise LthError("trainer.device=cuda: torch sees no GPU here; use trainer.device=auto")
         if self.devices != 1:
             raise LthError(f"trainer.devices={self.devices}: more than one is not supported; use 1")
-        if self.workers != "auto" and not _whole(self.workers, 0):
+        if self.workers != "auto" and not is_whole(self.workers, 0):
             raise LthError(f"trainer.workers={self.workers}: it is auto or a whole number from 0")
         if self.precision not in PRECISIONS:
             raise LthError(f"trainer.precision={self.precision}: it is one of 32, bf16")
-        if self.chunk is not None and not _whole(self.chunk, 1):
+        if self.chunk is not None and not is_whole(self.chunk, 1):
             raise LthError(f"trainer.chunk={self.chunk}: it is a whole number from 1, or null")
         if self.compile is not None:
             _check_compiler(self.compile)
+
+    @property
+    def processes(self) -> int:
+        """How many cores train: the workers, or this process alone."""
+        return count_cores() if self.workers == "auto" else max(1, int(self.workers))
 
     @property
     def on_gpu(self) -> bool:
@@ -172,8 +178,9 @@ class Trainer:
             self._run_here(jobs)
             return
         if self._pool is None:
-            count = count_cores() if workers == "auto" else int(workers)
-            self._pool = Pool(count, self.data, self.store.root, str(self.options.precision))
+            self._pool = Pool(
+                self.options.processes, self.data, self.store.root, str(self.options.precision)
+            )
         self._pool.run(jobs, self.listener.step)
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
@@ -216,7 +223,3 @@ def _about(job: Job) -> dict[str, Any]:
 
 def _specs(job: Job) -> list[Any]:
     return [job.ticket.model, job.data, job.recipe]
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
