@@ -28,6 +28,7 @@ Settings (name=value):
   recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
   prune.rate=X rewind.step=N  share pruned per level, step to rewind to
   action=run|plan|plot        train; only say what would be trained; redraw from the records
+  action=explain              why members are, or are not, the same as stored ones: what differs
   action=analyse              masks, signs, movement, connectivity, matching of what is trained:
                               analysis.csv, matching.csv, paths.csv and figures
   action=compare studies=[..] methods of studies that there are (folders, patterns), at one density

@@ -15,7 +15,7 @@ from lth.spec import digest, plain, spec_of
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of which one choice is made; ``arms`` takes several, ``experiment`` sets the others."""
 
-ACTIONS = ("run", "plan", "plot", "analyse", "compare")
+ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
 
 ASIDE = ("name", "out", "trials", "levels", "arms", "logger", "action", "studies", "trainer")
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
@@ -60,15 +60,18 @@ def default_name(model: str, data: str) -> str:
     return f"{model}-{data}".replace("/", "-")
 
 
-def study_id(config: Mapping[str, Any]) -> str:
+def study_id(config: Mapping[str, Any], identity: str = "") -> str:
     """Return ``<name>-<hash8>``: the hash of what every member of the study has in common.
 
-    Not in it: ``ASIDE``, where the data lies, how it is trained.
+    Not in it: ``ASIDE``, where the data lies, how it is trained. ``identity`` stands for the data
+    and the code, so that one folder never holds the results of two.
     """
     common = {k: v for k, v in config.items() if k not in ASIDE}
     common["data"] = without_root(config["data"])
     trainer = config["trainer"]
     common["trainer"] = [str(trainer.get("precision", "32")), trainer.get("compile")]
+    if identity:
+        common["identity"] = identity
     return f"{config['name']}-{digest(plain(common))[:8]}"
 
 

@@ -8,9 +8,7 @@ biases, norms and the optimizer are not counted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from lth import masks
+from lth.identity import code_key
 from lth.spec import Spec
 from lth.ticket import Ticket, draw_model, layers_of
 from lth.types import Mask
@@ -26,7 +25,10 @@ from lth.types import Mask
 
 def uses(model: Spec, input_shape: Sequence[int]) -> dict[str, int]:
     """Return how often each weight of a layer is used for one example: 1, or a map's positions."""
-    return dict(_uses(json.dumps(model, sort_keys=True), tuple(input_shape)))
+    key = code_key(model), tuple(input_shape)
+    if key not in _used:
+        _used[key] = _uses(model, tuple(input_shape))
+    return dict(_used[key])
 
 
 def forward_flops(model: Spec, input_shape: Sequence[int], mask: Mask | None) -> int:
@@ -66,9 +68,11 @@ def _forward(model: Spec, input_shape: Sequence[int], kept: Mapping[str, int]) -
     return 2 * sum(counts[n] * times for n, times in uses(model, input_shape).items())
 
 
-@lru_cache(maxsize=256)
-def _uses(model: str, input_shape: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
-    network = draw_model(json.loads(model), 0).eval()
+_used: dict[tuple[str, tuple[int, ...]], dict[str, int]] = {}  # a pure function's memory
+
+
+def _uses(model: Spec, input_shape: tuple[int, ...]) -> dict[str, int]:
+    network = draw_model(model, 0).eval()
     names = {id(p): n for n, p in network.named_parameters()}
     found: dict[str, int] = {}
 
@@ -83,4 +87,4 @@ def _uses(model: str, input_shape: tuple[int, ...]) -> tuple[tuple[str, int], ..
             module.register_forward_hook(count)
     with torch.no_grad():
         network(torch.zeros(1, *input_shape))
-    return tuple(found.items())
+    return found

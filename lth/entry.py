@@ -51,10 +51,15 @@ class MissingSnapshot(LookupError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A trained member, read back; its tensors are loaded when asked for."""
+    """A trained member, read back; its tensors are loaded when asked for.
+
+    ``names`` are the weights that whoever asks may prune; None: whoever trained it. A layer that is
+    kept whole has the same numbers whether its mask is named or not.
+    """
 
     folder: Path
     about: dict[str, Any]
+    names: tuple[str, ...] | None = None
 
     @property
     def diverged(self) -> int | None:
@@ -74,12 +79,14 @@ class Entry:
     @property
     def mask(self) -> Mask:
         """The mask the member trained under, at its start."""
-        return _unpack_mask(self._tensors(), self.about["shapes"])
+        tensors = self._tensors()
+        return self._named(_unpack_mask(tensors, self.about["shapes"]), tensors)
 
     @property
     def final_mask(self) -> Mask:
         """The mask at the last step: another one where it changed or was itself trained."""
-        return self._mask(self._tensors(), "final")
+        tensors = self._tensors()
+        return self._named(self._mask(tensors, "final"), tensors)
 
     @property
     def frozen(self) -> Params:
@@ -142,6 +149,16 @@ class Entry:
         kind = f"{which}_mask"
         changed = any(n.startswith(kind + "/") for n in tensors)
         return _unpack_mask(tensors, self.about["shapes"], kind if changed else "mask")
+
+    def _named(self, mask: Mask, tensors: Params) -> Mask:
+        """Return the mask under the names asked for: what is not in it is whole."""
+        if self.names is None:
+            return mask
+        start = _part(tensors, "start/params")
+        return {
+            n: mask[n] if n in mask else torch.ones(start[n].shape, dtype=torch.bool)
+            for n in self.names
+        }
 
     def _in_order(self, params: Params, buffers: Params) -> State:
         """Return a state in the model's own order, which safetensors does not keep."""

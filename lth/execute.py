@@ -37,7 +37,8 @@ class Journal:
         self.members: dict[Place, str] = {}
         self.diverged: list[Place] = []
         self._trained: dict[tuple[Line, int], int] = {}
-        self.about = provenance() | {"data": _about_data(setup)}
+        prunable = setup.parts.prune.prunable(setup.parts.layers)
+        self.about = provenance() | {"data": _about_data(setup), "prunable": prunable}
 
     def begin(self) -> None:
         """Write the configuration."""
@@ -58,7 +59,9 @@ class Journal:
                 self._trained[Line(place.trial, place.lr), place.level] = cost
             search = self._search_flops(place, ticket) if ticket.searched else 0
             self.records += records_of(self.setup, place, ticket, entry, cost, search)
-            self.curves += _rows(self.setup, place, ticket, entry, entry.curve)
+            asked = self.setup.recipe.splits  # whoever trained it may have asked for more
+            curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
+            self.curves += _rows(self.setup, place, ticket, entry, curve)
             self.members[place] = jobs[place].key
             if entry.diverged is not None:
                 self.diverged.append(place)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from lth.errors import LthError
 from lth.kinds import check_kinds
-from lth.spec import Spec, build, locate, sources, target_of
+from lth.spec import Spec, build, locate, target_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -88,12 +89,6 @@ class Recipe:
         }  # fmt: skip
         return replace(found, steps=steps, schedule=stretched)
 
-    def identity(self) -> dict[str, Any]:
-        """What of the recipe determines a member, but its learning rate; with source digests."""
-        found = asdict(self) | {"curves": self.splits}
-        del found["lr"]
-        return found | {"sources": sources(found)}
-
 
 def _check_schedule(spec: Spec, steps: int) -> None:
     """Try the schedule on the first step."""
@@ -108,8 +103,7 @@ def _check_schedule(spec: Spec, steps: int) -> None:
 
 def check_optimizer(spec: Spec, lr: float) -> None:
     """Try a step on one weight, so that a wrong argument is refused before any work."""
-    factory = locate(target_of(spec))
-    arguments = {k: v for k, v in spec.items() if k != "_target_"}
+    factory, arguments = locate(target_of(spec)), optimizer_arguments(spec)
     weight = torch.nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
     try:
@@ -117,3 +111,17 @@ def check_optimizer(spec: Spec, lr: float) -> None:
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise LthError(f"recipe.optimizer={spec['_target_']}: {error}") from None
     check_kinds(f"recipe.optimizer={spec['_target_']}", factory, arguments)
+
+
+def optimizer_arguments(spec: Spec) -> dict[str, Any]:
+    """Return an optimizer's arguments beside its learning rate, which is the recipe's.
+
+    A default of the factory's own for ``lr`` may have been written out (``lth.spec.complete``).
+    """
+    found = {k: v for k, v in spec.items() if k != "_target_"}
+    default = inspect.signature(locate(target_of(spec))).parameters.get("lr")
+    if "lr" in found and default is not None and found["lr"] == default.default:
+        del found["lr"]
+    if "lr" in found:
+        raise LthError(f"recipe.optimizer.lr={found['lr']}: the learning rate is recipe.lr")
+    return found

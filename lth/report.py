@@ -50,6 +50,21 @@ def plan_study(setup: Setup, display: Display) -> None:
     display.say(f"trained 0 members, reused {stored}")
 
 
+def explain_study(setup: Setup, display: Display) -> None:
+    """Say why members are, or are not, the same as stored ones."""
+    from lth.explain import explain
+
+    _headline(setup, display)
+    reasons = explain(setup)
+    for reason in reasons:
+        for line in reason.lines():
+            display.say(line)
+    stored = sum(len(r.places) for r in reasons if r.stored)
+    if any(not r.stored for r in reasons):
+        display.say("tickets below what is not trained are not known yet")
+    display.say(f"trained 0 members, reused {stored}")
+
+
 def plot_study(setup: Setup, display: Display) -> None:
     """Draw the figures and show the table again, from the records on disk."""
     from lth.figures import draw
@@ -136,8 +151,8 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
 
 
 ACTIONS: dict[str, Callable[[Any, Display], None]] = {
-    "run": run_study, "plan": plan_study, "plot": plot_study, "analyse": analyse_study,
-    "compare": compare_studies,
+    "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
+    "analyse": analyse_study, "compare": compare_studies,
 }  # fmt: skip
 """What each does with a study made ready; ``compare`` with the configuration alone."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,16 +15,18 @@ from lth.check import check_batch, check_examples, check_finite, check_model, ch
 from lth.config import ACTIONS, ASIDE, GROUPS, nearest, study_id
 from lth.data.dataset import Dataset
 from lth.errors import LthError
+from lth.identity import described
 from lth.imp import WINNER, Line, Parts, check_search
 from lth.kinds import is_whole
 from lth.probe import Probe
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
 from lth.search import Search
-from lth.spec import Spec, build, complete, fill
+from lth.spec import Spec, build, complete, digest, fill
 from lth.ticket import layers_of
 from lth.train.batches import Batches
 from lth.train.job import Streams
+from lth.train.key import data_identity, numerics
 from lth.train.trainer import Options
 
 T = TypeVar("T")
@@ -41,10 +44,17 @@ class Setup:
     options: Options
     logger: Any
 
-    @property
+    @cached_property
     def id(self) -> str:
         """``<name>-<hash8>``."""
-        return study_id(self.config)
+        return study_id(self.config, self.identity)
+
+    @cached_property
+    def identity(self) -> str:
+        """What the study's data and code are, as far as all of its members share them."""
+        shared = {k: self.config[k] for k in SHARED}
+        code = [data_identity(self.dataset).parts, numerics().parts, described(shared)]
+        return digest(code)
 
     @property
     def out(self) -> Path:
@@ -105,6 +115,9 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     check_search(parts)
     return Setup(config, config["data"], dataset, recipe, parts, options, logger)
 
+
+SHARED = ("model", "recipe", "score", "search", "prune", "rewind")
+"""Settings whose code all members of a study share; an arm's is its own."""
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "arms", *GROUPS)
 

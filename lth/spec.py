@@ -6,7 +6,6 @@ so the command and ``lth.run`` are the same study and every worker process can b
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -173,42 +172,3 @@ def digest(value: Any) -> str:
     """Hash plain data: SHA-256 of its canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sources(value: Any) -> dict[str, str]:
-    """Digest the source of every module that a ``_target_`` inside ``value`` names.
-
-    Comments and layout do not count. torch's own modules do not either: library versions are
-    recorded beside a result, they are not part of what it is.
-    """
-    found: dict[str, str] = {}
-    if isinstance(value, Mapping):
-        if "_target_" in value:
-            found |= module_source(locate(target_of(value)))
-        for nested in value.values():
-            found |= sources(nested)
-    elif isinstance(value, list | tuple):
-        for nested in value:
-            found |= sources(nested)
-    return found
-
-
-def module_source(thing: Any) -> dict[str, str]:
-    """Digest the source of the module that defines ``thing``, ``{}`` for torch and builtins."""
-    name = getattr(thing, "__module__", None) or ""
-    if name.split(".")[0] in ("torch", "builtins", ""):
-        return {}
-    path = getattr(sys.modules.get(name), "__file__", None)
-    if path is None:
-        return {}
-    stat = Path(path).stat()
-    return {name: _source_digest(path, stat.st_mtime_ns, stat.st_size)}
-
-
-@functools.lru_cache(maxsize=256)
-def _source_digest(path: str, mtime: int, size: int) -> str:
-    try:
-        tree = ast.dump(ast.parse(Path(path).read_text(encoding="utf-8")))
-    except (SyntaxError, UnicodeDecodeError):
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    return hashlib.sha256(tree.encode()).hexdigest()[:16]

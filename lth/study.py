@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ class Study:
         entry = self.store.get(self.members[place])
         if entry is None:
             raise LthError(f"{_words(place)} is not in the store; run the study again to train it")
-        return entry
+        names = self.provenance.get("prunable")  # another study may have trained it
+        ours = names is not None and entry.about["model"] == self.config["model"]
+        return replace(entry, names=tuple(names)) if ours else entry
 
     def ticket(self, *, final_mask: bool = False, **place: Any) -> Ticket:
         """Return the ticket at a place (see ``entry``): what its member started from.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lth import masks
 from lth.errors import LthError
+from lth.identity import code_key
 from lth.layers import Layers, describe
 from lth.records import write_atomic
 from lth.spec import Spec, build
@@ -153,7 +154,7 @@ def state_of(network: nn.Module) -> State:
 
 def layers_of(model: Spec) -> Layers:
     """Describe the weights of the model that a spec names."""
-    key = json.dumps(model, sort_keys=True)
+    key = code_key(model)
     if key not in _layers:
         _layers[key] = describe(draw_model(model, 0))
     return _layers[key]

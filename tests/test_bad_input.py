@@ -25,7 +25,8 @@ from lth.spec import spec_of
 from lth.store import Store
 from lth.study import Study
 from lth.ticket import Ticket, draw_state, layers_of
-from lth.train.job import Job, Streams, member_key
+from lth.train.job import Job, Streams
+from lth.train.key import member_key
 from lth.train.stacked import run_stacked
 from lth.train.trainer import Options
 from tests.toys import blobs, fewer, mlp, norm_net, pictures

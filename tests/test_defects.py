@@ -90,7 +90,8 @@ from lth.study import Study
 from lth.ticket import Ticket, draw_model, draw_state, layers_of, network_of
 from lth.train.batches import Batches
 from lth.train.engine import InTurn
-from lth.train.job import Job, Streams, member_key
+from lth.train.job import Job, Streams
+from lth.train.key import member_key
 from lth.train.work import Stopped, one_thread, work
 from tests.toys import blobs, fewer, mlp, norm_net
 
@@ -468,7 +469,7 @@ def test_openlth_12_provenance_has_commit_versions_command_and_falsy_values(toy)
     assert found["config"]["seed"] == 0 and found["config"]["prune"]["conv_rate"] is None
     assert toy.config["recipe"]["optimizer"]["weight_decay"] == 0.0
     assert toy.config["recipe"]["optimizer"]["amsgrad"] is False
-    assert lth.setup.study_id(found["config"]) == toy.id
+    assert lth.setup.prepare(found["config"]).id == toy.id
 
 
 def test_openlth_12_every_member_keeps_its_mask(toy):

@@ -23,7 +23,7 @@ from lth.streams import stream
 from lth.ticket import draw_model, draw_state
 from lth.train.batches import Batches
 from lth.train.engine import InTurn
-from lth.train.job import member_key
+from lth.train.key import member_key
 from lth.train.stacked import run_stacked
 from lth.train.trainer import Options
 from lth.train.work import Stopped, one_thread

@@ -14,7 +14,7 @@ from lth.gates import bernoulli, edge_popup
 from lth.store import Store
 from lth.ticket import draw_model
 from lth.train.engine import InTurn
-from lth.train.job import member_key
+from lth.train.key import member_key
 from lth.train.stacked import run_stacked
 from lth.train.trainer import Options
 from lth.train.work import Stopped, one_thread

@@ -53,23 +53,8 @@ def test_evaluations_are_at_the_start_at_the_cadence_and_at_the_end(start, expec
 
 def test_one_rate_and_a_list_of_one_are_the_same():
     assert recipe(lr=0.1).rates == recipe(lr=[0.1]).rates == [0.1]
-    assert recipe(lr=0.1).identity() == recipe(lr=[0.3, 0.1]).identity()
 
 
 def test_validation_is_always_measured():
     assert recipe(curves=[]).splits == ["validation"]
     assert recipe(curves=["test", "train"]).splits == ["train", "validation", "test"]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"steps": 21}, {"batch": 9}, {"eval_every": 5}, {"curves": ["test"]},
-        {"optimizer": SGD | {"momentum": 0.5}},
-        {"schedule": {"_target_": "lth.schedule.constant", "warmup": 3}},
-        {"loss": {"_target_": "lth.loss.cross_entropy", "label_smoothing": 0.1}},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_everything_but_the_rate_is_part_of_its_identity(changes):
-    assert recipe(**changes).identity() != recipe().identity()

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from lth import LthError
 from lth.prune import Layerwise, layerwise
-from lth.spec import build, complete, digest, fill, locate, module_source, plain, sources, spec_of
+from lth.spec import build, complete, digest, fill, locate, plain, spec_of
 from tests.toys import mlp
 
 PLAIN = st.recursive(
@@ -121,22 +120,3 @@ def test_a_digest_tells_values_apart():
     assert len({digest(v) for v in values}) == len(values)
     with pytest.raises(ValueError):
         digest(float("nan"))
-
-
-def test_sources_change_with_the_code_and_not_with_its_comments(tmp_path, monkeypatch):
-    path = tmp_path / "edited.py"
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spec = {"x": [{"_target_": "edited.f", "inner": {"_target_": "torch.optim.Adam"}}]}
-    texts = ["def f():\n    return 1\n", "# said\n\ndef f():\n    return (1)  # one\n",
-             "def f():\n    return 2\n"]  # fmt: skip
-    found = []
-    for text in texts:
-        path.write_text(text)
-        found.append(sources(spec))
-    assert list(found[0]) == ["edited"]  # torch's own modules do not count
-    assert found[0] == found[1] != found[2]
-    sys.modules.pop("edited", None)
-
-
-def test_builtins_have_no_source():
-    assert module_source(len) == {} and module_source(torch.optim.Adam) == {}

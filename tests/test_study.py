@@ -1,6 +1,8 @@
 """Whole studies on tiny data: what trains, what is reused, and what is written down."""
 
+import importlib
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -159,15 +161,20 @@ def test_records_say_what_the_store_holds(run):
         assert {r.step for r in curve} == {0, 5, 10, 15, 20}
 
 
-def test_test_and_train_are_on_the_way_only_when_a_recipe_asks(run):
-    study, _ = run(levels=0)
+def test_test_and_train_are_on_the_way_only_when_a_recipe_asks(run, capsys):
+    more = {"recipe": SETTINGS["recipe"] | {"curves": ["test", "train"]}}
+    study, _ = run(levels=0, seed=1)
     assert {r.split for r in study.curves if r.metric == "accuracy"} == {"validation"}
-    asked, _ = run(levels=0, recipe=SETTINGS["recipe"] | {"curves": ["test", "train"]})
-    assert {r.split for r in asked.curves if r.metric == "accuracy"} == {
-        "train", "validation", "test",
-    }  # fmt: skip
-    key = [(r.trial, r.step, r.split, r.metric, r.value) for r in study.records]
-    assert key == [(r.trial, r.step, r.split, r.metric, r.value) for r in asked.records]
+    asked, count = run(levels=0, seed=1, progress=True, **more)
+    assert count == (0, 2)  # no result depends on it
+    assert "no curve of test and train" in capsys.readouterr().out
+    assert {r.split for r in asked.curves if r.metric == "accuracy"} == {"validation"}
+    whole, _ = run(levels=0, **more)
+    splits = {"train", "validation", "test"}
+    assert {r.split for r in whole.curves if r.metric == "accuracy"} == splits
+    again, count = run(levels=0)
+    assert count == (0, 2)
+    assert {r.split for r in again.curves if r.metric == "accuracy"} == {"validation"}
 
 
 def test_a_rate_that_diverges_is_recorded_and_its_neighbours_are_bit_identical(run, capsys):
@@ -286,6 +293,9 @@ def test_the_source_of_a_model_is_part_of_its_members_keys(run, tmp_path, monkey
     module.write_text(text + "\n# a comment changes nothing\n")
     assert run(**settings)[1] == (0, 2)
     module.write_text(text.replace("nn.ReLU()", "nn.Tanh()"))
+    with pytest.raises(lth.LthError, match="edited after it was imported: mlp"):
+        run(**settings)  # what is written is not what would run
+    importlib.reload(sys.modules["edited_model"])
     assert run(**settings)[1] == (2, 0)
 
 

@@ -23,7 +23,8 @@ from lth.ticket import Ticket, draw_model, draw_state, layers_of
 from lth.train import work as work_module
 from lth.train.batches import Batches, blocks
 from lth.train.engine import InTurn
-from lth.train.job import Job, Streams, member_key
+from lth.train.job import Job, Streams
+from lth.train.key import member_key
 from lth.train.network import Network
 from lth.train.pool import Pool
 from lth.train.stacked import group_alike, run_stacked

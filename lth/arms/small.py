@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
-from json import dumps, loads
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from lth import masks
 from lth.arms.protocol import draw_seed
 from lth.cost import forward_flops
 from lth.errors import LthError
+from lth.identity import code_key
 from lth.layers import describe
 from lth.spec import Spec, build
 from lth.ticket import Ticket, draw_state, layers_of
@@ -79,12 +79,16 @@ def narrow(model: Spec, weights: int, arguments: Sequence[str] = WIDTHS) -> Spec
             f"arms.small_dense: {model['_target_']} has none of the arguments "
             f"{', '.join(arguments)}; name those that set its widths: arms.small_dense.arguments"
         )
-    return loads(_narrow(dumps(model), weights, tuple(arguments)))
+    key = code_key(model), weights, tuple(arguments)
+    if key not in _narrowed:
+        _narrowed[key] = _narrow(model, weights, tuple(arguments))
+    return deepcopy(_narrowed[key])
 
 
-@lru_cache(maxsize=256)
-def _narrow(model: str, weights: int, arguments: tuple[str, ...]) -> str:
-    spec = loads(model)
+_narrowed: dict[tuple[str, int, tuple[str, ...]], Spec] = {}  # a pure function's memory
+
+
+def _narrow(spec: Spec, weights: int, arguments: tuple[str, ...]) -> Spec:
     low, high = 0.0, 1.0
     best = _scaled(spec, low, arguments)
     if (least := count_weights(best)) > weights:
@@ -99,7 +103,7 @@ def _narrow(model: str, weights: int, arguments: tuple[str, ...]) -> str:
         if abs(count - weights) < abs(count_weights(best) - weights):
             best = candidate
         low, high = (middle, high) if count < weights else (low, middle)
-    return dumps(best)
+    return best
 
 
 def count_weights(model: Spec) -> int:

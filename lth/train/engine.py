@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +10,8 @@ from torch import Tensor, nn
 
 from lth import masks
 from lth.data.dataset import Dataset
+from lth.identity import code_key
+from lth.recipe import optimizer_arguments
 from lth.spec import build, locate, target_of
 from lth.ticket import State, draw_model, state_of
 from lth.train.batches import Batches
@@ -74,6 +75,7 @@ class InTurn:
         self.job = job
         self.batches = Batches(dataset, job.streams, job.recipe.batch)
         self.loss = build(job.recipe.loss)
+        self.measure = build(job.measure or job.recipe.loss)
         self.schedule = build(job.recipe.schedule)
         model = draw_model(job.ticket.model, 0).to(dataset.train_inputs.device)
         load(model, job.ticket.start)
@@ -106,7 +108,7 @@ class InTurn:
         """Measure the one member."""
         self.network.model.eval()
         data = self.batches.dataset
-        return [measure(self.network, self.loss, data, self.batches.rows(split))]
+        return [measure(self.network, self.measure, data, self.batches.rows(split))]
 
     def state(self, member: int) -> State:
         """Copy the params, masked, and the buffers."""
@@ -184,7 +186,7 @@ def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
     """Whether training draws random numbers: a gate does, and dropout; two examples are tried."""
     if job.ticket.gate is not None:
         return True
-    key = json.dumps(job.ticket.model, sort_keys=True)
+    key = code_key(job.ticket.model)
     if key not in _drawing:
         model = draw_model(job.ticket.model, 0).train()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -220,8 +222,7 @@ def load(model: nn.Module, state: State) -> None:
 def make_optimizer(job: Job, params: Sequence[Any]) -> torch.optim.Optimizer:
     """Build torch's own optimizer over ``params``; fused where it can be."""
     spec = dict(job.recipe.optimizer)
-    factory = locate(target_of(spec))
-    arguments = {k: v for k, v in spec.items() if k != "_target_"}
+    factory, arguments = locate(target_of(spec)), optimizer_arguments(spec)
     fused = factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
     if fused and not {"fused", "foreach"} & arguments.keys():
         arguments["fused"] = True

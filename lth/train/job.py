@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-from lth.data.dataset import Dataset
 from lth.recipe import Recipe
-from lth.spec import Spec, digest, module_source, sources
+from lth.spec import Spec
 from lth.streams import stream_seed
-from lth.ticket import Ticket, draw_model, tensors_digest
-
-NUMERICS = 1
-"""Raised whenever ``lth`` itself changes the numbers a member gives."""
+from lth.ticket import Ticket
 
 
 @dataclass(frozen=True)
@@ -34,7 +28,11 @@ class Streams:
 
 @dataclass(frozen=True)
 class Job:
-    """One member to train from ``ticket.step`` to ``last`` (normally the recipe's end)."""
+    """One member to train from ``ticket.step`` to ``last`` (normally the recipe's end).
+
+    ``measure`` is the loss that evaluations report and early stop goes by: the study's, also where
+    the member trains on another (None: the recipe's own).
+    """
 
     ticket: Ticket
     data: Spec
@@ -45,6 +43,7 @@ class Job:
     compile: str | None = None
     snapshots: tuple[int, ...] = ()
     until: int | None = None
+    measure: Spec | None = None
     replace: bool = False
     key: str = ""
     about: dict[str, Any] = field(default_factory=dict)
@@ -58,53 +57,6 @@ class Job:
     def steps(self) -> int:
         """Number of updates the job makes."""
         return self.last - self.ticket.step
-
-
-def identity(job: Job, dataset: Dataset) -> dict[str, Any]:
-    """Return everything that determines the member, and nothing else, as plain data.
-
-    Not in it: device, workers, blocks, chunks, trials, levels, snapshots, loggers, versions.
-    """
-    start = job.ticket.start
-    streams = job.streams
-    rare = {"frozen": tensors_digest(job.ticket.frozen)} if job.ticket.frozen else {}
-    for name, spec in (("dynamics", job.ticket.dynamics), ("gate", job.ticket.gate)):
-        rare |= {name: [spec, sources(spec)]} if spec is not None else {}
-    return rare | {
-        "numerics": NUMERICS,
-        "model": job.ticket.model,
-        "model_sources": _model_sources(job.ticket.model),
-        "data": dataset.digest,
-        "validation": dataset.validation,
-        "augment": [repr(dataset.augment), module_source(type(dataset.augment))],
-        "recipe": job.recipe.identity(),
-        "lr": float(job.lr),
-        "precision": job.precision,
-        "compile": job.compile,
-        "streams": [streams.seed, streams.trial, streams.level, streams.noise],
-        "start": tensors_digest(start.params),
-        "buffers": tensors_digest(start.buffers),
-        "mask": tensors_digest(job.ticket.mask),
-        "step": job.ticket.step,
-    }
-
-
-def member_key(job: Job, dataset: Dataset) -> str:
-    """Hash ``identity`` to the name under which the store keeps the trained member."""
-    return digest(identity(job, dataset))
-
-
-def _model_sources(model: Spec) -> dict[str, str]:
-    found = sources(model)
-    for kind in _module_types(json.dumps(model, sort_keys=True)):
-        found |= module_source(kind)
-    return found
-
-
-@lru_cache(maxsize=256)
-def _module_types(model: str) -> list[type]:
-    """Every kind of module that a model is made of: a factory may import its parts."""
-    return list(dict.fromkeys(type(m) for m in draw_model(json.loads(model), 0).modules()))
 
 
 def this_machine() -> dict[str, str]:

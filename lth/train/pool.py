@@ -123,7 +123,9 @@ def _serve(connection: Connection, stop: Any, data: Spec, root: Path, precision:
 
     def jobs() -> Iterator[list[Job]]:
         while content := connection.recv_bytes():
-            yield [pickle.loads(content)]
+            job: Job = pickle.loads(content)
+            check_same(job, identities.of(job))
+            yield [job]
 
     def report(job: Job, step: int, done: bool) -> None:
         connection.send(("step", job.key, step, done))
@@ -131,10 +133,13 @@ def _serve(connection: Connection, stop: Any, data: Spec, root: Path, precision:
     try:
         from lth.store import Store
         from lth.train.engine import InTurn
+        from lth.train.key import Identities, check_same
 
         with one_thread():
+            dataset = build(data)
+            identities = Identities(dataset)
             work(
-                jobs(), build(data), Store(root), lambda group, found: InTurn(group[0], found),
+                jobs(), dataset, Store(root), lambda group, found: InTurn(group[0], found),
                 report, precision, stop=stop.is_set,
             )  # fmt: skip
     except (Stopped, EOFError, BrokenPipeError):

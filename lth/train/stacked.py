@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import groupby
 
 import torch
@@ -52,6 +53,7 @@ class Stacked:
         self.dataset, self.device = dataset, dataset.train_inputs.device
         self.recipe = jobs[0].recipe
         self.loss, self.schedule = build(self.recipe.loss), build(self.recipe.schedule)
+        self.measure = build(jobs[0].measure or self.recipe.loss)
         self.model = draw_model(jobs[0].ticket.model, 0).to(self.device)
         starts = [job.ticket.start for job in self.jobs]
         self.leaves = {
@@ -113,7 +115,7 @@ class Stacked:
                 inputs = torch.stack([self.dataset.prepare(i[part]) for i, _ in found])
                 targets = torch.stack([t[part] for _, t in found])[self.stream]
                 logits = self._run(inputs[self.stream]).float()
-                total += vmap(self.loss)(logits, targets).double() * targets.shape[1]
+                total += vmap(self.measure)(logits, targets).double() * targets.shape[1]
                 right += (logits.argmax(2) == targets).sum(1)
         values = zip((total / size).tolist(), (right.double() / size).tolist(), strict=True)
         by_row = list(values)
@@ -274,7 +276,7 @@ def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
     def kind(job: Job) -> tuple[str, list[str], int, int, str, bool]:
         return (
             json.dumps(job.ticket.model, sort_keys=True), sorted(job.ticket.mask),
-            job.ticket.step, job.last, digest(job.recipe.identity()), job.ticket.gate is not None,
+            job.ticket.step, job.last, digest(asdict(job.recipe)), job.ticket.gate is not None,
         )  # fmt: skip
 
     return [list(group) for _, group in groupby(sorted(jobs, key=kind), key=kind)]

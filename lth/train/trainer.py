@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,8 @@ from lth.recipe import Recipe
 from lth.spec import Spec
 from lth.store import Store
 from lth.ticket import Ticket
-from lth.train.job import Job, Streams, member_key
+from lth.train.job import Job, Streams
+from lth.train.key import Identities
 from lth.train.pool import Pool, count_cores
 from lth.train.work import one_thread, patient, work
 
@@ -101,9 +102,11 @@ class Trainer:
         self.data, self.dataset, self.recipe, self.seed = data, dataset, recipe, seed
         self.snapshots, self.store, self.options = tuple(snapshots), store, options
         self.listener = listener
+        self.identities = Identities(dataset)
         self.trained: set[str] = set()
         self.reused: set[str] = set()
         self._pool: Pool | None = None
+        self._told = False
 
     def __call__(self, cohort: Cohort) -> dict[Place, Entry]:
         """Return every member's entry; what the store lacks is trained."""
@@ -112,6 +115,7 @@ class Trainer:
         missing = list({j.key: j for p, j in jobs.items() if p not in entries}.values())
         again = [] if not self.snapshots else self._without_snapshots(jobs, entries)
         self.reused |= {jobs[p].key for p in entries} - {j.key for j in again if j.replace}
+        self._tell_of_curves(entries.values())
         self.listener.level(cohort, missing + again, len(jobs) - len(missing))
         if missing or again:
             self._run(missing + again)
@@ -126,7 +130,23 @@ class Trainer:
     def look_up(self, jobs: Mapping[Place, Job]) -> dict[Place, Entry]:
         """Return the entries that the store has."""
         found = {place: self.store.get(job.key) for place, job in jobs.items()}
-        return {place: entry for place, entry in found.items() if entry is not None}
+        return {  # a full mask is known without its names: here it has those of this study
+            place: replace(entry, names=tuple(jobs[place].ticket.mask))
+            for place, entry in found.items() if entry is not None
+        }  # fmt: skip
+
+    def _tell_of_curves(self, entries: Iterable[Entry]) -> None:
+        """Say once that a curve asked for now was not taken when a member trained."""
+        if self._told:
+            return
+        had = [{split for _, split, metric, _ in e.curve if metric == "loss"} for e in entries]
+        lacking = sorted({s for splits in had for s in {*self.recipe.splits} - splits})
+        if lacking:
+            self._told = True
+            self.listener.note(
+                f"some stored members have no curve of {' and '.join(lacking)}: recipe.curves "
+                "counts for what trains now; to train them anew, name another out=DIR"
+            )
 
     def close(self, interrupted: bool = False) -> None:
         """End the worker processes."""
@@ -144,8 +164,11 @@ class Trainer:
             precision=str(self.options.precision),
             compile=self.options.compile,
             snapshots=self.snapshots if place.level == 0 else (),
+            measure=self.recipe.loss,
         )
-        return replace(job, key=member_key(job, self.dataset), about=_about(job))
+        found = self.identities.of(job)
+        about = _about(job) | {"identity": found.parts, "pieces": found.pieces}
+        return replace(job, key=found.key, about=about | {"place": place._asdict()})
 
     def _without_snapshots(
         self, jobs: Mapping[Place, Job], entries: Mapping[Place, Entry]

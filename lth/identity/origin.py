@@ -1,0 +1,104 @@
+"""Where a thing of the program comes from: an installed library, or the user's own modules."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import site
+import sys
+import sysconfig
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+
+PLUMBING = (
+    "lth.entry", "lth.errors", "lth.identity", "lth.kinds", "lth.records", "lth.spec", "lth.store",
+)  # fmt: skip
+"""Parts of lth that carry numbers and do not make them; known by name, like a library."""
+
+
+def is_library(name: str | None) -> bool:
+    """Whether a module is of Python or of an installed package, and so is known by its name.
+
+    ``lth`` is not, wherever it lies: the code that makes numbers counts.
+    """
+    name = name or "builtins"
+    root = name.partition(".")[0]
+    if root == "lth":
+        return any(name == p or name.startswith(p + ".") for p in PLUMBING)
+    if name.startswith("namedtuple_"):  # where ``NamedTuple`` makes its methods
+        return True
+    module = sys.modules.get(name) or sys.modules.get(root)
+    file = _file_of(root) if module is None else getattr(module, "__file__", None)
+    if file is None:  # compiled into Python, or made by hand, as in a notebook
+        return root in sys.builtin_module_names or (
+            root in sys.stdlib_module_names and root != "__main__"
+        )
+    return _is_installed(str(file))
+
+
+def _file_of(root: str) -> str | None:
+    """Return where a module that is not imported yet would come from."""
+    try:
+        found = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return None
+    return None if found is None or not found.has_location else found.origin
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_installed(file: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in _installed())
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    found = {sysconfig.get_path(k) for k in keys} | {site.getusersitepackages()}
+    found |= {*site.getsitepackages(), str(Path(torch.__file__).parents[1])}
+    return (*found, *(str(Path(p).resolve()) for p in found))
+
+
+def home_of(function: FunctionType) -> str:
+    """Return the module that a function was written in, which ``functools.wraps`` hides."""
+    return str(function.__globals__.get("__name__") or function.__module__)
+
+
+def is_generated(value: Any) -> bool:
+    """Whether ``dataclass`` or ``NamedTuple`` made a method, of what counts anyway."""
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    if not isinstance(value, FunctionType):
+        return False
+    home, code = home_of(value), value.__code__
+    inner = getattr(value, "__wrapped__", value)
+    return (
+        code.co_qualname.startswith("__create_fn__")
+        or getattr(inner, "__code__", code).co_qualname.startswith("__create_fn__")
+        or home in ("dataclasses", "collections", "typing")
+        or home.startswith("namedtuple_")
+    )
+
+
+def name_of(thing: Any) -> str:
+    """Return a thing's dotted name, an instance's class's."""
+    module = getattr(thing, "__module__", None) or ""
+    return f"{module}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+
+
+def bound_to(function: BuiltinFunctionType) -> Any:
+    """Return the object that a method written in C is bound to; a module is none."""
+    owner = function.__self__
+    return None if isinstance(owner, ModuleType) or owner is None else owner
+
+
+def slots(kind: type) -> list[str]:
+    """Name the attributes that a class and its bases keep outside ``__dict__``."""
+    found = [s for k in kind.__mro__ for s in _as_tuple(vars(k).get("__slots__", ()))]
+    return [s for s in found if s not in ("__dict__", "__weakref__")]
+
+
+def _as_tuple(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
