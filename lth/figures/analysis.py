@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from lth.analysis.table import Row
 from lth.figures.style import DPI, percent, tidy, words
 from lth.figures.tickets import COLOURS
-from lth.verdict import WINNER
+from lth.matching import WINNER
 
 __all__ = ["Axes", "Figure", "Line2D", "analysis_figure", "density_axis", "panels", "shades"]
 

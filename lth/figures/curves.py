@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lth.figures.style import DPI, percent, tidy, words
+from lth.matching import WINNER
 from lth.records import Record
 from lth.statistics import Cell, curve_means, without_diverged
-from lth.verdict import WINNER
 
 SHOWN = (0.513, 0.211, 0.070, 0.036, 0.019)
 """Densities of the paper's figure; a curve is drawn for the level nearest to each."""

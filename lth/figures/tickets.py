@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lth.figures.style import DPI, percent, tidy, words
+from lth.intervals import Spread
+from lth.matching import WINNER
 from lth.records import Record
-from lth.statistics import EARLY, Cell, Spread, Summary, summarise
-from lth.verdict import WINNER
+from lth.statistics import EARLY, Cell, Summary, summarise
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#555555")
 """Okabe & Ito's palette: told apart by the colour-blind."""
