@@ -45,8 +45,8 @@ def spread(values: Sequence[float]) -> Spread:
 def mean(values: Collection[float]) -> float:
     """Average, exactly rounded and never outside the values' range: of equal ones, that value.
 
-    >>> mean([0.9725] * 3), sum([0.9725] * 3) / 3
-    (0.9725, 0.9724999999999999)
+    >>> mean([0.045] * 3), math.fsum([0.045] * 3) / 3
+    (0.045, 0.045000000000000005)
     """
     return min(max(math.fsum(values) / len(values), min(values)), max(values))
 
