@@ -79,11 +79,11 @@ def plot_study(setup: Setup, display: Display) -> None:
 def analyse_study(setup: Setup, display: Display) -> None:
     """Look at the masks and the networks that a study trained; write the tables and the figures."""
     from lth.analysis.lines import Point
-    from lth.analysis.matching import Match, matching
     from lth.analysis.summary import summary
     from lth.analysis.table import Analysis, Row
     from lth.analysis.tickets import tickets
     from lth.figures.pictures import draw_analysis
+    from lth.matching import Match, matching
 
     study, options = study_of(setup), setup.options
     _headline(setup, display)
@@ -97,14 +97,13 @@ def analyse_study(setup: Setup, display: Display) -> None:
             rows += found.rows
             points += found.points
             display.advance()
-    matches = list(matching(study.records))
     for name, header, table in (
-        ("analysis", Row._fields, rows), ("matching", Match._fields, matches),
+        ("analysis", Row._fields, rows), ("matching", Match._fields, matching(study.records)),
         ("paths", Point._fields, points),
     ):  # fmt: skip
         write_table(setup.folder / f"{name}.csv", header, table)
     figures = draw_analysis(rows, points, tickets(analysis), setup.folder / "figures")
-    for line in summary(rows, matches):
+    for line in summary(rows, study.records):
         display.say(line)
     display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
     display.say(f"matching: {setup.folder / 'matching.csv'}")

@@ -5,26 +5,16 @@ Copies of an arm are averaged within their trial first, so every spread is one o
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lth.errors import LthError
+from lth.intervals import Interval, Spread, interval, mean, spread
 from lth.records import Record
 
 EARLY = "early_stop_step"
-
-
-class Spread(NamedTuple):
-    """Mean, least, greatest and standard deviation (n - 1; 0 for one) of a value over n trials."""
-
-    mean: float
-    low: float
-    high: float
-    std: float
-    n: int
 
 
 class Cell(NamedTuple):
@@ -53,22 +43,18 @@ class Summary:
 
 @dataclass(frozen=True)
 class Trials:
-    """A cell's values by trial, copies averaged within it: ``values[name][trial]`` (`Summary`)."""
+    """A cell's values by trial, copies averaged within it: ``values[name][trial]`` (`Summary`).
+
+    ``seen`` holds every trial that has a member here, ``ended`` those of which one diverged.
+    """
 
     cell: Cell
     density: float
     members: int
     diverged: int
     values: dict[str, dict[int, float]]
-
-
-class Interval(NamedTuple):
-    """A mean with its 95 % confidence interval over n trials."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
+    seen: frozenset[int] = frozenset()
+    ended: frozenset[int] = frozenset()
 
 
 class Moment(NamedTuple):
@@ -80,18 +66,6 @@ class Moment(NamedTuple):
     step: int
     split: str
     metric: str
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Summarise one value per trial.
-
-    >>> spread([1.0, 2.0, 3.0])
-    Spread(mean=2.0, low=1.0, high=3.0, std=1.0, n=3)
-    """
-    n = len(values)
-    mean = math.fsum(values) / n
-    squares = math.fsum((v - mean) ** 2 for v in values)
-    return Spread(mean, min(values), max(values), math.sqrt(squares / max(1, n - 1)), n)
 
 
 def summarise(records: Iterable[Record]) -> dict[Cell, Summary]:
@@ -108,21 +82,6 @@ def by_trial(records: Iterable[Record]) -> dict[Cell, Trials]:
         members[Cell(r.lr, r.arm, r.level)].setdefault((r.trial, r.copy), []).append(r)
     order = sorted(members, key=lambda c: (c.lr, arms[c.arm], c.level))
     return {cell: _trials(cell, members[cell]) for cell in order}
-
-
-def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Student's interval of a mean: ``mean +- t(n - 1) * std / sqrt(n)``; needs two values.
-
-    >>> interval([1.0, 2.0, 3.0]).high.__format__(".3f")
-    '4.484'
-    """
-    from scipy import stats  # half a second, and only intervals need it
-
-    mean, _, _, std, n = spread(values)
-    if n < 2:
-        return Interval(mean, -math.inf, math.inf, n)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
 
 
 def paired_difference(
@@ -156,29 +115,6 @@ def differences(one: Mapping[int, float], other: Mapping[int, float]) -> list[fl
     return [one[t] - other[t] for t in sorted(one.keys() & other.keys())]
 
 
-def bootstrap_interval(
-    values: Sequence[float], confidence: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> Interval:
-    """Return the percentile interval of the mean, resampling trials with replacement.
-
-    Efron 1979, Annals of Statistics 7(1). With few trials it is too narrow (with 5, by about a
-    fifth): ``interval`` is the one to quote then. Needs two values.
-    """
-    import numpy as np  # its generator draws all at once
-
-    n = len(values)
-    if n < 2:
-        return Interval(_mean(values), -math.inf, math.inf, n)
-    rows = np.random.default_rng(seed).integers(n, size=(draws, n))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.array(values)[rows].mean(1), [tail, 1 - tail])
-    return Interval(_mean(values), float(low), float(high), n)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def member_values(rows: Sequence[Record]) -> dict[str, float]:
     """Name one member's values; empty if it diverged."""
     early = next((r.step for r in rows if r.metric == EARLY), None)
@@ -209,16 +145,20 @@ def without_diverged(curves: Iterable[Record], records: Iterable[Record]) -> lis
 
 
 def level_line(records: Sequence[Record]) -> str:
-    """Say in one line what a level gave: density and mean test accuracy at early stop per arm."""
-    summaries = summarise(records).values()
+    """Say in one line what a level gave: density and mean test accuracy at early stop per arm.
+
+    The density is the first arm's, the winning ticket's; an arm that has another names its own.
+    """
+    summaries = list(summarise(records).values())
     several = len({s.cell.lr for s in summaries}) > 1
+    density = percent(summaries[0].density) if summaries else percent(0.0)
     parts = []
     for s in summaries:
-        accuracy = s.values.get("test_accuracy")
-        name = f"{s.cell.arm}{f' (lr {s.cell.lr:g})' if several else ''}"
+        accuracy, own = s.values.get("test_accuracy"), percent(s.density)
+        about = [f"lr {s.cell.lr:g}"] * several + [f"at {own}"] * (own != density)
+        name = f"{s.cell.arm} ({', '.join(about)})" if about else s.cell.arm
         parts.append(f"{name} {'diverged' if accuracy is None else f'{accuracy.mean:.2%}'}")
-    density = max((s.density for s in summaries), default=0.0)
-    return "  ".join([f"density {percent(density)}", *parts])
+    return "  ".join([f"density {density}", *parts])
 
 
 def percent(share: float) -> str:
@@ -232,15 +172,24 @@ def percent(share: float) -> str:
 
 def _trials(cell: Cell, members: dict[tuple[int, int], list[Record]]) -> Trials:
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    diverged = 0
+    ended = []
     for (trial, _), rows in members.items():
         values = member_values(rows)
-        diverged += not values
+        ended += [] if values else [trial]
         for name, value in values.items():
             found[name][trial].append(value)
-    density = math.fsum(rows[0].density for rows in members.values()) / len(members)
-    means = {n: {t: _mean(v) for t, v in trials.items()} for n, trials in found.items()}
-    return Trials(cell, density, len(members), diverged, means)
+    density = mean([_density(rows) for rows in members.values()])
+    means = {n: {t: mean(v) for t, v in trials.items()} for n, trials in found.items()}
+    seen = frozenset(trial for trial, _ in members)
+    return Trials(cell, density, len(members), len(ended), means, seen, frozenset(ended))
+
+
+def _density(rows: Sequence[Record]) -> float:
+    """Return a member's density at early stop, where its accuracy is taken: training may change it.
+
+    One that diverged has that of its first row.
+    """
+    return next((r.density for r in rows if r.metric == EARLY), rows[0].density)
 
 
 def _summary(trials: Trials) -> Summary:
@@ -249,4 +198,4 @@ def _summary(trials: Trials) -> Summary:
 
 
 def _mean_of_trials(trials: dict[int, list[float]]) -> float:
-    return math.fsum(math.fsum(v) / len(v) for v in trials.values()) / len(trials)
+    return mean([mean(v) for v in trials.values()])

@@ -1,9 +1,12 @@
-"""The table: one row per level; per arm, mean and range over trials."""
+"""The table: one row per level; per arm, mean and range over trials.
+
+Arms stand together where they have the same densities; an arm with others has a table of its own.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -14,7 +17,8 @@ from lth.statistics import EARLY, Cell, Summary, summarise
 
 MEASURES = ((EARLY, "early stop"), ("test_accuracy", "test %"), ("test_accuracy_end", "at end %"))
 
-DENSITY_WIDTH = 9
+LEVEL = " level"
+"""Head of a column that tells rows of one density apart."""
 
 
 def tables(records: Iterable[Record], width: int = 80) -> list[Table]:
@@ -22,11 +26,36 @@ def tables(records: Iterable[Record], width: int = 80) -> list[Table]:
     summaries = summarise(records)
     found = []
     for lr in dict.fromkeys(cell.lr for cell in summaries):
-        arms = list(dict.fromkeys(cell.arm for cell in summaries if cell.lr == lr))
-        wide = sum(_arm_width(arm, True) for arm in arms) <= width - DENSITY_WIDTH
-        for together in _fitting(arms, wide, width - DENSITY_WIDTH):
-            found.append(_table(summaries, lr, together, wide))
+        own = {c: s for c, s in summaries.items() if c.lr == lr}
+        left = width - max(len("density"), *(len(_percent(s.density)) for s in own.values()))
+        arms = list(dict.fromkeys(cell.arm for cell in own))
+        wide = sum(_arm_width(own, arm, True) for arm in arms) <= left
+        for ladder in ladders(own):
+            widths = {arm: _arm_width(own, arm, wide) for arm in ladder}
+            room = left - len(LEVEL) * _repeats(own, ladder)
+            found += [_table(own, lr, arms, wide) for arms in _fitting(widths, room)]
     return found
+
+
+def ladders(summaries: dict[Cell, Summary]) -> list[list[str]]:
+    """Group the arms of a rate so that those of a group have one density, as printed, per level."""
+    found: list[tuple[dict[int, str], list[str]]] = []
+    for arm in dict.fromkeys(cell.arm for cell in summaries):
+        own = {c.level: _percent(s.density) for c, s in summaries.items() if c.arm == arm}
+        for levels, arms in found:
+            if all(levels.get(level, text) == text for level, text in own.items()):
+                levels |= own
+                arms.append(arm)
+                break
+        else:
+            found.append((own, [arm]))
+    return [arms for _, arms in found]
+
+
+def _repeats(summaries: dict[Cell, Summary], arms: Collection[str]) -> bool:
+    """Whether levels of these arms, which share their densities, have one density."""
+    levels = {c.level: _percent(s.density) for c, s in summaries.items() if c.arm in arms}
+    return len(set(levels.values())) < len(levels)
 
 
 def render(records: Iterable[Record], width: int = 80) -> str:
@@ -38,10 +67,20 @@ def render(records: Iterable[Record], width: int = 80) -> str:
     return text.getvalue()
 
 
-def _arm_width(arm: str, wide: bool) -> int:
+def _arm_width(summaries: dict[Cell, Summary], arm: str, wide: bool) -> int:
     """Columns of the terminal that an arm takes, ranges beside the means or below them."""
-    name = max(map(len, _two_lines(arm).split("\n")))
-    return max(name, 17) + 38 if wide else max(name, 10) + 22
+    rows = [_values(s, wide) for c, s in summaries.items() if c.arm == arm]
+    columns = zip(_heads(arm), *rows, strict=True)
+    return sum(1 + max(_longest(text) for text in column) for column in columns)
+
+
+def _longest(text: str) -> int:
+    return max(map(len, text.replace("[dim]", "").replace("[/dim]", "").split("\n")))
+
+
+def _heads(arm: str) -> list[str]:
+    names = [_two_lines(arm), *["\n"] * (len(MEASURES) - 1)]
+    return [f"{name}\n{words}" for name, (_, words) in zip(names, MEASURES, strict=True)]
 
 
 def _two_lines(arm: str) -> str:
@@ -57,14 +96,15 @@ def _two_lines(arm: str) -> str:
     return f"{arm[:cut]}\n{arm[cut + 1 :]}".replace("_", " ")
 
 
-def _fitting(arms: Sequence[str], wide: bool, width: int) -> list[list[str]]:
+def _fitting(widths: Mapping[str, int], width: int) -> list[list[str]]:
+    """Cut arms of these widths into groups that fit."""
     found: list[list[str]] = []
     left = 0
-    for arm in arms:
-        left -= _arm_width(arm, wide)
+    for arm, own in widths.items():
+        left -= own
         if left < 0 or not found:
             found.append([])
-            left = width - _arm_width(arm, wide)
+            left = width - own
         found[-1].append(arm)
     return found
 
@@ -74,20 +114,20 @@ def _table(summaries: dict[Cell, Summary], lr: float, arms: Sequence[str], wide:
     table = Table(
         title=f"lr {lr:g}: early stop, test accuracy then and at the end"
         + ("; mean, min-max" if trials > 1 else ""),
-        title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0,
         show_edge=False,
     )  # fmt: skip
     table.add_column("\n\ndensity", justify="right", no_wrap=True)
-    for arm in arms:
-        for number, (_, words) in enumerate(MEASURES):
-            head = f"{_two_lines(arm) if number == 0 else chr(10)}\n{words}"
-            table.add_column(head, justify="right", no_wrap=True)
-    for level in sorted({c.level for c in summaries if c.lr == lr}):
+    repeats = _repeats(summaries, arms)
+    if repeats:
+        table.add_column(f"\n\n{LEVEL.strip()}", justify="right", no_wrap=True)
+    for head in (head for arm in arms for head in _heads(arm)):
+        table.add_column(head, justify="right", no_wrap=True)
+    for level in sorted({c.level for c in summaries}):
         row = [summaries.get(Cell(lr, arm, level)) for arm in arms]
-        densities = [s.density for s in row if s is not None]
-        if densities:
+        if densities := [_percent(s.density) for s in row if s is not None]:
             texts = (text for s in row for text in _values(s, wide))
-            table.add_row(_percent(densities[0]), *texts)
+            table.add_row(densities[0], *[str(level)] * repeats, *texts)
     return table
 
 
@@ -108,11 +148,13 @@ def _values(summary: Summary | None, wide: bool) -> list[str]:
 
 
 def _text(name: str, summary: Summary, wide: bool) -> str:
+    """Write a mean and its range, with as many digits: or it could be printed outside its range."""
+    if name not in summary.values:
+        return ""  # nothing was measured on test
     mean, low, high, _, n = summary.values[name]
-    if name == EARLY:
-        middle, ends = f"{mean:.0f}", f"{low:.0f}-{high:.0f}"
-    else:
-        middle, ends = f"{100 * mean:.2f}", f"{100 * low:.1f}-{100 * high:.1f}"
+    factor, digits = (1, 0) if name == EARLY else (100, 2)
+    middle, *ends = (f"{factor * value:.{digits}f}" for value in (mean, low, high))
     if n == 1:
         return middle
-    return f"{middle} [dim]({ends})[/dim]" if wide else f"{middle}\n[dim]{ends}[/dim]"
+    between = "-".join(ends)
+    return f"{middle} [dim]({between})[/dim]" if wide else f"{middle}\n[dim]{between}[/dim]"

@@ -14,18 +14,21 @@ from lth.analysis import structure
 from lth.analysis.connectivity import Path, interpolate, mean_path, path
 from lth.analysis.evaluate import Evaluator, measure, recalibrate, rows_of
 from lth.analysis.lines import Line, Point, lines, neighbours
-from lth.analysis.matching import Match, bootstrap, is_matching, matching
 from lth.analysis.members import Member, Members, read
 from lth.analysis.summary import summary
 from lth.analysis.table import Analysis, Row
 from lth.analysis.tickets import reads_pictures, spread_out, tickets
 from lth.config import compose
 from lth.imp import Place
+from lth.intervals import Interval, bootstrap_interval
+from lth.loss import cross_entropy
+from lth.matching import Match, is_matching, matching
 from lth.progress import Display
 from lth.report import ACTIONS
 from lth.setup import prepare
-from lth.statistics import Cell, Interval, paired_difference, paired_values
+from lth.statistics import Cell, paired_difference, paired_values
 from lth.ticket import State, draw_state
+from lth.verdict import verdict
 from tests.conftest import blobs
 from tests.synthetic import REINIT, WINNER
 from tests.synthetic import study as made_up
@@ -137,6 +140,43 @@ def test_recalibration_takes_the_statistics_of_the_data():
     assert recalibrate({**spec, "_target_": "tests.toys.mlp"}, plain, data, inputs) is plain
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["interpolated", "recalibrated"])
+def test_a_network_has_no_barrier_to_itself(anew):
+    """Whatever its running statistics are: far off, as early in training, or right."""
+    spec = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
+    data, state = blobs(), draw_state(spec, 0)
+    state.buffers["1.running_mean"].fill_(3.0)
+    inputs = data.train_inputs[:100] if anew else None
+    rows = data.test_inputs, data.test_targets
+    found = path(spec, state, state, data, rows, alphas=7, calibrate_on=inputs)
+    assert found.barrier == found.loss_barrier == 0
+    assert len({*found.errors}) == len({*found.losses}) == 1
+    same = mean_path([found] * 3)
+    assert same == found and same.barrier == same.loss_barrier == 0
+    if inputs is not None:
+        at = measure(spec, recalibrate(spec, state, data, inputs), data, rows)
+        assert (found.losses[0], 1 - found.errors[0]) == (at[0], pytest.approx(at[1]))
+
+
+def test_losses_are_the_studys_own(tmp_path):
+    loss = {"_target_": "lth.loss.cross_entropy", "label_smoothing": 0.3}
+    study = lth.run(
+        **SETTINGS | {"trials": 1, "levels": 1, "arms": {"winning_ticket": {}, "sgd_noise": {}},
+                      "recipe": SETTINGS["recipe"] | {"loss": loss}},
+        out=str(tmp_path), progress=False,
+    )  # fmt: skip
+    points = [p for m in Analysis(study) for p in m.points if p.split == "test"]
+    for entry, point in ((study.entry(level=1), points[0]), (study.entry(level=0), points[29])):
+        measured = {m: v for step, s, m, v in entry.measured if s == "test" and step == 60}
+        assert point.loss == pytest.approx(measured["loss"], rel=1e-5)
+    assert [p.kind for p in points[:30]] == ["level"] * 30
+    data, model = blobs(validation=40), study.entry().about["model"]
+    ends = study.entry(level=1).final, study.entry().final
+    rows = rows_of(data, "test", 0, 0)
+    smooth = path(model, *ends, data, rows, loss=cross_entropy(0.3)).losses
+    assert smooth == [p.loss for p in points[:30]] != path(model, *ends, data, rows).losses
+
+
 def test_chance_overlap_is_what_random_masks_overlap():
     generator = torch.Generator().manual_seed(0)
     a, b = ({"x": torch.rand(3000, generator=generator) < d, "y": torch.rand(50, 40,
@@ -212,7 +252,7 @@ def test_the_bootstrap_is_a_paired_percentile_interval():
     records, _ = made_up(trials=6)
     a, b = Cell(records[0].lr, WINNER, 3), Cell(records[0].lr, REINIT, 3)
     values = paired_values(records, a, b)
-    found, again = bootstrap(records, a, b), bootstrap(records, a, b)
+    found, again = bootstrap_interval(values), bootstrap_interval(values)
     assert found == again and found.n == 6
     assert found.mean == pytest.approx(np.mean(values))
     assert min(values) <= found.low <= found.mean <= found.high <= max(values)
@@ -257,11 +297,11 @@ def test_matching_with_one_trial_or_with_trials_that_diverged():
     assert judged((0.92, 0.94))[0].verdict == "undecided"  # the third's line ended above
     copies = [r._replace(copy=1) for r in record_of(2, REINIT, 1, None)]  # its sibling did not
     alike = [m for t, a in enumerate(DENSE) for arm, level in ((WINNER, 0), (REINIT, 1))
-             for m in record_of(t, arm, level, a)]  # fmt: skip
+             for m in record_of(t, arm, level, a + level * t / 1000)]  # fmt: skip
     assert [m.verdict for m in matching(alike)] == ["matches"]
     assert [m.verdict for m in matching([*alike, *copies])] == ["undecided"]
     (none,) = judged((None, None, None))
-    assert (none.trials, none.diverged, none.verdict) == (0, 3, "falls short")
+    assert (none.trials, none.diverged, none.verdict) == (0, 3, "diverged")
     assert judged((0.9, 0.9, 0.9), dense=(None, None, None)) == []
     assert judged((), dense=DENSE) == []
 
@@ -378,8 +418,8 @@ def test_norms_are_measured_with_and_without_recalibration(tmp_path):
         [p.loss for p in points if p.norms == n] for n in ("interpolated", "recalibrated")
     )
     assert plain == path(*ends).losses
-    assert plain[0] == anew[0] and plain[-1] == anew[-1] and len(plain) == len(anew) == 30
-    assert all(a != b for a, b in zip(plain[1:-1], anew[1:-1], strict=True))
+    assert len(plain) == len(anew) == 30
+    assert all(a != b for a, b in zip(plain, anew, strict=True))  # the ends too
 
 
 def test_threads_find_the_same(study, found):
@@ -460,17 +500,18 @@ def test_the_tickets_drawn_are_spread_over_the_densities(study):
     assert reads_pictures(shapes, kept, (16,)) is None
 
 
-def test_the_summary_counts_verdicts_and_names_the_worst_instability():
-    match = Match("s", 0.1, WINNER, 1, 0.5, 3, 0, 0, 0, 0, 0, 0, 0, "matches")
+def test_the_summary_gives_the_runs_verdict_and_names_the_worst_instability():
+    records = [m for t, a in enumerate(DENSE) for m in record_of(t, WINNER, 0, a)]
+    records += [m for t, a in enumerate(DENSE) for m in record_of(t, WINNER, 1, a + t / 1000)]
     rows = [
         Row("s", trial, 0, 0.1, "sgd_noise", level, 0.5**level, "", "test_instability", value)
         for trial, level, value in ((0, 1, 0.01), (1, 1, 0.02), (0, 2, 0.03), (1, 2, 0.01))
     ]
-    assert summary(rows, [match, match, match._replace(verdict="undecided")]) == [
-        "winning_ticket: matches at 2, is undecided at 1 of 3 densities, "
-        "by Student's 95 % interval",
+    assert summary(rows, records) == [
+        *verdict(records),
         "sgd_noise: test_instability at most 2.00 points, at 25 %: not stable (below 2)",
     ]
+    assert verdict(records)[0].startswith("tickets match the dense network down to 50 %")
 
 
 def test_the_action_writes_the_tables_and_the_figures(study, out, capsys):

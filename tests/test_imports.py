@@ -28,18 +28,18 @@ DOORS = {
 
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
-    "loss", "records", "statistics", "verdict", "ticket", "spec", "search", "probe", "cost",
-    "dynamic", "gates", "kinds",
+    "loss", "records", "intervals", "statistics", "matching", "verdict", "ticket", "spec", "search",
+    "probe", "cost", "dynamic", "gates", "kinds",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
     ["errors"],
     ["kinds"],
-    ["types", "streams", "spec", "records"],
+    ["types", "streams", "spec", "records", "intervals"],
     ["identity"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],
-    ["masks", "prune", "recipe", "verdict"],
-    ["ticket", "loggers", "table"],
+    ["masks", "prune", "recipe", "matching"],
+    ["ticket", "loggers", "table", "verdict"],
     ["dynamic", "gates", "probe", "cost", "rewind", "entry"],
     ["score", "arms", "search", "store"],
     ["imp", "check"],

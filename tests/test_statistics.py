@@ -3,18 +3,19 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
+from lth.intervals import Spread, bootstrap_interval, interval, mean, spread
 from lth.records import Record
 from lth.statistics import (
     Cell,
     Moment,
-    Spread,
     curve_means,
-    interval,
+    level_line,
     member_values,
     paired_difference,
     percent,
-    spread,
     summarise,
     without_diverged,
 )
@@ -119,3 +120,51 @@ def test_one_trial_gives_no_interval():
     assert interval([0.5]) == (0.5, -math.inf, math.inf, 1)
     with pytest.raises(ValueError, match="no trial has"):
         paired_difference(rows(0, 5, 0.9), Cell(0.1, WINNER, 0), Cell(0.1, REINIT, 1))
+
+
+@given(some.lists(some.floats(0, 1), min_size=1, max_size=6), some.integers(1, 7))
+def test_a_mean_lies_within_its_range(values, copies):
+    found = spread(values * copies)
+    assert found.low <= found.mean <= found.high
+    assert mean(values[:1] * copies) == values[0]
+
+
+def test_means_of_equal_values_are_that_value_everywhere():
+    """An ulp outside of its range, a mean cannot be drawn (`yerr` below 0) nor printed."""
+    value = 0.045
+    assert math.fsum([value] * 3) / 3 > value
+    records = [r for t in range(3) for c in range(3) for r in rows(t, 20, value, value, copy=c)]
+    found = summarise(records)[Cell(0.1, WINNER, 0)].values["test_accuracy"]
+    assert found == Spread(value, value, value, 0.0, 3)
+    curves = [r for r in records if r.step == 100]
+    assert list(curve_means(curves).values()) == [value]
+
+
+@given(some.integers(2, 9), some.integers(0, 50), some.integers(1, 50))
+def test_values_that_differ_by_rounding_alone_give_no_interval(count, start, difference):
+    """Five differences of 2 points are (0.92 - 0.90), (0.94 - 0.92), ...: equal but for an ulp."""
+    pairs = [((start + n) / 50, (start + n + difference) / 50) for n in range(count)]
+    for kind in (interval, bootstrap_interval):
+        found = kind([b - a for a, b in pairs])
+        assert (found.low, found.high, found.n) == (-math.inf, math.inf, count)
+        assert not found.bounded and kind([*(b - a for a, b in pairs), 0.7]).bounded
+
+
+def test_a_changing_density_is_the_one_at_early_stop():
+    where = ("s", 0, 0, 0.1, "gradual", 1)
+    records = [
+        Record(*where, 1.0, 10, "validation", "accuracy", 0.3),
+        Record(*where, 0.4, 60, "validation", "early_stop_step", 60.0),
+        Record(*where, 0.4, 60, "test", "accuracy", 0.5),
+        Record(*where, 0.2, 100, "test", "accuracy", 0.4),
+    ]
+    assert summarise(records)[Cell(0.1, "gradual", 1)].density == 0.4
+
+
+def test_a_level_is_told_by_the_tickets_density_and_an_arm_by_its_own():
+    records = rows(0, 5, 0.9, level=3, density=0.0557)
+    records += rows(0, 5, 0.8, arm="supermask", level=3, density=0.494)
+    records += rows(0, 5, 0.7, arm=REINIT, level=3, density=0.0557)
+    assert level_line(records) == (
+        "density 5.57 %  winning_ticket 90.00%  supermask (at 49.4 %) 80.00%  random_reinit 70.00%"
+    )

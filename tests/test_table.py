@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lth.statistics import Cell, summarise
-from lth.table import render, tables
+from lth.table import ladders, render, tables
 from tests.synthetic import REINIT, SIX_ARMS, WINNER, study
 
 
@@ -21,7 +21,7 @@ def test_nothing_is_cut_off(width, arms):
         for name in ("test_accuracy", "test_accuracy_end"):
             found = summary.values[name]
             assert f"{100 * found.mean:.2f}" in text
-            assert f"{100 * found.low:.1f}-{100 * found.high:.1f}" in text
+            assert f"{100 * found.low:.2f}-{100 * found.high:.2f}" in text
 
 
 def test_two_arms_stand_side_by_side_in_80_columns():
@@ -65,3 +65,29 @@ def test_diverged_members_are_said(width):
     assert text.count("1/3 diverged") == 1
     assert len(re.findall(r"(?<!3 )diverged", text)) == 1
     assert "diverged" not in render(study(trials=3, levels=2)[0], width)
+
+
+def test_an_arm_stands_under_its_own_density():
+    """A supermask keeps 49 % at every level: it is no row of the ladder's."""
+    records, _ = study(levels=3, arms=(WINNER, REINIT, "supermask", "small_dense"))
+    own = {"supermask": lambda r: 0.494, "small_dense": lambda r: r.density + 0.006}
+    records = [
+        r._replace(density=own.get(r.arm, lambda r: r.density)(r)) if r.level else r
+        for r in records
+    ]
+    assert ladders(summarise(records)) == [[WINNER, REINIT], ["supermask"], ["small_dense"]]
+    ladder, supermask, small = (list(t.columns[0].cells) for t in tables(records, 80))
+    assert ladder == ["100.0 %", "80.0 %", "64.0 %", "51.2 %"]
+    assert supermask == ["49.4 %"] * 3 and small == ["80.6 %", "64.6 %", "51.8 %"]
+    told = tables(records, 80)[1].columns[1]
+    assert told.header.strip() == "level" and list(told.cells) == ["1", "2", "3"]
+    assert "level" not in render(records, 80).split("supermask")[0].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_mean_is_printed_inside_its_range(width):
+    """With as many digits as its range: 97.25 is not inside 97.2 to 97.2."""
+    records, _ = study(trials=3, levels=3, arms=(WINNER,))
+    records = [r._replace(value=0.9725) if r.metric == "accuracy" else r for r in records]
+    text = render(records, width)
+    assert text.count("97.25-97.25") == 8 and len(re.findall(r"97\.25(?!-)", text)) == 16

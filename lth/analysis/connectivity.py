@@ -14,8 +14,10 @@ from torch import Tensor
 from lth.analysis.evaluate import Evaluator, Rows
 from lth.data.dataset import Dataset
 from lth.errors import LthError
+from lth.intervals import mean
 from lth.spec import Spec
 from lth.ticket import State
+from lth.types import Loss
 
 ALPHAS = 30
 
@@ -66,9 +68,10 @@ def path(
     rows: Rows,
     alphas: int = ALPHAS,
     calibrate_on: Tensor | None = None,
+    loss: Loss | None = None,
 ) -> Path:
     """Measure ``alphas`` evenly spaced points on one split, see ``paths``."""
-    return paths(Evaluator(model, dataset), a, b, {"": rows}, alphas, calibrate_on)[""]
+    return paths(Evaluator(model, dataset, loss), a, b, {"": rows}, alphas, calibrate_on)[""]
 
 
 def paths(
@@ -82,12 +85,13 @@ def paths(
     """Measure ``alphas`` evenly spaced points, both ends included, on every split.
 
     BatchNorm's running statistics are interpolated like the weights. With ``calibrate_on`` (raw
-    training inputs) they are taken anew at every point between the ends.
+    training inputs) they are taken anew at every point, the ends too: measured under two regimes,
+    a network would have a barrier to itself.
     """
     found = {name: Path([], [], []) for name in splits}
     for alpha in (i / (alphas - 1) for i in range(alphas)):
         state = interpolate(a, b, alpha)
-        if calibrate_on is not None and 0 < alpha < 1:
+        if calibrate_on is not None:
             state = evaluator.recalibrate(state, calibrate_on)
         for name, rows in splits.items():
             loss, accuracy = evaluator.measure(state, rows)
@@ -100,7 +104,7 @@ def paths(
 def mean_path(paths: Sequence[Path]) -> Path:
     """Average paths point by point: over pairs of children, over trials."""
 
-    def mean(columns: Sequence[Sequence[float]]) -> list[float]:
-        return [sum(c) / len(c) for c in zip(*columns, strict=True)]
+    def means(columns: Sequence[Sequence[float]]) -> list[float]:
+        return [mean(c) for c in zip(*columns, strict=True)]
 
-    return Path(paths[0].alphas, mean([p.errors for p in paths]), mean([p.losses for p in paths]))
+    return Path(paths[0].alphas, means([p.errors for p in paths]), means([p.losses for p in paths]))

@@ -20,7 +20,7 @@ Rows = tuple[Tensor, Tensor]
 
 
 class Evaluator:
-    """Measures any number of states of one model.
+    """Measures any number of states of one model, by ``loss``: the study's, cross-entropy if None.
 
     Its ``network`` is built once and loaded in place, so an evaluator is for one thread.
     """

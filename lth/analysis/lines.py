@@ -15,7 +15,7 @@ CHILD, DENSE_CHILD = "sgd_noise", "dense_child"
 INSTABILITY, LEVEL = "instability", "level"
 
 INTERPOLATED, RECALIBRATED = "interpolated", "recalibrated"
-"""What BatchNorm's running statistics are between two networks."""
+"""What BatchNorm's running statistics are at every point of a line, its ends included."""
 
 
 class Point(NamedTuple):

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from lth.analysis.connectivity import STABLE
-from lth.analysis.matching import FALLS_SHORT, MATCHES, UNDECIDED, Match
 from lth.analysis.table import Row
+from lth.intervals import mean
+from lth.records import Record
 from lth.statistics import percent
-
-WORDS = {
-    MATCHES: "matches at {}", FALLS_SHORT: "falls short at {}", UNDECIDED: "is undecided at {}",
-}  # fmt: skip
+from lth.verdict import verdict
 
 INSTABILITIES = "test_instability", "test_instability_recalibrated"
 
 
-def summary(rows: Sequence[Row], matches: Iterable[Match]) -> list[str]:
-    """Say how often each arm matches by its interval, and how unstable it is at worst."""
-    return [*_matching(list(matches)), *_stability(rows)]
-
-
-def _matching(matches: Sequence[Match]) -> Iterator[str]:
-    several = len({m.lr for m in matches}) > 1
-    for lr, arm in dict.fromkeys((m.lr, m.arm) for m in matches):
-        counts = Counter(m.verdict for m in matches if (m.lr, m.arm) == (lr, arm))
-        said = ", ".join(WORDS[word].format(n) for word, n in counts.items())
-        prefix = f"lr {lr:g}: " if several else ""
-        yield f"{prefix}{arm}: {said} of {counts.total()} densities, by Student's 95 % interval"
+def summary(rows: Sequence[Row], records: Iterable[Record]) -> list[str]:
+    """Give the study's verdict, as its run does, and say how unstable each arm is at worst."""
+    return [*verdict(records), *_stability(rows)]
 
 
 def _stability(rows: Sequence[Row]) -> Iterator[str]:
@@ -40,7 +29,7 @@ def _stability(rows: Sequence[Row]) -> Iterator[str]:
             rises[r.lr, r.measure, r.arm][round(r.density, 6)].append(r.value)
     several = len({lr for lr, *_ in rises}) > 1
     for (lr, measure, arm), found in rises.items():
-        means = {d: sum(v) / len(v) for d, v in found.items()}
+        means = {d: mean(v) for d, v in found.items()}
         density = max(means, key=lambda d: means[d])
         said = "stable" if means[density] < STABLE else "not stable"
         prefix = f"lr {lr:g}: " if several else ""

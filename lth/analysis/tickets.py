@@ -15,6 +15,8 @@ from lth.ticket import draw_model, layers_of
 from lth.types import Mask, Params
 
 HANDFUL = 5
+LEAST = 1e-9
+"""A density for a network without any weight, which has no logarithm."""
 
 T = TypeVar("T")
 
@@ -68,9 +70,10 @@ def spread_out(densities: Mapping[T, float], count: int = HANDFUL) -> list[T]:
     order = sorted(densities, key=lambda level: -densities[level])
     if len(order) <= count:
         return order
-    top, bottom = (math.log(densities[level]) for level in (order[0], order[-1]))
+    logs = {level: math.log(max(densities[level], LEAST)) for level in order}
+    top, bottom = logs[order[0]], logs[order[-1]]
     marks = [top + (bottom - top) * i / (count - 1) for i in range(count)]
-    near = {min(order, key=lambda level: abs(math.log(densities[level]) - m)) for m in marks}
+    near = {min(order, key=lambda level: abs(logs[level] - m)) for m in marks}
     return [level for level in order if level in near]
 
 

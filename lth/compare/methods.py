@@ -9,8 +9,8 @@ from typing import NamedTuple
 from lth.compare.studies import Source
 from lth.errors import LthError
 from lth.imp import WINNER
+from lth.matching import MEASURE
 from lth.statistics import Trials, by_trial
-from lth.verdict import MEASURE
 
 DENSE = "dense network"
 TRAINING, SEARCH = "train_training_flops_end", "train_search_flops_end"

@@ -27,8 +27,9 @@ from lth.compare.methods import (
 from lth.compare.studies import Source
 from lth.errors import LthError
 from lth.imp import WINNER
-from lth.statistics import EARLY, bootstrap_interval, differences, interval
-from lth.verdict import MEASURE
+from lth.intervals import bootstrap_interval, interval
+from lth.matching import MEASURE
+from lth.statistics import EARLY, differences
 
 __all__ = ["TOLERANCE", "Comparison", "Row", "compare", "trained"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,17 +14,48 @@ from lth.figures.tickets import tickets_figure
 from lth.records import Record, write_atomic
 from lth.statistics import EARLY
 
-__all__ = ["curves_figure", "draw", "save", "tickets_figure"]
+__all__ = ["curves_figure", "draw", "said", "save", "save_all", "tickets_figure"]
 
 
-def draw(records: Sequence[Record], curves: Sequence[Record], folder: Path) -> list[Path]:
+Drawing = Callable[[], Figure | None]
+"""Makes a figure; None where there is nothing to show."""
+
+Note = Callable[[str], None]
+
+
+def draw(
+    records: Sequence[Record], curves: Sequence[Record], folder: Path, note: Note | None = None
+) -> list[Path]:
     """Write ``tickets.png`` and ``curves.png``; whatever has nothing to show is left out."""
+    some = any(r.metric == EARLY for r in records)
+    drawings: dict[str, Drawing] = {
+        "tickets": lambda: tickets_figure(records) if some else None,
+        "curves": lambda: curves_figure(curves, records) if accuracies(curves, records) else None,
+    }
+    return save_all(drawings, folder, note)
+
+
+def save_all(drawings: Mapping[str, Drawing], folder: Path, note: Note | None) -> list[Path]:
+    """Write each figure that there is; one that fails becomes a ``note``, and costs no other."""
     found = []
-    if any(r.metric == EARLY for r in records):
-        found.append(save(tickets_figure(records), folder / "tickets.png"))
-    if accuracies(curves, records):
-        found.append(save(curves_figure(curves, records), folder / "curves.png"))
+    for name, drawing in drawings.items():
+        path = folder / f"{name}.png"
+        try:
+            figure = drawing()
+            if figure is not None:
+                found.append(save(figure, path))
+        except Exception as error:
+            if note is None:
+                raise
+            older = "; the one there is older" if path.exists() else ""
+            note(f"{path.name}: not drawn ({said(error)}){older}; the records are complete")
     return found
+
+
+def said(error: Exception) -> str:
+    """Say an error in one line, with its kind: ``ValueError: ...``."""
+    first = (str(error).strip() or "no reason given").splitlines()[0]
+    return f"{type(error).__name__}: {first}"
 
 
 def save(figure: Figure, path: Path) -> Path:

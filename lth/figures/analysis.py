@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from matplotlib import colormaps
@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from lth.analysis.table import Row
-from lth.figures.style import DPI, percent, tidy, words
-from lth.figures.tickets import COLOURS
-from lth.verdict import WINNER
+from lth.figures.style import DPI, look, percent, tidy, words
+from lth.intervals import mean
+from lth.matching import WINNER
 
 __all__ = ["Axes", "Figure", "Line2D", "analysis_figure", "density_axis", "panels", "shades"]
 
@@ -43,6 +43,10 @@ TICKS = 6
 """As many densities are labelled on an axis, at most."""
 
 
+LINE = 0.18
+"""Inches that a line of a panel's legend takes; the fifth and later ones are added to the panel."""
+
+
 class Label(NamedTuple):
     """What a line shows; an empty part is not written."""
 
@@ -67,7 +71,9 @@ def analysis_figure(rows: Sequence[Row]) -> Figure | None:
     found = [f for f in found if f[2]]
     if not found:
         return None
-    figure, axes = panels(len(found), min(3, len(found)), (4.6, 4.0))
+    most = max(-(-len(names) // _columns(names)) for names in (_names(f[2]) for f in found))
+    height = 4.0 + LINE * max(0, most - 4)
+    figure, axes = panels(len(found), min(3, len(found)), (4.6, height))
     owners = list(dict.fromkeys((words(r.arm), f"lr {r.lr:g}") for r in rows))
     for ax, (title, scale, lines) in zip(axes, found, strict=True):
         for label, points in lines.items():
@@ -81,15 +87,15 @@ def analysis_figure(rows: Sequence[Row]) -> Figure | None:
 def level_means(rows: Sequence[Row]) -> list[tuple[float, float]]:
     """Return (density, value), each a mean over the members of a level, from dense to sparse.
 
-    Densities of a level differ where training decides on them. Dense networks are one level.
+    Densities of a level differ where training decides on them. Dense networks are one level;
+    networks without weights have no place on a logarithmic axis.
     """
     levels: dict[int, list[Row]] = defaultdict(list)
     for r in rows:
+        if r.density <= 0:
+            continue
         levels[r.level if r.density < 1 else 0].append(r)
-    means = (
-        (sum(r.density for r in found) / len(found), sum(r.value for r in found) / len(found))
-        for found in levels.values()
-    )
+    means = ((mean([r.density for r in m]), mean([r.value for r in m])) for m in levels.values())
     return sorted(means, reverse=True)
 
 
@@ -99,11 +105,10 @@ def _draw(
     """Draw a line in the colour of its arm, what is to be expected by chance in grey."""
     owner = next((n for n, (arm, rate) in enumerate(owners)
                   if label.arm in ("", arm) and label.rate in ("", rate)), 0)  # fmt: skip
-    chance = label.kind == CHANCE
-    name = CHANCE if chance else ", ".join(filter(None, label))
+    own, chance = look(owner), label.kind == CHANCE
     ax.plot(
-        *zip(*points, strict=True), ms=3.5, label=name,
-        color="0.55" if chance else COLOURS[owner % len(COLOURS)], marker="" if chance else "o",
+        *zip(*points, strict=True), ms=3.5, label=_name(label),
+        color="0.55" if chance else own.color, marker="" if chance else own.marker,
         ls="--" if chance or label.dashed else "-", zorder=3 if label.arm == words(WINNER) else 2,
     )  # fmt: skip
 
@@ -114,9 +119,20 @@ def _legend(ax: Axes) -> None:
     once = dict(zip(labels, handles, strict=True))
     ax.legend(
         list(once.values()), list(once), frameon=False, fontsize=8, loc="lower center",
-        bbox_to_anchor=(0.5, 1.0), ncols=1 if max(map(len, once)) > 34 else 2, columnspacing=1.2,
-        handlelength=2.2,
+        bbox_to_anchor=(0.5, 1.0), ncols=_columns(once), columnspacing=1.2, handlelength=2.2,
     )  # fmt: skip
+
+
+def _name(label: Label) -> str:
+    return CHANCE if label.kind == CHANCE else ", ".join(filter(None, label))
+
+
+def _names(labels: Iterable[Label]) -> set[str]:
+    return {_name(label) for label in labels}
+
+
+def _columns(names: Iterable[str]) -> int:
+    return 1 if max(map(len, names)) > 34 else 2
 
 
 def panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -165,4 +181,5 @@ def _lines(rows: Sequence[Row], kinds: dict[str, str]) -> Lines:
         kind = kinds[r.measure]
         arm = words(r.arm) if len(arms) > 1 or not kind else ""
         found[Label(arm, kind, f"lr {r.lr:g}" if len(rates) > 1 else "")].append(r)
-    return {label: level_means(those) for label, those in found.items()}
+    means = {label: level_means(those) for label, those in found.items()}
+    return {label: points for label, points in means.items() if points}

@@ -10,6 +10,7 @@ from lth.analysis.lines import LEVEL, RECALIBRATED, Point
 from lth.analysis.tickets import spread_out
 from lth.figures.analysis import Axes, Figure, Line2D, panels
 from lth.figures.style import percent, words
+from lth.intervals import mean
 
 COLOURS = {"test": "#0072B2", "train": "#D55E00"}
 
@@ -51,7 +52,7 @@ def _panel(ax: Axes, points: Iterable[Point]) -> None:
         lines[p.split, p.norms][p.alpha].append(100 * p.error)
     for (split, norms), errors in lines.items():
         alphas, style = sorted(errors), "--" if norms == RECALIBRATED else "-"
-        means = [sum(errors[a]) / len(errors[a]) for a in alphas]
+        means = [mean(errors[a]) for a in alphas]
         low, high = ([of(errors[a]) for a in alphas] for of in (min, max))
         ax.plot(alphas, means, color=COLOURS[split], ls=style, lw=1.7)
         if norms != RECALIBRATED:

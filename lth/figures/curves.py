@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lth.figures.style import DPI, percent, tidy, words
+from lth.intervals import mean
+from lth.matching import WINNER
 from lth.records import Record
 from lth.statistics import Cell, curve_means, without_diverged
-from lth.verdict import WINNER
 
 SHOWN = (0.513, 0.211, 0.070, 0.036, 0.019)
 """Densities of the paper's figure; a curve is drawn for the level nearest to each."""
@@ -33,7 +34,8 @@ def curves_figure(curves: Iterable[Record], records: Iterable[Record] = ()) -> F
     )
     control = next((arm for arm in arms if arm != WINNER), None)
     colours = _colours(wanted)
-    pair = list(colours)[:3]
+    pair = _beside(colours, sorted({r.level for r in wanted if r.arm == control}))
+    colours = dict.fromkeys(pair, "0.5") | colours
     size = (11.0 if control else 6.5, 0.9 + 4.0 * len(rates))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     grid = figure.subplots(
@@ -49,8 +51,27 @@ def curves_figure(curves: Iterable[Record], records: Iterable[Record] = ()) -> F
         row[0].set_ylabel(f"{wanted[0].split} accuracy (%)")
     for ax in grid[-1]:
         ax.set_xlabel("training step")
-    _curves_legend(figure, colours, {r.level: r.density for r in wanted}, control)
+    _curves_legend(figure, colours, densities(wanted, WINNER), control)
+    if control:
+        _own_legend(grid[0][1], colours, pair, wanted, control)
     return figure
+
+
+def _beside(colours: Iterable[int], own: Sequence[int]) -> list[int]:
+    """Return the levels at which a control is drawn: two that the tickets are drawn at, if any."""
+    return [0, *([n for n in colours if n in own] or own)[:2]]
+
+
+def densities(curves: Iterable[Record], arm: str) -> dict[int, float]:
+    """Return the density of an arm's curves by level: the mean over members, each at its end."""
+    ends: dict[int, dict[tuple[int, int, float], Record]] = {}
+    for r in curves:
+        if r.arm == arm:
+            found = ends.setdefault(r.level, {})
+            member = r.trial, r.copy, r.lr
+            if member not in found or found[member].step <= r.step:
+                found[member] = r
+    return {n: mean([r.density for r in found.values()]) for n, found in sorted(ends.items())}
 
 
 def accuracies(curves: Iterable[Record], records: Iterable[Record]) -> list[Record]:
@@ -63,14 +84,14 @@ def accuracies(curves: Iterable[Record], records: Iterable[Record]) -> list[Reco
 def _lines(curves: Iterable[Record]) -> dict[Cell, list[tuple[int, float]]]:
     """Return the points (step, percent) of every mean curve."""
     lines: dict[Cell, list[tuple[int, float]]] = {}
-    for m, mean in curve_means(curves).items():
-        lines.setdefault(Cell(m.lr, m.arm, m.level), []).append((m.step, 100 * mean))
+    for m, value in curve_means(curves).items():
+        lines.setdefault(Cell(m.lr, m.arm, m.level), []).append((m.step, 100 * value))
     return {cell: sorted(points) for cell, points in lines.items()}
 
 
-def _colours(curves: Iterable[Record]) -> dict[int, str | tuple[float, ...]]:
+def _colours(curves: Sequence[Record]) -> dict[int, str | tuple[float, ...]]:
     """Choose the levels to draw, and their colours: the dense network black, then dark to light."""
-    density = {r.level: r.density for r in curves if r.level > 0}
+    density = {n: d for n, d in densities(curves, WINNER).items() if n > 0 and d > 0}
     near = [min(density, key=lambda n: abs(math.log(density[n] / d))) for d in SHOWN if density]
     chosen = sorted(density) if len(density) <= len(SHOWN) else sorted(set(near))
     shades = [colormaps["viridis"](0.05 + 0.85 * i / max(1, len(chosen) - 1))
@@ -111,4 +132,19 @@ def _curves_legend(
     figure.legend(
         handles=handles, loc="outside upper center", ncols=len(handles), frameon=False,
         title="weights remaining", title_fontsize=9, columnspacing=1.6,
+    )  # fmt: skip
+
+
+def _own_legend(
+    ax: Axes, colours: dict, levels: Sequence[int], curves: Sequence[Record], control: str
+) -> None:
+    """Name the control's densities where they are not the tickets'."""
+    ladder, own = densities(curves, WINNER), densities(curves, control)
+    told = {n: f"{percent(100 * own[n])} %" for n in levels if n in own}
+    if all(text == f"{percent(100 * ladder.get(n, 0.0))} %" for n, text in told.items()):
+        return
+    ax.legend(
+        handles=[Line2D([], [], color=colours[n], ls="--", label=text) for n, text in told.items()],
+        title=f"{words(control)}'s own", title_fontsize=9, fontsize=9, frameon=False,
+        loc="lower right",
     )  # fmt: skip

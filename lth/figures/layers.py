@@ -44,7 +44,7 @@ def layers_figure(rows: Sequence[Row]) -> Figure | None:
 
 
 def _layer_axis(ax: Axes, densities: Sequence[float]) -> None:
-    low = 80 * min(d for d in densities if d > 0)
+    low = 80 * min((d for d in densities if d > 0), default=1.0)
     steps = (1, 0.5, 0.2) if low < 15 else (1, 0.8, 0.6, 0.4, 0.2)
     ax.set_yscale("log")
     ax.set_ylim(low, 115)
@@ -59,7 +59,8 @@ def _by_arm(rows: Sequence[Row]) -> dict[str, Lines]:
     for r in rows:
         if r.measure == "density" and r.layer:
             found[r.arm][r.layer].append(r)
-    return {arm: {n: level_means(m) for n, m in layers.items()} for arm, layers in found.items()}
+    means = {arm: {n: level_means(m) for n, m in own.items()} for arm, own in found.items()}
+    return {arm: {n: m for n, m in own.items() if m} for arm, own in means.items()}
 
 
 def _pruned(lines: Lines) -> bool:

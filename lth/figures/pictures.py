@@ -8,8 +8,8 @@ from pathlib import Path
 from lth.analysis.lines import Point
 from lth.analysis.table import Row
 from lth.analysis.tickets import Tickets
-from lth.figures import save
-from lth.figures.analysis import Figure, analysis_figure
+from lth.figures import Drawing, Note, save_all
+from lth.figures.analysis import analysis_figure
 from lth.figures.connections import connections_figure
 from lth.figures.connectivity import connectivity_figure
 from lth.figures.layers import layers_figure
@@ -17,14 +17,21 @@ from lth.figures.survivors import survivors_figure
 
 
 def draw_analysis(
-    rows: Sequence[Row], points: Sequence[Point], found: Tickets | None, folder: Path
+    rows: Sequence[Row],
+    points: Sequence[Point],
+    found: Tickets | None,
+    folder: Path,
+    note: Note | None = None,
 ) -> list[Path]:
-    """Write ``analysis``, ``connectivity``, ``layers``, ``connections`` and ``survivors.png``."""
-    figures: dict[str, Figure | None] = {
-        "analysis": analysis_figure(rows),
-        "connectivity": connectivity_figure(points) if points else None,
-        "layers": layers_figure(rows),
-        "connections": connections_figure(found) if found else None,
-        "survivors": survivors_figure(found) if found else None,
+    """Write ``analysis``, ``connectivity``, ``layers``, ``connections`` and ``survivors.png``.
+
+    One that cannot be drawn becomes a ``note``.
+    """
+    drawings: dict[str, Drawing] = {
+        "analysis": lambda: analysis_figure(rows),
+        "connectivity": lambda: connectivity_figure(points) if points else None,
+        "layers": lambda: layers_figure(rows),
+        "connections": lambda: connections_figure(found) if found else None,
+        "survivors": lambda: survivors_figure(found) if found else None,
     }
-    return [save(f, folder / f"{name}.png") for name, f in figures.items() if f is not None]
+    return save_all(drawings, folder, note)

@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from matplotlib.axes import Axes
+from matplotlib.typing import LineStyleType
 
 DPI = 200
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#555555")
+"""Okabe & Ito's palette: told apart by the colour-blind."""
+
+MARKERS = "osD^vPX*"
+STROKES: tuple[LineStyleType, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+LETTER = 0.085
+"""Inches that a letter of a legend takes, about."""
+
+
+class Look(NamedTuple):
+    """How an arm is drawn."""
+
+    color: str
+    marker: str
+    ls: LineStyleType
+
+
+def look(number: int) -> Look:
+    """Return the look of arm ``number``: no two of 64 share colour and marker.
+
+    Every eight the colours come again with other markers, and with another stroke.
+    """
+    turn = number // len(COLOURS)
+    marker = MARKERS[(number + turn) % len(MARKERS)]
+    return Look(COLOURS[number % len(COLOURS)], marker, STROKES[turn % len(STROKES)])
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return how many columns of labels fit into so many inches; one at least."""
+    each = LETTER * max(map(len, labels), default=0) + 0.55
+    return max(1, min(len(labels), int(width / each)))
 
 
 def tidy(ax: Axes) -> None:

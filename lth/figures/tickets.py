@@ -9,17 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lth.figures.style import DPI, percent, tidy, words
+from lth.figures.style import DPI, legend_columns, look, percent, tidy, words
+from lth.intervals import Spread
+from lth.matching import WINNER
 from lth.records import Record
-from lth.statistics import EARLY, Cell, Spread, Summary, summarise
-from lth.verdict import WINNER
+from lth.statistics import EARLY, Cell, Summary, summarise
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#555555")
-"""Okabe & Ito's palette: told apart by the colour-blind."""
-
-MARKERS = "osD^vPX*"
 TICKS = 8
 """As many densities are labelled on an axis, at most."""
+
+LINE = 0.21
+"""Inches that a line of the legend takes; the third and later ones are added to the figure's."""
+
+DODGE, REACH = 0.012, 0.03
+"""By which share of its density an arm's points stand beside the next arm's; any one, at most."""
 
 
 class Panel(NamedTuple):
@@ -43,7 +46,7 @@ def tickets_figure(records: Iterable[Record]) -> Figure:
     Points are means over trials, bars run from the least to the greatest; every arm sets out from
     the dense network. One row of panels, or a column per learning rate where there are several.
     """
-    summaries = summarise(records)
+    summaries = {c: s for c, s in summarise(records).items() if s.density > 0}  # on a log axis
     rates = list(dict.fromkeys(cell.lr for cell in summaries))
     figure, grid = _panels(len(rates))
     for column, lr in zip(grid, rates, strict=True):
@@ -84,16 +87,26 @@ def _draw_panel(ax: Axes, summaries: dict[Cell, Summary], lr: float, panel: Pane
         shown = [s for s in [*start, *levels] if panel.name in s.values]
         if shown:
             spreads = [s.values[panel.name] for s in shown]
-            dodge = 1 + 0.012 * (number - (len(arms) - 1) / 2)  # or the bars hide each other
-            x = [100 * s.density * (dodge if s.cell.level else 1) for s in shown]
+            beside = 1 + dodge(number, len(arms))  # or the bars hide each other
+            x = [100 * s.density * (beside if s.cell.level else 1) for s in shown]
             _bars(ax, x, spreads, panel, number, arm)
     at = ax.get_subplotspec()
     if at is None or at.is_first_col() or at.get_gridspec().nrows == 1:
         ax.set_ylabel(panel.label)
-    _density_axis(ax, [s.density for c, s in summaries.items() if c.arm == WINNER])
+    _density_axis(ax, summaries)
     if at is None or at.is_last_row():
         ax.set_xlabel("weights remaining (%)")
     tidy(ax)
+
+
+def dodge(number: int, arms: int) -> float:
+    """Return by which share of its density an arm's points are drawn beside it: 3 % at most.
+
+    >>> [dodge(n, 3) for n in range(3)], max(abs(dodge(n, 40)) for n in range(40))
+    ([-0.012, 0.0, 0.012], 0.03)
+    """
+    middle = (arms - 1) / 2
+    return min(DODGE, REACH / middle) * (number - middle) if middle else 0.0
 
 
 def _bars(
@@ -103,42 +116,46 @@ def _bars(
     ranges = [[f * (s.mean - s.low) for s in spreads], [f * (s.high - s.mean) for s in spreads]]
     ax.errorbar(
         x, [f * s.mean for s in spreads], yerr=ranges if max(s.n for s in spreads) > 1 else None,
-        color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], ms=4.5, lw=1.7,
-        elinewidth=0.9, capsize=2, label=words(arm), zorder=3 if arm == WINNER else 2,
+        **look(number)._asdict(), ms=4.5, lw=1.7, elinewidth=0.9, capsize=2, label=words(arm),
+        zorder=3 if arm == WINNER else 2,
     )  # fmt: skip
 
 
 def _cut(row: Sequence[Axes], summaries: dict[Cell, Summary], panel: Panel) -> None:
     """Let accuracies far below the tickets leave the panel, as in the paper."""
-    found = {c: panel.factor * s.values[panel.name].mean for c, s in summaries.items() if s.values}
+    spreads = {c: s.values[panel.name] for c, s in summaries.items() if panel.name in s.values}
+    found = {c: panel.factor * spread.mean for c, spread in spreads.items()}
     dense = [mean for c, mean in found.items() if c.level == 0]
     if panel.name != EARLY and dense:
         lowest = min(mean for c, mean in found.items() if c.arm == WINNER)
         reach = min(max(3.0, 3 * (min(dense) - lowest)), 25.0)
         bottom, _ = row[0].get_ylim()  # shared where there are several columns
         if bottom < min(dense) - reach:
-            best = max(
-                panel.factor * s.values[panel.name].high for s in summaries.values() if s.values
-            )
+            best = max(panel.factor * spread.high for spread in spreads.values())
             row[0].set_ylim(min(dense) - reach, best + 0.05 * (best - min(dense) + reach))
 
 
-def _density_axis(ax: Axes, densities: Sequence[float]) -> None:
-    """Label the densities that there are, thinned so that they can be read; dense on the left."""
-    marks = sorted({100 * d for d in densities}, reverse=True)
+def _density_axis(ax: Axes, summaries: dict[Cell, Summary]) -> None:
+    """Label the tickets' densities, thinned so that they can be read; dense on the left."""
+    ladder = [s.density for c, s in summaries.items() if c.arm == WINNER]
+    marks = sorted({100 * d for d in ladder}, reverse=True)
+    every = [100 * s.density for s in summaries.values()]
     step = max(1, -(-len(marks) // TICKS))
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(marks[::step]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
-    ax.set_xlim(marks[0] * 1.15, marks[-1] / 1.15)
+    ax.set_xlim(max(every) * 1.15, min(every) / 1.15)
 
 
 def _legend(figure: Figure, ax: Axes, note: str) -> None:
     handles, labels = ax.get_legend_handles_labels()
+    width, height = figure.get_size_inches()
+    columns = min(legend_columns(labels, 0.95 * width), 7)
+    figure.set_size_inches(width, height + LINE * max(0, -(-len(labels) // columns) - 2))
     figure.legend(
-        handles, labels, loc="outside upper center", ncols=min(len(labels), 7), frameon=False,
-        title=note, title_fontsize=9, columnspacing=1.6,
+        handles, labels, loc="outside upper center", ncols=columns, frameon=False, title=note,
+        title_fontsize=9, columnspacing=1.6,
     )  # fmt: skip
 
 
