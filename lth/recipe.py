@@ -10,7 +10,7 @@ import torch
 
 from lth.errors import LthError
 from lth.kinds import check_kinds
-from lth.spec import Spec, build, locate, sources, target_of
+from lth.spec import Spec, arguments, build, locate, sources, target_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -109,11 +109,11 @@ def _check_schedule(spec: Spec, steps: int) -> None:
 def check_optimizer(spec: Spec, lr: float) -> None:
     """Try a step on one weight, so that a wrong argument is refused before any work."""
     factory = locate(target_of(spec))
-    arguments = {k: v for k, v in spec.items() if k != "_target_"}
+    given = arguments(spec)
     weight = torch.nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
     try:
-        factory([weight], lr=lr, **arguments).step()
+        factory([weight], lr=lr, **given).step()
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise LthError(f"recipe.optimizer={spec['_target_']}: {error}") from None
-    check_kinds(f"recipe.optimizer={spec['_target_']}", factory, arguments)
+    check_kinds(f"recipe.optimizer={spec['_target_']}", factory, given)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lth import masks
 from lth.data.dataset import Dataset
-from lth.spec import build, locate, target_of
+from lth.spec import arguments, build, locate, target_of
 from lth.ticket import State, draw_model, state_of
 from lth.train.batches import Batches
 from lth.train.job import Job
@@ -221,11 +221,11 @@ def make_optimizer(job: Job, params: Sequence[Any]) -> torch.optim.Optimizer:
     """Build torch's own optimizer over ``params``; fused where it can be."""
     spec = dict(job.recipe.optimizer)
     factory = locate(target_of(spec))
-    arguments = {k: v for k, v in spec.items() if k != "_target_"}
+    given = arguments(spec)
     fused = factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
-    if fused and not {"fused", "foreach"} & arguments.keys():
-        arguments["fused"] = True
-    return factory(params, lr=job.lr, **arguments)
+    if fused and not {"fused", "foreach"} & given.keys():
+        given["fused"] = True
+    return factory(params, lr=job.lr, **given)
 
 
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")

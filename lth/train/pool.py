@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lth.data.own import data_of
 from lth.errors import LthError
-from lth.spec import Spec, build
+from lth.spec import Spec
 from lth.train.job import Job
 from lth.train.work import Report, Stopped, one_thread, work
 
@@ -134,8 +135,8 @@ def _serve(connection: Connection, stop: Any, data: Spec, root: Path, precision:
 
         with one_thread():
             work(
-                jobs(), build(data), Store(root), lambda group, found: InTurn(group[0], found),
-                report, precision, stop=stop.is_set,
+                jobs(), data_of(data, quiet=True), Store(root),
+                lambda group, found: InTurn(group[0], found), report, precision, stop=stop.is_set,
             )  # fmt: skip
     except (Stopped, EOFError, BrokenPipeError):
         pass
