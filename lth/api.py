@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from lth.errors import LthError
+from lth.plain import short
 from lth.study import Study
 
 
-def run(*, progress: bool = True, **settings: Any) -> Study:
+def run(*, progress: bool = True, config_dir: str | Path | None = None, **settings: Any) -> Study:
     """Run a study and return it: ``lth.run(model="lenet", data="digits", trials=3).records``.
 
     The settings are the command's: ``trials``, ``levels``, ``seed``, ``out``, ``name``,
     ``experiment``, ``arms``, and a choice per group (``data``, ``model``, ``recipe``, ``score``,
     ``prune``, ``rewind``, ``trainer``, ``logger``): the name of a YAML, a mapping laid over
     the default choice, a mapping with a ``_target_``, a factory, or a ``functools.partial`` of one.
-    The same settings give the same study as the command's; what is trained already is not trained
-    again. Bad settings raise ``lth.LthError`` before any work starts.
+    YAMLs of one's own are named like the command's, with their folder as ``config_dir``. The same
+    settings give the same study as the command's; what is trained already is not trained again.
+    Bad settings raise ``lth.LthError`` before any work starts.
     """
     from rich.console import Console
 
@@ -25,6 +29,8 @@ def run(*, progress: bool = True, **settings: Any) -> Study:
     from lth.setup import prepare
 
     display = Display(Console(), enabled=progress)
-    setup = prepare(compose(**settings))
+    if settings.get("action", "run") != "run":
+        raise LthError(f"action={short(settings['action'])}: lth.run runs; the command does others")
+    setup = prepare(compose(config_dir, **settings))
     run_study(setup, display)
     return Study(setup.folder)

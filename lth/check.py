@@ -11,8 +11,9 @@ import torch
 
 from lth.data.dataset import Dataset
 from lth.errors import LthError
+from lth.plain import short
 from lth.recipe import Recipe
-from lth.spec import Spec, build, target_of
+from lth.spec import Spec, build, target_of, untagged
 from lth.ticket import draw_model
 
 HAS = {
@@ -79,6 +80,16 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
                 f"(2, {dataset.classes}); model.classes is left to the data"
             )
         _check_loss(recipe.loss, logits.float(), targets)
+
+
+def check_agreement(asked: Mapping[str, Any], of_data: Mapping[str, Any]) -> None:
+    """Refuse a model's ``classes`` or ``input_shape`` that are given, and not those of the data."""
+    for name, value in asked.items():
+        if untagged(value) != of_data[name]:
+            raise LthError(
+                f"model.{name}={short(untagged(value))}: the data's is {of_data[name]}; leave it "
+                "out: it is left to the data"
+            )
 
 
 def _check_loss(spec: Spec, logits: torch.Tensor, targets: torch.Tensor) -> None:

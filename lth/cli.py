@@ -71,9 +71,11 @@ def main() -> None:
     if "-h" in arguments or "--help" in arguments:
         print(help_text(_option(arguments, "--config-dir")))
         return
+    from lth.config import make_importable
+
     show_traceback = "--traceback" in arguments
     sys.argv = [sys.argv[0], *(a for a in arguments if a != "--traceback")]
-    _make_importable(_option(arguments, "--config-dir"))
+    make_importable(_option(arguments, "--config-dir"))
     Jobs.mine = jobs = Jobs()
     try:
         _hydra_main()
@@ -208,13 +210,6 @@ def _hydra_main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be said in one line
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     decorate(task)()
-
-
-def _make_importable(config_folder: str | None) -> None:
-    """Let a ``_target_`` name the user's own modules, in the working and the config folder."""
-    for folder in (config_folder, os.getcwd()):
-        if folder is not None and (path := os.path.abspath(folder)) not in sys.path:
-            sys.path.insert(0, path)
 
 
 def _option(arguments: list[str], name: str) -> str | None:

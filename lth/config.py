@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sys
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lth.errors import LthError
+from lth.plain import short
 from lth.spec import digest, plain, spec_of
 
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
@@ -35,24 +40,52 @@ def choices(group: str, folder: Path | None = None) -> list[str]:
     return sorted(p.relative_to(root).with_suffix("").as_posix() for p in paths)
 
 
-def compose(**settings: Any) -> dict[str, Any]:
+def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, Any]:
     """Put a configuration together as the command does, from names, mappings and factories.
 
     A group takes the name of a YAML, a mapping (merged over the default choice, or standing alone
     if it has a ``_target_``), a factory, or a ``functools.partial``. ``arms`` takes a list of
-    names and factories, or a mapping from names to any of these.
+    names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in a
+    ``config_dir`` laid out like it.
     """
-    names, values = _base(settings.pop("experiment", None))
+    own = _own(config_dir)
+    names, values = _base(settings.pop("experiment", None), own)
     _check_keys(settings, values)
     found = {k: v for k, v in values.items() if k not in (*GROUPS, "arms")}
-    found |= {k: plain(v) for k, v in settings.items() if k in found}
+    found |= {k: plain(v, k) for k, v in settings.items() if k in found}
     for group in GROUPS:
-        found[group] = _choose(group, names[group], values.get(group), settings.get(group))
-        if isinstance(settings.get(group), str):
-            names[group] = settings[group]
-    found["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {})
+        chosen = settings.get(group)
+        found[group] = _choose(group, names[group], values.get(group), chosen, own)
+        if isinstance(chosen, str):
+            names[group] = chosen
+    found["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
     found["name"] = found["name"] or default_name(names["model"], names["data"])
-    return plain(OmegaConf.to_container(OmegaConf.create(found), resolve=True))
+    return _resolved(found)
+
+
+def _resolved(found: dict[str, Any]) -> dict[str, Any]:
+    """Resolve what refers to other settings, as ``${data.root}`` does."""
+    try:
+        return plain(OmegaConf.to_container(OmegaConf.create(found), resolve=True))
+    except OmegaConfBaseException as error:
+        raise LthError(f"settings: {str(error).strip().partition(chr(10))[0]}") from None
+
+
+def _own(folder: Any) -> Path | None:
+    """Return the user's folder of YAMLs; what they name may lie there, or where the user is."""
+    if folder is None:
+        return None
+    if not isinstance(folder, str | Path) or not Path(folder).is_dir():
+        raise LthError(f"config_dir={short(folder)}: not a folder; it is laid out like conf/")
+    make_importable(str(folder))
+    return Path(folder)
+
+
+def make_importable(folder: str | None) -> None:
+    """Let a ``_target_`` name the user's own modules, in the working and the config folder."""
+    for each in (folder, os.getcwd()):
+        if each is not None and (path := os.path.abspath(each)) not in sys.path:
+            sys.path.insert(0, path)
 
 
 def default_name(model: str, data: str) -> str:
@@ -76,27 +109,47 @@ def study_id(config: Mapping[str, Any], identity: str = "") -> str:
 
 
 def without_root(data: Any) -> Any:
-    """Drop where the data lies, also of a data set inside another."""
+    """Drop where the data lies, also of a data set inside another.
+
+    Of this package's data sets alone: a ``root`` of the user's own may name which data it is.
+    """
     if not isinstance(data, Mapping):
         return data
-    return {k: without_root(v) for k, v in data.items() if k != "root"}
+    own = str(data.get("_target_", "")).startswith("lth.")
+    return {k: without_root(v) for k, v in data.items() if not (own and k == "root")}
 
 
-def load(group: str, name: str) -> dict[str, Any]:
-    """Read one YAML of conf/."""
-    path = conf_folder() / group / f"{name}.yaml"
-    if not path.is_file():
-        raise LthError(f"{group}={name}: no such choice; there are {', '.join(choices(group))}")
+def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
+    """Read one YAML of conf/, or of the user's folder, laid out like it."""
+    paths = [folder / group / f"{name}.yaml" for folder in _folders(own)]
+    path = next((p for p in paths if p.is_file()), None)
+    if path is None:
+        offered = dict.fromkeys(c for folder in _folders(own) for c in choices(group, folder))
+        raise LthError(f"{group}={name}: no such choice; there are {', '.join(offered)}")
     found = _read(path)
     if group == "experiment":
         return found
-    parts = {
-        inner: load(f"{group}/{inner}", choice)
-        for entry in found.pop("defaults", [])
-        if entry != "_self_"
-        for inner, choice in entry.items()
-    }
+    parts: dict[str, Any] = {}
+    for entry in found.pop("defaults", []):
+        for inner, choice in _entries(entry, path):
+            under = load(f"{group}/{inner}" if inner else group, choice, own)
+            parts = _merge(parts, {inner: under} if inner else under)
     return _merge(parts, found)
+
+
+def _folders(own: Path | None) -> list[Path]:
+    """Return where YAMLs lie; the user's own come first, as with ``--config-dir``."""
+    return [conf_folder()] if own is None else [own, conf_folder()]
+
+
+def _entries(entry: Any, path: Path) -> list[tuple[str, str]]:
+    """Return (group inside, choice) of an entry of ``defaults``; a name alone is of this group."""
+    if isinstance(entry, str):
+        return [] if entry == "_self_" else [("", entry)]
+    found = [(str(k), v) for k, v in entry.items()] if isinstance(entry, Mapping) else []
+    if not found or not all(k.replace("_", "").isalnum() and isinstance(v, str) for k, v in found):
+        raise LthError(f"{path}: defaults: {short(entry)}: name a YAML of this group or below it")
+    return found
 
 
 def nearest(name: str, known: Any) -> str:
@@ -105,13 +158,16 @@ def nearest(name: str, known: Any) -> str:
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
-def _base(experiment: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _base(experiment: Any, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the chosen names and the values of config.yaml, under those of an experiment."""
-    base = _read(conf_folder() / "config.yaml")
+    paths = [folder / "config.yaml" for folder in _folders(own)]
+    base = _read(next(p for p in paths if p.is_file()))
     names = {k: v for entry in base.pop("defaults") if entry != "_self_" for k, v in entry.items()}
     base.pop("hydra", None)
     if experiment is not None:
-        overlay = load("experiment", experiment)
+        if not isinstance(experiment, str):
+            raise LthError(f"experiment={short(experiment)}: the name of a YAML")
+        overlay = load("experiment", experiment, own)
         for entry in overlay.pop("defaults", []):
             if entry != "_self_":
                 names |= {k.removeprefix("override /"): v for k, v in entry.items()}
@@ -126,51 +182,66 @@ def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
             raise LthError(f"{key}: no such setting{nearest(key, known)}")
 
 
-def _choose(group: str, name: str, overlay: Any, setting: Any) -> Any:
-    if isinstance(setting, str):
-        return _merge(load(group, setting), overlay or {})
+def _choose(group: str, name: str, overlay: Any, setting: Any, own: Path | None) -> Any:
+    if isinstance(setting, str) and not isinstance(setting, Enum):
+        return _merge(load(group, setting, own), overlay or {}, group)
     if setting is None:
         setting = {}
     if not isinstance(setting, Mapping) or "_target_" in setting:
-        return spec_of(setting)
+        return spec_of(setting, group)
     inner = {
-        key: load(f"{group}/{key}", value)
+        key: load(f"{group}/{key}", value, own)
         for key, value in setting.items()
-        if isinstance(value, str) and (conf_folder() / group / key).is_dir()
+        if isinstance(key, str) and isinstance(value, str)
+        if any((folder / group / key).is_dir() for folder in _folders(own))
     }
-    return _merge(_merge(load(group, name), overlay or {}), {**setting, **inner})
+    chosen = _merge(load(group, name, own), overlay or {}, group)
+    return _merge(chosen, {**setting, **inner}, group)
 
 
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     """Lay ``over`` on ``under``; a nested spec of another factory replaces, others merge."""
     found = dict(under)
+    # what is laid over the arguments of a factory is an argument of that factory
+    target = str(over.get("_target_", under.get("_target_", "lth.")))
     for key, value in over.items():
-        old = found.get(key)
+        old, inside = found.get(key), f"{where}.{key}" if where else str(key)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             same = value.get("_target_", old.get("_target_")) == old.get("_target_")
-            found[key] = _merge(old, value) if same else plain(value)
+            found[key] = _merge(old, value, inside) if same else plain(value, inside, target)
         else:
-            found[key] = plain(value)
+            found[key] = plain(value, inside, target)
     return found
 
 
-def _arms(chosen: Any, overlay: Mapping[str, Any]) -> dict[str, Any]:
+def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:
     """Return ``{name: spec with copies}`` in the order asked for; what is asked for wins."""
+    if isinstance(chosen, str):
+        chosen = [chosen]
+    if not isinstance(chosen, Mapping | list | tuple):
+        raise LthError(f"arms={short(chosen)}: a list of names and factories, or a mapping to them")
     entries = dict(chosen) if isinstance(chosen, Mapping) else {_arm_name(a): a for a in chosen}
     found = {}
     for name, arm in entries.items():
         preset = overlay.get(name) or {}
         if isinstance(arm, str):
-            found[name] = {**load("arms", arm)[arm], **preset}
+            found[name] = {**_preset(arm, own), **preset}
         elif isinstance(arm, Mapping) and "_target_" not in arm:
-            found[name] = {**load("arms", name)[name], **preset, **plain(arm)}
+            found[name] = {**_preset(name, own), **preset, **plain(arm, f"arms.{name}")}
         else:
-            found[name] = {"copies": preset.get("copies", 1), **spec_of(arm)}
+            found[name] = {"copies": preset.get("copies", 1), **spec_of(arm, f"arms.{name}")}
     return found
 
 
+def _preset(name: str, own: Path | None) -> dict[str, Any]:
+    found = load("arms", name, own)
+    if not isinstance(found.get(name), Mapping):
+        raise LthError(f"arms/{name}.yaml: it must hold the arm under its name: {name}: ...")
+    return found[name]
+
+
 def _arm_name(arm: Any) -> str:
-    return arm if isinstance(arm, str) else spec_of(arm)["_target_"].rpartition(".")[2]
+    return arm if isinstance(arm, str) else spec_of(arm, "arms")["_target_"].rpartition(".")[2]
 
 
 def _read(path: Path) -> dict[str, Any]:

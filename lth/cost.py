@@ -86,5 +86,9 @@ def _uses(model: Spec, input_shape: tuple[int, ...]) -> dict[str, int]:
         if isinstance(module, nn.Linear | _ConvNd):
             module.register_forward_hook(count)
     with torch.no_grad():
-        network(torch.zeros(1, *input_shape))
+        try:
+            network(torch.zeros(1, *input_shape))
+        except Exception:  # it may take tokens, which are whole numbers
+            found.clear()
+            network(torch.zeros(1, *input_shape, dtype=torch.int64))
     return found

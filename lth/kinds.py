@@ -38,7 +38,7 @@ def check_kinds(
     Classes of which there is no telling what a factory makes of a name (a dtype, an Enum) pass;
     after the factory's ``error`` such an argument is named as what may have caused it.
     """
-    for name, kinds in (_kinds(factory) if isinstance(factory, Hashable) else {}).items():
+    for name, kinds in kinds_of(factory).items():
         if name not in given or type(value := given[name]) not in PLAIN:
             continue
         if not any(_fits(value, kind, strict=error is not None) for kind in kinds):
@@ -50,9 +50,13 @@ def check_kinds(
             ) from error
 
 
+def kinds_of(factory: Any) -> dict[str, tuple[type, ...]]:
+    """Return the classes that each argument may have; left out is what may be anything."""
+    return _kinds(factory) if isinstance(factory, Hashable) else {}
+
+
 @functools.lru_cache(maxsize=256)
 def _kinds(factory: Any) -> dict[str, tuple[type, ...]]:
-    """Return the classes that each argument may have; left out is what may be anything."""
     try:
         parameters = inspect.signature(factory, eval_str=True).parameters.values()
     except Exception:  # annotations may name what is not there when the program runs

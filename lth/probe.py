@@ -36,6 +36,8 @@ class Probe:
     ) -> Tensor:
         """Run the model; norms take the batch's statistics (``training``) or the running ones."""
         self.seen += len(inputs)
-        model = draw_model(self.model, 0).to(inputs.dtype).train(training)
+        model = draw_model(self.model, 0).train(training)
+        if inputs.is_floating_point():  # tokens are not
+            model = model.to(inputs.dtype)
         copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
         return functional_call(model, (params, copies), (inputs,))

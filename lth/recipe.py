@@ -11,7 +11,7 @@ import torch
 
 from lth.errors import LthError
 from lth.kinds import check_kinds
-from lth.spec import Spec, build, locate, target_of
+from lth.spec import Spec, arguments, build, locate, target_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -103,14 +103,14 @@ def _check_schedule(spec: Spec, steps: int) -> None:
 
 def check_optimizer(spec: Spec, lr: float) -> None:
     """Try a step on one weight, so that a wrong argument is refused before any work."""
-    factory, arguments = locate(target_of(spec)), optimizer_arguments(spec)
+    factory, given = locate(target_of(spec)), optimizer_arguments(spec)
     weight = torch.nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
     try:
-        factory([weight], lr=lr, **arguments).step()
+        factory([weight], lr=lr, **given).step()
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise LthError(f"recipe.optimizer={spec['_target_']}: {error}") from None
-    check_kinds(f"recipe.optimizer={spec['_target_']}", factory, arguments)
+    check_kinds(f"recipe.optimizer={spec['_target_']}", factory, given)
 
 
 def optimizer_arguments(spec: Spec) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def optimizer_arguments(spec: Spec) -> dict[str, Any]:
 
     A default of the factory's own for ``lr`` may have been written out (``lth.spec.complete``).
     """
-    found = {k: v for k, v in spec.items() if k != "_target_"}
+    found = arguments(spec)
     default = inspect.signature(locate(target_of(spec))).parameters.get("lr")
     if "lr" in found and default is not None and found["lr"] == default.default:
         del found["lr"]

@@ -11,9 +11,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lth.check import check_batch, check_examples, check_finite, check_model, check_parts
+from lth.check import (
+    check_agreement,
+    check_batch,
+    check_examples,
+    check_finite,
+    check_model,
+    check_parts,
+)
 from lth.config import ACTIONS, ASIDE, GROUPS, nearest, study_id
 from lth.data.dataset import Dataset
+from lth.data.own import data_of
 from lth.errors import LthError
 from lth.identity import described
 from lth.imp import WINNER, Line, Parts, check_search
@@ -22,7 +30,7 @@ from lth.probe import Probe
 from lth.prune import kept_by_level
 from lth.recipe import Recipe
 from lth.search import Search
-from lth.spec import Spec, build, complete, digest, fill
+from lth.spec import Spec, build, complete, digest, fill, target_of
 from lth.ticket import layers_of
 from lth.train.batches import Batches
 from lth.train.job import Streams
@@ -84,9 +92,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     logger = build(config["logger"])
     score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
     search = build(config["search"])
-    dataset = build(config["data"])
-    if not isinstance(dataset, Dataset):
-        raise LthError(f"data: {config['data']['_target_']} gave no lth.data.Dataset")
+    dataset = data_of(config["data"])
     epoch = (len(dataset.train_targets) - dataset.validation) / recipe.batch
     rewind = build(
         config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch
@@ -95,10 +101,14 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
     rewind.needs(recipe.steps)
     _looked_at(search, recipe.steps)
-    shape, classes = list(dataset.input_shape), dataset.classes
-    config["model"] = fill(config["model"], input_shape=shape, classes=classes)
+    of_data = {"input_shape": list(dataset.input_shape), "classes": dataset.classes}
+    asked = _asked(given["model"], of_data)
+    # a default that the model's factory has for these is no wish: the data's are meant
+    left = {n: None for n in of_data if n in config["model"] and n not in asked}
+    config["model"] = fill({**config["model"], **left}, **of_data)
     layers = layers_of(config["model"])
     check_model(config["model"], dataset, recipe)
+    check_agreement(asked, of_data)
     levels = _levels(config["levels"])
     kept = kept_by_level(prune, layers, max(levels, default=0))
     for arm, _ in arms.values() if levels else ():
@@ -114,6 +124,12 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     )  # fmt: skip
     check_search(parts)
     return Setup(config, config["data"], dataset, recipe, parts, options, logger)
+
+
+def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the data the user has set in the model."""
+    target_of(model)
+    return {n: model[n] for n in of_data if model.get(n) is not None}
 
 
 SHARED = ("model", "recipe", "score", "search", "prune", "rewind")

@@ -8,39 +8,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import inspect
 import json
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import math
+from collections.abc import Mapping
 from typing import Any
 
-from lth.errors import LthError
-from lth.kinds import check_kinds
+from lth.errors import LthError, told
+from lth.kinds import check_kinds, kinds_of
+from lth.names import locate
+from lth.plain import PARTIAL, TUPLE, Spec, ours, plain, short, spec_of, target_of
 
-Spec = dict[str, Any]
-"""A plain mapping with the dotted name of a factory under ``_target_``."""
-
-
-def locate(target: str) -> Any:
-    """Import the object that the dotted name ``target`` stands for."""
-    parts = target.split(".")
-    for cut in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:cut])
-        try:
-            found: Any = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-                continue  # a shorter prefix may be the module
-            raise LthError(f"{target}: importing {name} needs the missing {error.name}") from error
-        for part in parts[cut:]:
-            if not hasattr(found, part):
-                near = ", ".join(n for n in sorted(vars(found)) if not n.startswith("_"))
-                raise LthError(f"_target_ {target}: {name} has no {part!r}; it has {near[:300]}")
-            found = getattr(found, part)
-        return found
-    raise LthError(f"_target_ {target}: no module of that name on the path")
+__all__ = ["Spec", "build", "locate", "plain", "spec_of", "target_of"]
 
 
 def build(spec: Mapping[str, Any], **extra: Any) -> Any:
@@ -53,36 +32,56 @@ def build(spec: Mapping[str, Any], **extra: Any) -> Any:
     """
     target = target_of(spec)
     factory = locate(target)
-    given = {k: _build_nested(v) for k, v in spec.items() if k != "_target_"}
-    accepted = inspect.signature(factory).parameters
-    arguments = {k: v for k, v in extra.items() if k in accepted} | given
-    _check_arguments(target, accepted, arguments)
+    given = arguments(spec)
+    if spec.get(PARTIAL):
+        return functools.partial(factory, **given) if given else factory
+    accepted = parameters_of(target, factory)
+    called_with = {k: v for k, v in extra.items() if k in accepted} | given
+    _check_arguments(target, accepted, called_with)
     try:
-        found = factory(**arguments)
+        found = factory(**called_with)
     except LthError:
         raise  # the factory's own words say it best
     except Exception as error:
         check_kinds(target, factory, given, error)
-        raise
+        raise LthError(f"{target}: {told(error)}") from error
     check_kinds(target, factory, given)
     return found
 
 
-def target_of(spec: Mapping[str, Any]) -> str:
-    """Return the dotted factory name of ``spec``."""
-    if not isinstance(spec, Mapping) or "_target_" not in spec:
-        raise LthError(f"{spec!r} is not a spec: it needs a _target_, the dotted name of a factory")
-    return str(spec["_target_"])
+def arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``spec`` as its factory gets them: tuples, and what specs make."""
+    return {k: _build_nested(v) for k, v in spec.items() if k not in ("_target_", PARTIAL)}
+
+
+def parameters_of(target: str, factory: Any) -> Mapping[str, inspect.Parameter]:
+    """Return what a factory takes, by name."""
+    try:
+        return inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        what = "has no signature" if callable(factory) else f"is a {type(factory).__name__}"
+        raise LthError(f"_target_ {target}: it {what}: name a function or a class") from None
 
 
 def _build_nested(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "_target_" in value:
             return build(value)
+        if TUPLE in value:
+            return tuple(_build_nested(v) for v in untagged(value))
         return {k: _build_nested(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_build_nested(v) for v in value]
+        return type(value)([_build_nested(v) for v in value])
     return value
+
+
+def untagged(value: Any) -> Any:
+    """Return the list that stands in a ``{_tuple_: list}``, any other value as it is."""
+    if not isinstance(value, Mapping) or TUPLE not in value:
+        return value
+    if len(value) > 1 or not isinstance(value[TUPLE], list):
+        raise LthError(f"{short(value)}: a tuple is written {{{TUPLE}: [...]}}, with nothing else")
+    return value[TUPLE]
 
 
 def _check_arguments(target: str, accepted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -99,16 +98,24 @@ def _check_arguments(target: str, accepted: Mapping[str, Any], given: Mapping[st
 
 def fill(spec: Mapping[str, Any], **extra: Any) -> Spec:
     """Return ``spec``, completed by those of ``extra`` that its factory takes and it lacks."""
-    accepted = inspect.signature(locate(target_of(spec))).parameters
-    missing = {k: v for k, v in extra.items() if k in accepted and spec.get(k) is None}
+    target = target_of(spec)
+    factory = locate(target)
+    accepted = parameters_of(target, factory)
+    missing = {
+        k: _as_asked(v, accepted[k], target, factory)
+        for k, v in extra.items()
+        if k in accepted and spec.get(k) is None
+    }
     return {**spec, **missing}
 
 
 def complete(value: Any) -> Any:
     """Return plain data with the defaults of every spec's factory written out.
 
-    So a factory named in Python and one named in YAML, argument by argument, are one thing. Torch's
-    own factories are left alone: their lists of arguments change from version to version.
+    So a factory named in Python and one named in YAML, argument by argument, are one thing; a list
+    in YAML is a tuple where that is what the factory asks for. A default that no YAML can hold (a
+    class, a dtype) is left to the factory. Torch's own factories are left alone: their lists of
+    arguments change from version to version.
     """
     if isinstance(value, list):
         return [complete(v) for v in value]
@@ -117,55 +124,46 @@ def complete(value: Any) -> Any:
     found = {k: complete(v) for k, v in value.items()}
     if "_target_" not in value or str(value["_target_"]).startswith("torch."):
         return found
-    parameters = inspect.signature(locate(target_of(value))).parameters.values()
-    missing = [p for p in parameters if p.name not in found and p.default is not p.empty]
-    return found | {p.name: plain(p.default) for p in missing}
+    target = target_of(value)
+    factory = locate(target)
+    if found.get(PARTIAL):
+        return found
+    for name, parameter in parameters_of(target, factory).items():
+        if name in found:
+            found[name] = _as_asked(found[name], parameter, target, factory)
+        elif parameter.kind is not parameter.POSITIONAL_ONLY and _written(parameter.default):
+            found[name] = plain(parameter.default, name, target)
+    return found
 
 
-def spec_of(value: Any) -> Spec:
-    """Describe a spec, an importable factory, or a ``functools.partial`` of one, as a spec.
-
-    >>> import fractions
-    >>> spec_of(functools.partial(fractions.Fraction, numerator=3))
-    {'_target_': 'fractions.Fraction', 'numerator': 3}
-    """
-    if isinstance(value, Mapping):
-        target_of(value)
-        return plain(value)
-    if isinstance(value, functools.partial):
-        if value.args:
-            raise LthError(f"{value!r}: give the partial's arguments by name, so they are recorded")
-        return {**spec_of(value.func), **plain(value.keywords)}
-    if callable(value):
-        return {"_target_": _dotted(value)}
-    raise LthError(f"{value!r} is neither a spec, a factory, nor a functools.partial of one")
+def _written(default: Any) -> bool:
+    """Whether plain data holds exactly this default."""
+    if isinstance(default, float):
+        return type(default) is float and math.isfinite(default)
+    if type(default) in (list, tuple):
+        return all(_written(v) for v in default)
+    if type(default) is dict:
+        return all(type(k) is str and _written(v) for k, v in default.items())
+    return default is None or type(default) in (bool, int, str)
 
 
-def _dotted(factory: Callable[..., Any]) -> str:
-    module, name = factory.__module__, factory.__qualname__
-    if "<" in name:
-        raise LthError(f"{name} cannot be found by name: define it at the top level of a module")
-    packages = module.split(".")
-    for cut in range(1, len(packages)):  # the shortest name it is known by, as the YAMLs use
-        shorter = ".".join(packages[:cut])
-        if getattr(sys.modules.get(shorter), name, None) is factory:
-            return f"{shorter}.{name}"
-    return f"{module}.{name}"
-
-
-def plain(value: Any) -> Any:
-    """Return ``value`` in JSON's types only; anything else is refused by name."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if value is None or isinstance(value, bool | int | float | str):
+def _as_asked(value: Any, parameter: inspect.Parameter, target: str, factory: Any) -> Any:
+    """Make a tuple of a list where a factory of the user's has one as its default, or says so."""
+    if ours(target) or not isinstance(value, list):
         return value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, functools.partial) or callable(value):
-        return spec_of(value)
-    raise LthError(f"{value!r} cannot stand in a configuration: use plain values or a spec")
+    if isinstance(parameter.default, tuple):
+        return _like(value, parameter.default)
+    kinds = kinds_of(factory).get(parameter.name, ())
+    sequences = [k for k in kinds if isinstance(k, type) and issubclass(list, k)]
+    return {TUPLE: value} if tuple in kinds and not sequences else value
+
+
+def _like(value: Any, default: Any) -> Any:
+    """Make tuples of lists where the default has tuples, at any depth."""
+    if not isinstance(value, list) or not isinstance(default, tuple):
+        return value
+    models = [*default[: len(value)], *[default[-1] if default else None] * len(value)]
+    return {TUPLE: [_like(v, m) for v, m in zip(value, models, strict=False)]}
 
 
 def digest(value: Any) -> str:

@@ -85,8 +85,9 @@ class Study:
         if entry is None:
             raise LthError(f"{_words(place)} is not in the store; run the study again to train it")
         names = self.provenance.get("prunable")  # another study may have trained it
-        ours = names is not None and entry.about["model"] == self.config["model"]
-        return replace(entry, names=tuple(names)) if ours else entry
+        if names is None or entry.about["model"] != self.config["model"]:
+            return entry
+        return replace(entry, names=tuple(names))
 
     def ticket(self, *, final_mask: bool = False, **place: Any) -> Ticket:
         """Return the ticket at a place (see ``entry``): what its member started from.

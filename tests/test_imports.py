@@ -29,12 +29,13 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "intervals", "statistics", "matching", "verdict", "ticket", "spec", "search",
-    "probe", "cost", "dynamic", "gates", "kinds",
+    "probe", "cost", "dynamic", "gates", "kinds", "names", "plain",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
     ["errors"],
-    ["kinds"],
+    ["kinds", "names"],
+    ["plain"],
     ["types", "streams", "spec", "records", "intervals"],
     ["identity"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],

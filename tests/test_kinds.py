@@ -99,9 +99,11 @@ def plain(of: int) -> None:
     raise AttributeError("no such thing")
 
 
-def test_an_error_with_nothing_amiss_stays_what_it_is():
-    with pytest.raises(AttributeError, match="no such thing"):
+def test_an_error_with_nothing_amiss_is_told_with_its_file_and_line():
+    words = r"^tests\.test_kinds\.plain: AttributeError: no such thing \(test_kinds\.py, line \d+"
+    with pytest.raises(LthError, match=words) as caught:
         build({"_target_": "tests.test_kinds.plain", "of": 3})
+    assert isinstance(caught.value.__cause__, AttributeError)
 
 
 def epochs(length: int, per_epoch: int = 1) -> int:

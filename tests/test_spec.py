@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lth import LthError
+from lth.names import locate
 from lth.prune import Layerwise, layerwise
-from lth.spec import build, complete, digest, fill, locate, plain, spec_of
+from lth.spec import build, complete, digest, fill, plain, spec_of
 from tests.toys import mlp
 
 PLAIN = st.recursive(
@@ -88,7 +89,7 @@ def test_a_factory_and_its_partial_are_specs():
     from lth.models import lenet  # known by its package's name, as in the YAMLs
 
     assert spec_of(lenet)["_target_"] == "lth.models.lenet"
-    assert spec_of({"_target_": "a.b", "n": (1, 2)}) == {"_target_": "a.b", "n": [1, 2]}
+    assert spec_of({"_target_": "lth.b", "n": (1, 2)}) == {"_target_": "lth.b", "n": [1, 2]}
 
 
 def test_what_cannot_be_named_is_refused():

@@ -17,6 +17,7 @@ from lth.analysis.evaluate import Evaluator, Rows, rows_of
 from lth.analysis.lines import Line, Point, lines
 from lth.analysis.members import Member, Members
 from lth.data.dataset import Dataset
+from lth.data.own import data_of
 from lth.imp import WINNER, Place
 from lth.spec import Spec, build
 from lth.study import Study
@@ -60,7 +61,7 @@ class Analysis:
         self, study: Study, dataset: Dataset | None = None, device: str = "cpu", threads: int = 1
     ) -> None:
         self.study, self.threads = study, threads
-        data = build(study.config["data"]) if dataset is None else dataset
+        data = data_of(study.config["data"]) if dataset is None else dataset
         self.dataset: Dataset = data if device == "cpu" else data.to(device)
         self.members = Members(study)
         self.densities = {(r.trial, r.lr, r.arm, r.level, r.copy): r.density for r in study.records}

@@ -116,6 +116,8 @@ def _scaled(model: Spec, scale: float, arguments: Sequence[str]) -> Spec:
     def narrower(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [narrower(v) for v in value]
+        if isinstance(value, dict):  # a tuple: {_tuple_: [...]}
+            return {k: narrower(v) for k, v in value.items()}
         return max(1, round(scale * value))
 
     return {k: narrower(v) if k in arguments else v for k, v in model.items()}

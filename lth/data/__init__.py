@@ -6,6 +6,7 @@ from lth.data.cifar10 import cifar10
 from lth.data.dataset import Dataset, split, tensors
 from lth.data.digits import digits
 from lth.data.mnist import fashion_mnist, mnist
+from lth.data.own import from_dataset
 
 __all__ = [
     "Dataset",
@@ -13,6 +14,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "flip_and_crop",
+    "from_dataset",
     "mnist",
     "random_labels",
     "split",

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from lth.data.dataset import Dataset
+from lth.data.own import dataset_of
 from lth.errors import LthError
 from lth.streams import stream
 
@@ -21,13 +22,14 @@ def random_labels(
     """
     if isinstance(share, bool) or not 0 <= share <= 1:
         raise LthError(f"data.share={share}: a share of the labels, in [0, 1]")
+    of = dataset_of(of, "data.of")
     generator = stream("labels", seed)
     targets = of.train_targets
     drawn = torch.randint(of.classes, targets.shape, generator=generator)
     chosen = torch.rand(targets.shape, generator=generator) < share
     changed = torch.where(chosen, drawn, targets)
     note = f"{of.note} random labels: {share:g}".strip()
-    return replace(of, name=f"{of.name}-random", train_targets=changed, digest="", note=note)
+    return replace(of, name=f"{of.name}-random", train_targets=changed, note=note)
 
 
 def subset(of: Dataset, images: int, seed: int = 0, root: str | None = None) -> Dataset:
@@ -35,11 +37,12 @@ def subset(of: Dataset, images: int, seed: int = 0, root: str | None = None) -> 
 
     The normalisation constants stay those of the whole file. ``root`` is for the data set inside.
     """
+    of = dataset_of(of, "data.of")
     total = len(of.train_targets)
     if isinstance(images, bool) or not of.validation < images <= total:
         raise LthError(f"data.images={images}: it must lie in {of.validation + 1}..{total}")
     rows = torch.randperm(total, generator=stream("subset", seed))[:images].sort().values
     return replace(
         of, name=f"{of.name}-{images}", train_inputs=of.train_inputs[rows],
-        train_targets=of.train_targets[rows], digest="",
+        train_targets=of.train_targets[rows],
     )  # fmt: skip

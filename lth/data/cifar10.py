@@ -45,7 +45,7 @@ def load(source: Source, root: str | None, validation: int, augment: Augment | N
     """Read the six files and check that they are what they should be."""
     place = _downloaded(source) if root is None else local(root, FOLDER)
     train, test = (_read(place, names, source.rows) for names in (TRAIN, TEST))
-    return tensors("cifar10", train, test, validation, augment, place.note)
+    return tensors("cifar10", train, test, validation, augment, place.note, classes=10)
 
 
 def _downloaded(source: Source) -> Place:

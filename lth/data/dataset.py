@@ -6,21 +6,26 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lth.data.arrays import PIXELS, WHOLE, inputs_of, targets_of
+from lth.data.normalise import constants, is_normalised, tell_of_far_values
 from lth.errors import LthError
 from lth.types import Augment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """Raw inputs (uint8 or float, ``[N, C, H, W]`` or ``[N, F]``) and integer targets ``[N]``.
+    """Raw inputs (uint8, float, or whole numbers; ``[N, ...]``) and integer targets ``[N]``.
 
-    ``mean`` and ``std`` (one value per channel, in the inputs' units) are those of the official
-    training file. ``validation`` images of that file are held out, drawn anew in every trial; the
-    test set is fixed. ``digest`` stands for the content: equal data, equal digest.
+    ``mean`` and ``std`` (one value per channel or feature, in the inputs' units) are those of the
+    official training file; none of them, or int32 and int64 inputs with 0 and 1: inputs pass as
+    they are. ``validation`` examples of that file are held out, drawn anew in every trial; the
+    test set is fixed.
     """
 
     name: str
@@ -33,24 +38,29 @@ class Dataset:
     classes: int
     validation: int
     augment: Augment | None = None
-    digest: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
-        total = len(self.train_targets)
-        if isinstance(self.validation, bool) or not 0 < self.validation < total:
-            raise LthError(f"data.validation={self.validation}: it must lie in 1..{total - 1}")
         for split in ("train", "test"):
-            inputs, targets = getattr(self, f"{split}_inputs"), getattr(self, f"{split}_targets")
-            if len(inputs) != len(targets) or len(inputs) == 0:
-                raise LthError(f"{self.name}: {len(inputs)} {split} inputs, {len(targets)} targets")
-        if not self.digest:
-            object.__setattr__(self, "digest", content_digest(self))
-        shape = (1, -1) + (1,) * (self.train_inputs.ndim - 2)
-        device = self.train_inputs.device
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(self, name), dtype=torch.float32, device=device)
-            object.__setattr__(self, f"_{name}", values.reshape(shape))
+            self._take_split(split)
+        self._check_alike()
+        self._check_counts()
+        for split in ("train", "test"):
+            self._check_classes(split)
+        self._take_constants()
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train_targets):,} + {len(self.test_targets):,} examples"
+        shape = list(self.input_shape)
+        return f"Dataset({self.name}: {sizes} of shape {shape}, {self.classes} classes)"
+
+    @property
+    def digest(self) -> str:
+        """Stands for the content: equal tensors, equal digest; hashed whenever it is asked for.
+
+        Never kept: a copy by ``dataclasses.replace`` or a change in place has other content.
+        """
+        return content_digest(self)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -58,60 +68,150 @@ class Dataset:
         return tuple(self.train_inputs.shape[1:])
 
     def prepare(self, raw: Tensor) -> Tensor:
-        """Normalise a raw batch: ``(x - mean) / std``, float32."""
+        """Normalise a raw batch: ``(x - mean) / std``, float32; or pass it as it is."""
+        if self._as_is:  # type: ignore[attr-defined]
+            return raw.long() if raw.dtype in PIXELS else raw
         mean: Tensor = self._mean  # type: ignore[attr-defined]
         std: Tensor = self._std  # type: ignore[attr-defined]
-        return raw.float().sub_(mean).div_(std) if raw.dtype == torch.uint8 else (raw - mean) / std
+        if raw.dtype in PIXELS or raw.dtype in WHOLE:
+            return raw.float().sub_(mean).div_(std)
+        return (raw - mean) / std
 
     def to(self, device: torch.device | str) -> Dataset:
         """Move the tensors."""
         names = ("train_inputs", "train_targets", "test_inputs", "test_targets")
         return replace(self, **{n: getattr(self, n).to(device) for n in names})
 
+    def _take_split(self, split: str) -> None:
+        """Take the split's arrays as tensors; refuse what no network here trains on."""
+        inputs, targets = f"{split}_inputs", f"{split}_targets"
+        for name, take in ((inputs, inputs_of), (targets, targets_of)):
+            found = take(getattr(self, name), f"{self.name}: {name}")
+            object.__setattr__(self, name, found)
+        rows, answers = len(getattr(self, inputs)), len(getattr(self, targets))
+        if rows != answers or rows == 0:
+            raise LthError(f"{self.name}: {rows} {split} inputs, {answers} targets")
+
+    def _check_classes(self, split: str) -> None:
+        targets = getattr(self, f"{split}_targets")
+        greatest, row = targets.max(0)
+        if int(greatest) >= self.classes:
+            raise LthError(
+                f"{self.name}: {split}_targets[{int(row)}] = {int(greatest)}: the classes are "
+                f"0..{self.classes - 1}"
+            )
+
+    def _check_alike(self) -> None:
+        """Refuse test examples of another shape or kind than those of training."""
+        train, test = self.train_inputs, self.test_inputs
+        if train.shape[1:] != test.shape[1:]:
+            raise LthError(
+                f"{self.name}: an example of training has shape {list(train.shape[1:])}, one of "
+                f"the test set {list(test.shape[1:])}: make them alike"
+            )
+        if train.dtype in WHOLE and test.dtype in WHOLE:
+            return
+        if train.dtype != test.dtype:
+            raise LthError(
+                f"{self.name}: training inputs are {train.dtype}, test inputs {test.dtype}: their "
+                "units may differ; make them alike"
+            )
+
+    def _check_counts(self) -> None:
+        """Refuse numbers of classes and of validation examples that make no sense."""
+        for name in ("classes", "validation"):
+            value = getattr(self, name)
+            if isinstance(value, Integral) and not isinstance(value, bool):
+                object.__setattr__(self, name, int(value))
+        if type(self.classes) is not int or self.classes < 1:
+            raise LthError(f"{self.name}: classes={self.classes}: a whole number from 1")
+        total = len(self.train_targets)
+        whole = type(self.validation) is int
+        lie = "lie in" if whole or isinstance(self.validation, bool) else "be a whole number in"
+        if not whole or not 0 < self.validation < total:
+            raise LthError(
+                f"data.validation={self.validation}: it must {lie} 1..{total - 1}: so many "
+                "training examples are held out, to stop early by"
+            )
+
+    def _take_constants(self) -> None:
+        """Take mean and std as numbers, none, one, or one per channel."""
+        channels = self.train_inputs.shape[1]
+        for name in ("mean", "std"):
+            try:
+                values = [float(v) for v in getattr(self, name)]
+            except (TypeError, ValueError):
+                values = [math.nan]
+            object.__setattr__(self, name, values)
+            if len(values) not in (0, 1, channels) or not all(math.isfinite(v) for v in values):
+                raise LthError(f"{self.name}: {name}: a list of finite numbers, 1, {channels} or 0")
+        if len(self.mean) != len(self.std) or min(self.std, default=1.0) <= 0:
+            raise LthError(f"{self.name}: std: as many as mean, each above 0")
+        shape = (1, -1) + (1,) * (self.train_inputs.ndim - 2)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(self, name), device=self.train_inputs.device)
+            object.__setattr__(self, f"_{name}", values.reshape(shape))
+        same = set(self.mean) <= {0.0} and set(self.std) <= {1.0}
+        whole = self.train_inputs.dtype in WHOLE
+        object.__setattr__(self, "_as_is", not self.mean or (whole and same))
+
 
 def tensors(
     name: str,
-    train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
+    train: tuple[Any, Any],
+    test: tuple[Any, Any],
     validation: int,
     augment: Augment | None = None,
     note: str = "",
+    normalise: bool | None = None,
+    classes: int | None = None,
 ) -> Dataset:
-    """Make a data set of tensors ``(inputs, targets)``; the normalisation constants are computed.
+    """Make a data set of tensors or arrays ``(inputs, targets)``, and compute its constants.
 
     ``mean_c`` and ``std_c`` run over every pixel of channel c of the training file: exact sums for
-    uint8, so they are the same on every machine, else in float64.
+    uint8, so they are the same on every machine, else in float64. A channel without spread has
+    std 1. int32 and int64 inputs are tokens and pass as they are, unless ``normalise`` is true; if
+    it is false all inputs do, uint8 as int64. ``classes`` says how many there are where training
+    need not have an example of each; they are counted otherwise.
     """
-    for split, (inputs, targets) in (("train", train), ("test", test)):
-        if len(inputs) == 0:
-            raise LthError(f"{name}: 0 {split} inputs, {len(targets)} targets")
-    moments = _exact_moments if train[0].dtype == torch.uint8 else _moments
-    mean, std = moments(train[0])
-    targets = train[1].long(), test[1].long()
-    classes = int(max(t.max() for t in targets)) + 1
-    return Dataset(
-        name, train[0], targets[0], test[0], targets[1], mean, std, classes, validation, augment,
-        note=note,
-    )  # fmt: skip
+    parts: list[Tensor] = []
+    for split, pair in (("train", train), ("test", test)):
+        inputs, targets = _pair(name, split, pair)
+        parts.append(inputs_of(inputs, f"{name}: {split}_inputs").cpu())
+        parts.append(targets_of(targets, f"{name}: {split}_targets").cpu())
+        if len(parts[-2]) == 0 or len(parts[-1]) == 0:
+            raise LthError(f"{name}: {len(parts[-2])} {split} inputs, {len(parts[-1])} targets")
+    if classes is None:
+        classes = int(max(parts[1].max(), parts[3].max())) + 1
+        _check_classes(name, parts[1], classes)
+    inputs = parts[0]
+    mean, std = constants(inputs) if is_normalised(inputs, normalise) else ([], [])
+    found = Dataset(
+        name, parts[0], parts[1], parts[2], parts[3], mean, std, classes, validation, augment, note
+    )
+    if mean and inputs.dtype not in PIXELS:
+        tell_of_far_values(name, found.prepare(found.test_inputs))
+    return found
 
 
-def _moments(inputs: Tensor) -> tuple[list[float], list[float]]:
-    array = inputs.cpu().double().numpy()  # torch's std depends on the number of threads
-    axes = (0, *range(2, inputs.ndim))
-    return array.mean(axes).tolist(), array.std(axes).clip(1e-12).tolist()
+def _pair(name: str, split: str, pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        what = f"{len(pair)} things" if isinstance(pair, tuple | list) else type(pair).__name__
+        raise LthError(f"{name}: {split} is a pair (inputs, targets), not {what}")
+    return pair[0], pair[1]
 
 
-def _exact_moments(inputs: Tensor) -> tuple[list[float], list[float]]:
-    """Sum in integers over the histogram: ``mean = S1 / n``, ``std = sqrt(n S2 - S1^2) / n``."""
-    means, stds = [], []
-    for channel in inputs.unbind(1):
-        counts = torch.bincount(channel.reshape(-1), minlength=256).tolist()
-        total = sum(counts)
-        first = sum(value * count for value, count in enumerate(counts))
-        second = sum(value * value * count for value, count in enumerate(counts))
-        means.append(first / total)
-        stds.append(max(math.sqrt(total * second - first * first) / total, 1e-12))
-    return means, stds
+def _check_classes(name: str, targets: Tensor, classes: int) -> None:
+    """Refuse a class that no training example has: labels that do not count from 0 make one."""
+    present = targets.unique()
+    if len(present) == classes:
+        return
+    there = set(present.tolist())
+    missing = [k for k in range(min(classes, 10_000)) if k not in there][:5]
+    raise LthError(
+        f"{name}: no training example of class {', '.join(map(str, missing))}, {classes} classes "
+        f"up to {classes - 1}: number them from 0 without a gap, or say classes={classes}"
+    )
 
 
 def split(dataset: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -79,7 +79,7 @@ def load(source: Source, root: str | None, validation: int) -> Dataset:
     """Read the four files of ``source`` and check that they are what they should be."""
     place = _downloaded(source) if root is None else local(root, source.name)
     train, test = (_read(source, place, part) for part in ("train", "t10k"))
-    return tensors(source.name, train, test, validation, note=place.note)
+    return tensors(source.name, train, test, validation, note=place.note, classes=10)
 
 
 def _downloaded(source: Source) -> Place:

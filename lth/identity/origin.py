@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 PLUMBING = (
-    "lth.entry", "lth.errors", "lth.identity", "lth.kinds", "lth.records", "lth.spec", "lth.store",
+    "lth.entry", "lth.errors", "lth.identity", "lth.kinds", "lth.names", "lth.plain", "lth.records",
+    "lth.spec", "lth.store",
 )  # fmt: skip
 """Parts of lth that carry numbers and do not make them; known by name, like a library."""
 

@@ -82,7 +82,7 @@ def _read(code: CodeType, scope: Mapping[str, Any]) -> Code:
             )
         marks = [*map(str, sys.version_info[:2]), *map(repr, instructions(code))]
         return Code(_hash(["instructions", marks]), names, bare=frozenset(names))
-    chains, imports = (tuple(sorted(set(of(found)))) for of in (chains_of, imports_of))
+    chains, imports = tuple(sorted({*chains_of(found)})), tuple(sorted({*imports_of(found)}))
     bare, changed = frozenset(bare_of(found)), frozenset(changed_of(found))
     return Code(_hash(body_of(found)), names, chains, bare, imports, changed)
 

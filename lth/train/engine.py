@@ -222,11 +222,11 @@ def load(model: nn.Module, state: State) -> None:
 def make_optimizer(job: Job, params: Sequence[Any]) -> torch.optim.Optimizer:
     """Build torch's own optimizer over ``params``; fused where it can be."""
     spec = dict(job.recipe.optimizer)
-    factory, arguments = locate(target_of(spec)), optimizer_arguments(spec)
+    factory, given = locate(target_of(spec)), optimizer_arguments(spec)
     fused = factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
-    if fused and not {"fused", "foreach"} & arguments.keys():
-        arguments["fused"] = True
-    return factory(params, lr=job.lr, **arguments)
+    if fused and not {"fused", "foreach"} & given.keys():
+        given["fused"] = True
+    return factory(params, lr=job.lr, **given)
 
 
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")

@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lth.data.own import data_of
 from lth.errors import LthError
-from lth.spec import Spec, build
+from lth.spec import Spec
 from lth.train.job import Job
 from lth.train.work import Report, Stopped, one_thread, work
 
@@ -136,7 +137,7 @@ def _serve(connection: Connection, stop: Any, data: Spec, root: Path, precision:
         from lth.train.key import Identities, check_same
 
         with one_thread():
-            dataset = build(data)
+            dataset = data_of(data, quiet=True)
             identities = Identities(dataset)
             work(
                 jobs(), dataset, Store(root), lambda group, found: InTurn(group[0], found),
