@@ -147,7 +147,7 @@ TABLE = {
     "levels a half": ({"levels": [1, 1.5]}, r"levels=\[1, 1\.5\]: .*levels=\[7,13\]"),
     "levels too many": ({"levels": 99}, r"levels=99: level 20 would .*useful one is levels=19"),
     "a level too deep": ({"levels": [2, 99]}, r"levels=99: .*last useful one is levels=19"),
-    "action": ({"action": "jump"}, r"action=jump: it is one of run, plan, plot"),
+    "action": ({"action": "jump"}, r"action=jump: it is one of run, plan, explain, plot"),
     "name of a folder": ({"name": "a/b"}, r"name='a/b': .*letters, digits"),
     "name hidden": ({"name": ".toy"}, r"name='\.toy': .*letters, digits"),
     "setting misspelt": ({"levl": 3}, r"levl: no such setting; did you mean levels\?"),
