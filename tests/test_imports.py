@@ -29,7 +29,7 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "statistics", "verdict", "ticket", "spec", "search", "probe", "cost",
-    "dynamic", "gates", "kinds",
+    "dynamic", "gates", "kinds", "needs",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
@@ -39,7 +39,7 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["layers", "loss", "schedule", "statistics", "models", "data"],
     ["masks", "prune", "recipe", "verdict"],
     ["ticket", "loggers", "table"],
-    ["dynamic", "gates", "probe", "cost", "rewind", "entry"],
+    ["dynamic", "gates", "probe", "cost", "rewind", "entry", "needs"],
     ["score", "arms", "search", "store"],
     ["imp", "check"],
     ["train"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -103,10 +104,15 @@ class InTurn:
         return torch.stack(losses).double().unsqueeze(0)
 
     def evaluate(self, split: str) -> list[tuple[float, float]]:
-        """Measure the one member."""
+        """Measure the one member; under a gate that samples, the mean of its draws."""
         self.network.model.eval()
-        data = self.batches.dataset
-        return [measure(self.network, self.loss, data, self.batches.rows(split))]
+        data, rows = self.batches.dataset, self.batches.rows(split)
+        samples = getattr(self.network.gate, "samples", 0)
+        if not samples:
+            return [measure(self.network, self.loss, data, rows)]
+        found = [measure(self._drawn(n), self.loss, data, rows) for n in range(samples)]
+        losses, accuracies = zip(*found, strict=True)
+        return [(math.fsum(losses) / samples, math.fsum(accuracies) / samples)]
 
     def state(self, member: int) -> State:
         """Copy the params, masked, and the buffers."""
@@ -157,6 +163,19 @@ class InTurn:
         for key, value in state.items():
             name, _, slot = key.rpartition("/")
             self.optimizer.state[self.network.leaves[name]][slot] = value.clone()
+
+    def _drawn(self, sample: int) -> Callable[[Tensor], Tensor]:
+        """Return one network that the gate draws, the same for every batch."""
+
+        def forward(inputs: Tensor) -> Tensor:
+            torch.manual_seed(self.job.streams.of("samples", sample))
+            self.network.draws = True
+            try:
+                return self.network(inputs)
+            finally:
+                self.network.draws = False
+
+        return forward
 
     def _forward(self, inputs: Tensor, step: int) -> Tensor:
         if self._draws:

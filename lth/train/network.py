@@ -40,6 +40,7 @@ class Network:
         changes: bool = False,
     ) -> None:
         self.model, self.view, self.gate = model, view, gate
+        self.draws = False  # whether the gate draws outside training too
         self.frozen = frozen or {}
         self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
         self.buffers: Params = dict(model.named_buffers())
@@ -100,7 +101,8 @@ class Network:
 
     def _see(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
         if self.gate is not None:
-            weight = self._fixed[name] * self.gate(name, weight, self.model.training)
+            drawn = self.model.training or self.draws
+            weight = self._fixed[name] * self.gate(name, weight, drawn)
         seen = self.view(weight, mask)
         return seen + self.frozen[name] if name in self.frozen else seen
 
