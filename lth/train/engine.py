@@ -110,7 +110,8 @@ class InTurn:
         samples = getattr(self.network.gate, "samples", 0)
         if not samples:
             return [measure(self.network, self.loss, data, rows)]
-        found = [measure(self._drawn(n), self.loss, data, rows) for n in range(samples)]
+        seeds = [self.job.streams.of("samples", n) for n in range(samples)]
+        found = [measure(self.network.drawn(s), self.loss, data, rows) for s in seeds]
         losses, accuracies = zip(*found, strict=True)
         return [(math.fsum(losses) / samples, math.fsum(accuracies) / samples)]
 
@@ -163,19 +164,6 @@ class InTurn:
         for key, value in state.items():
             name, _, slot = key.rpartition("/")
             self.optimizer.state[self.network.leaves[name]][slot] = value.clone()
-
-    def _drawn(self, sample: int) -> Callable[[Tensor], Tensor]:
-        """Return one network that the gate draws, the same for every batch."""
-
-        def forward(inputs: Tensor) -> Tensor:
-            torch.manual_seed(self.job.streams.of("samples", sample))
-            self.network.draws = True
-            try:
-                return self.network(inputs)
-            finally:
-                self.network.draws = False
-
-        return forward
 
     def _forward(self, inputs: Tensor, step: int) -> Tensor:
         if self._draws:

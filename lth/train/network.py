@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -66,6 +67,19 @@ class Network:
             for module, attribute in places:
                 module.__dict__[attribute] = seen
         return self.model(inputs)
+
+    def drawn(self, seed: int) -> Callable[[Tensor], Tensor]:
+        """Return one network that the gate draws outside training, the same for every batch."""
+
+        def forward(inputs: Tensor) -> Tensor:
+            torch.manual_seed(seed)
+            self.draws = True
+            try:
+                return self(inputs)
+            finally:
+                self.draws = False
+
+        return forward
 
     def mask_gradients(self) -> None:
         """Finish the backward pass: gradients of pruned weights are 0 before any update."""
