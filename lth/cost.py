@@ -42,8 +42,9 @@ def training_flops(
     """Return FLOPs of what an entry trained: ``3 * forward * batch`` for each of its ``steps``.
 
     Frozen weights are not zero, so they are counted as the dense network's; so is a trained mask,
-    whose scores all have gradients. Where the mask changed each stretch counts at its own density,
-    and a gradient by all weights as ``forward + 2 * dense forward``.
+    whose scores all have gradients. Where the mask changed each stretch counts at its own density;
+    a step at which it grew by a gradient of all weights counts ``2 * forward + dense forward``, as
+    Appendix H has it, the sparse gradient of that step included.
     """
     whole = bool(ticket.frozen) or ticket.gate is not None
     counts = {} if whole else masks.kept(ticket.mask)
@@ -54,7 +55,7 @@ def training_flops(
         cost += 3 * _forward(ticket.model, input_shape, kept) * batch * (end - begin)
     dense = _forward(ticket.model, input_shape, {})
     for _, kept in changes[: about.get("gradients", 0)]:
-        cost += (_forward(ticket.model, input_shape, kept) + 2 * dense) * batch
+        cost += (dense - _forward(ticket.model, input_shape, kept)) * batch
     return cost
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lth.errors import LthError
 from lth.kinds import is_whole
 from lth.prune import drop_lowest
+from lth.streams import stream_seed
 from lth.types import Mask, Params
 
 DECAYS = ("cosine", "constant")
@@ -100,14 +101,15 @@ class DropAndGrow:
         kept = int(mask.sum())
         count = min(round(share * kept), mask.numel() - kept)
         size = {name: look.weights[name].abs()}
-        stays = drop_lowest(size, {name: mask}, count)[name]
+        ties = stream_seed("dynamics", self.seed, look.step, "ties")
+        stays = drop_lowest(size, {name: mask}, count, ties)[name]
         if look.gradient is None:
             merit = torch.rand(mask.shape, generator=look.generator)
         else:
             merit = look.gradient[name].abs()
         # what has just been dropped may grow again (Evci et al. 2020, Algorithm 1)
         free = {name: ~stays}
-        grown = drop_lowest({name: merit}, free, int(free[name].sum()) - count)[name]
+        grown = drop_lowest({name: merit}, free, int(free[name].sum()) - count, ties + 1)[name]
         return stays | grown
 
 
@@ -141,7 +143,8 @@ class Gradual:
         for name, mask in look.mask.items():
             count = self.count(name, mask.numel(), look.step, look.steps)
             drop = max(0, int(mask.sum()) - count)
-            found |= drop_lowest({name: look.weights[name].abs()}, {name: mask}, drop)
+            ties = stream_seed("dynamics", self.seed, "ties")
+            found |= drop_lowest({name: look.weights[name].abs()}, {name: mask}, drop, ties)
         return found
 
     def count(self, name: str, size: int, step: int, steps: int) -> int:
@@ -182,18 +185,19 @@ def sparse_evolution(
 
 
 def gradual(
-    final: Mapping[str, int], every: int = 100, begin: float = 0.0, until: float = 0.5
-) -> Gradual:
+    final: Mapping[str, int], every: int = 100, begin: float = 0.0, until: float = 0.5,
+    seed: int = 0,
+) -> Gradual:  # fmt: skip
     """Prune by magnitude during training, to ``final`` weights in each layer.
 
     ``kept(t) = final + (size - final) (1 - (t - begin) / (until - begin)) ** 3``, every ``every``
     steps between the shares ``begin`` and ``until`` of the run: Zhu & Gupta 2017, arXiv 1710.01878,
-    Equation 1.
+    Equation 1. ``seed`` settles which of equal weights go.
     """
     _check_every("gradual", every)
     if not 0 <= begin < until <= 1:
         raise LthError(f"gradual: begin={begin}, until={until}: shares of the run, begin < until")
-    return Gradual(dict(final), every, begin, until)
+    return Gradual(dict(final), every, begin, until, seed)
 
 
 def _drop_and_grow(

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lth.cost import scoring_flops, training_flops
 from lth.entry import Entry, Point
 from lth.errors import LthError
 from lth.imp import WINNER, Cohort, Line, Place, imp
+from lth.needs import needed
 from lth.progress import Display
 from lth.provenance import now, provenance
 from lth.records import Record, write_atomic, write_csv
@@ -26,6 +27,19 @@ class AllDiverged(LthError):
     """No member of the study reached its end."""
 
 
+class Run(NamedTuple):
+    """What training a winner cost, from which step on and over how many; examples scored for it."""
+
+    cost: int
+    first: int
+    steps: int
+    examples: int
+
+    def up_to(self, step: int) -> int:
+        """Return what it cost to train up to ``step``."""
+        return self.cost * max(0, min(step - self.first, self.steps)) // max(1, self.steps)
+
+
 class Journal:
     """What the loop has given so far, and the study's files that say so."""
 
@@ -36,7 +50,7 @@ class Journal:
         self.curves: list[Record] = []
         self.members: dict[Place, str] = {}
         self.diverged: list[Place] = []
-        self._trained: dict[tuple[Line, int], int] = {}
+        self._runs: dict[tuple[Line, int], Run] = {}
         prunable = setup.parts.prune.prunable(setup.parts.layers)
         self.about = provenance() | {"data": _about_data(setup), "prunable": prunable}
 
@@ -55,9 +69,12 @@ class Journal:
             cost = training_flops(
                 ticket, self.setup.dataset.input_shape, self.setup.recipe.batch, entry.about
             )
+            winner = cohort[place._replace(arm=WINNER, copy=0)]
             if place.arm == WINNER:
-                self._trained[Line(place.trial, place.lr), place.level] = cost
-            search = self._search_flops(place, ticket) if ticket.searched else 0
+                examples = needed(ticket, ticket)[1]
+                run = Run(cost, ticket.step, entry.about["steps"], examples)
+                self._runs[Line(place.trial, place.lr), place.level] = run
+            search = self._search_flops(place, winner, ticket)
             self.records += records_of(self.setup, place, ticket, entry, cost, search)
             asked = self.setup.recipe.splits  # whoever trained it may have asked for more
             curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
@@ -67,18 +84,16 @@ class Journal:
                 self.diverged.append(place)
         self.write()
 
-    def _search_flops(self, place: Place, ticket: Ticket) -> int:
-        """Return what finding the level's mask cost: training the line's winners, and scoring."""
-        line, setup = Line(place.trial, place.lr), self.setup
-        levels = setup.parts.search.trained_levels(place.level)
-        cost = sum(self._trained[line, level] for level in levels)
-        steps = ticket.origin.get("dense_steps")
-        if steps is not None:  # an early bird leaves the dense run on its way
-            cost = cost * steps // setup.recipe.steps
-        elif not levels:  # a network that is not pruned at its start has been trained up to there
-            cost = self._trained[line, 0] * ticket.step // setup.recipe.steps
-        examples = ticket.origin.get("examples", 0)
-        return cost + scoring_flops(setup.parts.model, setup.dataset.input_shape, examples)
+    def _search_flops(self, place: Place, winner: Ticket, ticket: Ticket) -> int:
+        """Return what the member's mask and start cost: the runs they took, and scoring for them.
+
+        A run of a level below the dense network took the scoring for its own ticket too.
+        """
+        needs, examples = needed(winner, ticket)
+        runs = {level: self._runs[Line(place.trial, place.lr), level] for level in needs}
+        examples += sum(run.examples for level, run in runs.items() if level > 0)
+        scoring = scoring_flops(self.setup.parts.model, self.setup.dataset.input_shape, examples)
+        return scoring + sum(run.up_to(needs[level]) for level, run in runs.items())
 
     def write(self) -> None:
         """Write records, curves, the index of members, and the provenance."""

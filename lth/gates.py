@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lth.errors import LthError
+from lth.kinds import is_whole
 from lth.streams import stream
 
 
@@ -35,11 +36,16 @@ class Gate(Protocol):
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Keep a weight with probability ``sigmoid(s)`` in training, if that is >= 1/2 outside."""
+    """Keep a weight with probability ``sigmoid(s)`` in training, if that is >= 1/2 outside.
+
+    With ``samples`` the measures are averages over so many draws (lth/train/engine.py).
+    """
 
     keep: float
     rescale: bool
     seed: int
+    samples: int = 0
+    through: bool = True
 
     def start(self, name: str, weight: Tensor) -> Tensor:
         """Return the score of probability ``keep`` everywhere."""
@@ -61,7 +67,8 @@ class Bernoulli:
         """Multiply by ``weights / weights kept``: dynamic weight rescaling."""
         if not self.rescale:
             return gate
-        return gate * (gate.numel() / gate.detach().sum().clamp(min=1.0))
+        kept = gate.sum() if self.through else gate.detach().sum()
+        return gate * (gate.numel() / kept.clamp(min=1.0))
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,21 @@ class EdgePopup:
         return found.reshape(scores.shape)
 
 
-def bernoulli(keep: float = 0.5, rescale: bool = True, seed: int = 0) -> Bernoulli:
+def bernoulli(
+    keep: float = 0.5, rescale: bool = True, seed: int = 0, samples: int = 0, through: bool = True
+) -> Bernoulli:
     """Train the probability of each weight to be kept, starting from ``keep``.
 
-    Zhou et al. 2019, arXiv 1905.01067, Section 5; ``rescale`` is their dynamic weight rescaling.
+    Zhou et al. 2019, arXiv 1905.01067, Section 5; ``rescale`` is their dynamic weight rescaling,
+    whose factor has a gradient too, as in their code, unless ``through`` is false. They report the
+    mean of 10 drawn networks, ``samples=10``. The default 0 measures the one network of the weights
+    likelier kept than not: it is the network whose mask is stored, counted and exported.
     """
     if not 0 < keep < 1:
         raise LthError(f"supermask: keep={keep}: a probability to start from, in (0, 1)")
-    return Bernoulli(keep, rescale, seed)
+    if not is_whole(samples, 0):
+        raise LthError(f"supermask: samples={samples!r}: networks drawn to measure, 0 for none")
+    return Bernoulli(keep, rescale, seed, samples, through)
 
 
 def edge_popup(kept: Mapping[str, int], seed: int = 0) -> EdgePopup:

@@ -6,17 +6,20 @@ Strategy 1 of Frankle & Carbin 2019 (arXiv 1803.03635, Appendix B): train, prune
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+import torch
 
 from lth import masks
 from lth.arms import Arm, context_of
 from lth.entry import Entry
 from lth.layers import Layers
+from lth.needs import Needs, Reading, asks, bill, union
 from lth.probe import Probe
-from lth.prune import Prune
-from lth.rewind import Rewind
-from lth.search import Ahead, Case, Scorer, Search, iterative
+from lth.prune import Prune, counts_at
+from lth.rewind import Rewind, Start
+from lth.search import Ahead, Case, Found, Scorer, Search, iterative
 from lth.spec import Spec
 from lth.streams import stream, stream_seed
 from lth.ticket import State, Ticket, draw_state
@@ -79,19 +82,20 @@ class Parts:
 def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]]]:
     """Find winning tickets: yield each level's cohort, and what training it gave.
 
-    A line whose winner diverged has no further levels.
+    A line whose winner diverged has no further levels where these descend from it; where they come
+    from the dense network, they are made all the same.
     """
     cohort = {Place(*line, WINNER, 0, 0): dense(parts, line) for line in parts.lines}
     origin = trained = train(cohort)
     yield cohort, trained
     for level in parts.route:
-        winners = {p: e for p, e in trained.items() if p.arm == WINNER and e.diverged is None}
+        from_above = trained if parts.search.iterates else origin
+        winners = {p: e for p, e in from_above.items() if p.arm == WINNER and e.diverged is None}
         cohort = {}
         for place, entry in winners.items():
             line = Line(place.trial, place.lr)
             first = origin[Place(*line, WINNER, 0, 0)]
-            source = entry if parts.search.iterates else first
-            winner = next_ticket(parts, line, level, source, first)
+            winner = next_ticket(parts, line, level, entry, first)
             cohort |= members(parts, line, level, winner, first)
         if not cohort:
             return
@@ -107,19 +111,75 @@ def dense(parts: Parts, line: Line) -> Ticket:
 
 
 def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
-    """Score a trained network, prune it and rewind it: the winning ticket of ``level``."""
-    start = parts.rewind(origin.at, trained.final)
-    probe = parts.probe(line.trial)
-    score = scorer(parts, line, level, origin.start.params, probe)
-    case = Case(
-        level, line.trial, line.lr, score, trained, origin, start.state, parts.prune, parts.layers,
-        parts.steps,
-    )  # fmt: skip
-    found = parts.search(case)
-    cost = {"dense_steps": found.dense_steps, "examples": probe.seen}
+    """Score a trained network, prune it and rewind it: the winning ticket of ``level``.
+
+    Beneath its mask lies the dense network at the point that the ticket was rewound to.
+    """
+    above = (*parts.search.trained_levels(level),) if parts.search.iterates else (0,)
+    start, needs = rewound(parts, trained, above, origin)
+    whole, whole_needs = (
+        (start, needs) if trained is origin else rewound(parts, origin, (0,), origin)
+    )
+    probe = replace(parts.probe(line.trial), seed=_seed("score", parts, line.trial, level))
+    read = Reading(parts.steps)
+    found = parts.search(Case(
+        level, line.trial, line.lr, scorer(parts, line, level, origin.start.params, probe),
+        read.entry(trained, above), read.entry(origin, (0,)), read.state(start.state, needs),
+        parts.prune, parts.layers, parts.steps, _seed("ties", parts, line.trial),
+    ))  # fmt: skip
+    if found.start is not None:
+        start, needs, whole_needs = Start(found.start, 0), {}, {}
+    beneath = elsewhere(parts, line, level, whole.state).params
+    params = {
+        n: torch.where(found.mask[n], p, beneath[n]) if n in found.mask else p
+        for n, p in start.state.params.items()
+    }
     changes = {} if start.schedule is None else {"schedule": start.schedule}
-    state, step = (start.state, start.step) if found.start is None else (found.start, 0)
-    return Ticket(parts.model, found.mask, *state, step=step, changes=changes, origin=cost)
+    bills = _bills(parts, level, masks.kept(origin.mask), found, bill(read.needs, probe.seen))
+    bills |= {"start": bill(needs), "dense": bill(whole_needs)}
+    return Ticket(
+        parts.model, found.mask, params, start.state.buffers, step=start.step, changes=changes,
+        origin={"needs": bills},
+    )  # fmt: skip
+
+
+def rewound(
+    parts: Parts, trained: Entry, levels: tuple[int, ...], origin: Entry
+) -> tuple[Start, Needs]:
+    """Return where the rule lets a level start, and which runs it has looked at for that.
+
+    ``levels`` are those whose winners led to ``trained``, itself the last of them.
+    """
+    read = Reading(parts.steps)
+    state = read.state(trained.final, dict.fromkeys(levels, parts.steps))
+    start = parts.rewind(read.entry(origin, (0,)).at, state)
+    return replace(start, state=State(*start.state)), read.needs
+
+
+def elsewhere(parts: Parts, line: Line, level: int, dense: State) -> State:
+    """Return the dense network at the point rewound to; that of another study, if a search says."""
+    find = getattr(parts.search, "dense_start", None)
+    return dense if find is None else find(line.trial, line.lr, level, dense)
+
+
+def _bills(
+    parts: Parts, level: int, dense: Mapping[str, int], found: Found, search: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a mask cost, and what its counts did: nothing where the rule foretells them."""
+    told, kept = counts_at(parts.prune, dense, parts.layers, level), masks.kept(found.mask)
+    if found.dense_steps is not None:
+        search = bill(union(dict(search["runs"]), {0: found.dense_steps}), search["examples"])
+    total = sum(told.values()) == sum(kept.values())
+    layers = told == kept or (total and len(kept) == 1)
+    free = bill({})
+    return {
+        "mask": search, "layers": free if layers else search, "total": free if total else search,
+        "trained": bill({0: parts.steps}),
+    }  # fmt: skip
+
+
+def _seed(what: str, parts: Parts, *names: int) -> int:
+    return stream_seed(what, parts.seed, *names)
 
 
 def scorer(parts: Parts, line: Line, level: int, initial: Params, probe: Probe) -> Scorer:
@@ -141,15 +201,20 @@ def check_search(parts: Parts) -> None:
     if check is None or not parts.levels:
         return
     first = parts.lines[0]
+    ticket = dense(parts, first)
 
     def scores() -> Params:
-        ticket = dense(parts, first)
         score = scorer(parts, first, 1, ticket.params, parts.probe(first.trial))
         return score(ticket.start, ticket.mask)
 
+    read, counts = Reading(parts.steps), masks.kept(ticket.mask)
+    parts.rewind(lambda step: read.add({0: step}) or ticket.start, read.state(ticket.start, {0: 1}))
     places = tuple((line.trial, line.lr, level) for line in parts.lines for level in parts.levels)
-    full = masks.full(parts.layers, parts.prune.prunable(parts.layers))
-    check(Ahead(places, parts.layers, full, scores))
+    kept = {n: sum(counts_at(parts.prune, counts, parts.layers, n).values()) for n in parts.levels}
+    check(Ahead(
+        places, parts.layers, ticket.mask, scores, kept,
+        lambda trial: dense(parts, Line(trial, first.lr)).start, not read.needs,
+    ))  # fmt: skip
 
 
 def members(
@@ -160,11 +225,15 @@ def members(
     given: dict[str, Callable[[], Any]] = {  # read from the store only where an arm asks
         "initial": lambda: origin.start,
         "trained": lambda: origin.final.params,
+        "dense": lambda: elsewhere(
+            parts, line, level, rewound(parts, origin, (0,), origin)[0].state
+        ),
         "input_shape": lambda: parts.input_shape,
     }
     for name, (arm, copies) in parts.arms.items() if level in parts.levels else ():
         context = {n: make() for n, make in context_of(arm, given).items()}
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
-            found[Place(*line, name, level, copy)] = arm(winner, generator, **context)
+            place = Place(*line, name, level, copy)
+            found[place] = asks(arm(winner, generator, **context), context)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from lth.spec import Spec
+from lth.streams import stream_seed
 from lth.ticket import draw_model
 from lth.types import Loss, Params
 
@@ -21,7 +23,8 @@ Examples = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 class Probe:
     """What a gradient is taken of, never the validation or the test split; counts what it shows.
 
-    ``seen`` is how many examples have gone through the network: what scoring has cost.
+    ``seen`` is how many examples have gone through the network: what scoring has cost. What the
+    model draws (dropout) comes from the stream ``seed``, or from where a given generator stands.
     """
 
     model: Spec
@@ -30,14 +33,32 @@ class Probe:
     loss: Loss
     examples: Examples
     seen: int = 0
+    seed: int = 0
 
     def logits(
-        self, params: Params, buffers: Params, inputs: Tensor, training: bool = True
+        self,
+        params: Params,
+        buffers: Params,
+        inputs: Tensor,
+        training: bool = True,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Run the model; norms take the batch's statistics (``training``) or the running ones."""
+        """Run the model; norms take the batch's statistics (``training``) or the running ones.
+
+        The generator is read and not moved; the global ones stay as they are.
+        """
+        drawn = stream_seed("model", *self._stands(generator))
         self.seen += len(inputs)
         model = draw_model(self.model, 0).train(training)
         if inputs.is_floating_point():  # tokens are not
             model = model.to(inputs.dtype)
         copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
-        return functional_call(model, (params, copies), (inputs,))
+        with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
+            torch.manual_seed(drawn)
+            return functional_call(model, (params, copies), (inputs,))
+
+    def _stands(self, generator: torch.Generator | None) -> tuple[str | int, ...]:
+        if generator is None:
+            return self.seed, self.seen
+        state = generator.get_state().numpy().tobytes()
+        return (hashlib.sha256(state).hexdigest(),)

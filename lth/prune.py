@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lth.errors import LthError
 from lth.layers import Layers
+from lth.streams import stream
 from lth.types import Mask, Params
 
 
@@ -30,11 +31,14 @@ class Prune(Protocol):
         """Counts after one more level; a rule that pools layers counts them under ``""``."""
         ...
 
-    def __call__(self, scores: Params, mask: Mask, layers: Layers) -> Mask:
-        """Return the mask of the next level, nested in ``mask``."""
+    def __call__(self, scores: Params, mask: Mask, layers: Layers, *, ties: int = 0) -> Mask:
+        """Return the mask of the next level, nested in ``mask``; equals go as ``ties`` draws."""
         ...
 
-    def to(self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int]) -> Mask:
+    def to(
+        self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int], *,
+        ties: int = 0,
+    ) -> Mask:  # fmt: skip
         """Return the mask with these counts (as ``remaining`` gives them), nested in ``mask``."""
         ...
 
@@ -75,16 +79,19 @@ class Layerwise:
         rates = self.by_layer(layers)
         return {name: c - round(rates[name] * c) for name, c in counts.items()}
 
-    def __call__(self, scores: Params, mask: Mask, layers: Layers) -> Mask:
+    def __call__(self, scores: Params, mask: Mask, layers: Layers, *, ties: int = 0) -> Mask:
         """Drop the lowest-scored share of each layer."""
         alive = {name: int(m.sum()) for name, m in mask.items()}
-        return self.to(scores, mask, layers, self.remaining(alive, layers))
+        return self.to(scores, mask, layers, self.remaining(alive, layers), ties=ties)
 
-    def to(self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int]) -> Mask:
+    def to(
+        self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int], *,
+        ties: int = 0,
+    ) -> Mask:  # fmt: skip
         """Keep the highest-scored ``counts`` of each layer."""
         pruned = {}
         for name, m in mask.items():
-            pruned |= drop_lowest(scores, {name: m}, int(m.sum()) - counts[name])
+            pruned |= drop_lowest(scores, {name: m}, int(m.sum()) - counts[name], ties)
         return _warn_of_collapse(mask, pruned)
 
 
@@ -111,15 +118,18 @@ class Globally:
         alive = sum(counts.values())
         return {"": alive - round(self.rate * alive)}
 
-    def __call__(self, scores: Params, mask: Mask, layers: Layers) -> Mask:
+    def __call__(self, scores: Params, mask: Mask, layers: Layers, *, ties: int = 0) -> Mask:
         """Drop the lowest-scored share over all layers."""
         alive = {name: int(m.sum()) for name, m in mask.items()}
-        return self.to(scores, mask, layers, self.remaining(alive, layers))
+        return self.to(scores, mask, layers, self.remaining(alive, layers), ties=ties)
 
-    def to(self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int]) -> Mask:
+    def to(
+        self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int], *,
+        ties: int = 0,
+    ) -> Mask:  # fmt: skip
         """Keep the highest-scored ``counts[""]`` over all layers."""
         alive = sum(int(m.sum()) for m in mask.values())
-        return _warn_of_collapse(mask, drop_lowest(scores, mask, alive - counts[""]))
+        return _warn_of_collapse(mask, drop_lowest(scores, mask, alive - counts[""], ties))
 
 
 def layerwise(
@@ -142,11 +152,14 @@ def globally(rate: float = 0.2, spare: Sequence[str] = ()) -> Globally:
     return Globally(rate, tuple(spare))
 
 
-def drop_lowest(scores: Params, mask: Mask, count: int) -> Mask:
-    """Clear the ``count`` lowest-scored alive weights over all layers; the first of equals goes.
+def drop_lowest(scores: Params, mask: Mask, count: int, ties: int = 0) -> Mask:
+    """Clear the ``count`` lowest-scored alive weights over all layers.
+
+    Equals go in the order of a permutation of all places, drawn from the seed ``ties`` and the
+    layers' names: no place is favoured, and what goes first at one level went first above.
 
     >>> mask = {"w": torch.tensor([True, True, False, True])}
-    >>> drop_lowest({"w": torch.tensor([2.0, 1.0, 0.0, 1.0])}, mask, 1)["w"].tolist()
+    >>> drop_lowest({"w": torch.tensor([2.0, 1.0, 0.0, 3.0])}, mask, 1)["w"].tolist()
     [True, False, False, True]
     """
     flat = torch.cat([m.reshape(-1) for m in mask.values()])
@@ -154,9 +167,23 @@ def drop_lowest(scores: Params, mask: Mask, count: int) -> Mask:
     alive = flat.nonzero().squeeze(1)
     if bool(values[alive].isnan().any()):
         raise LthError("a score is not a number: the network it comes from has diverged")
-    order = torch.sort(values[alive], stable=True).indices
+    ranked, order = torch.sort(values[alive], stable=True)
+    if 0 < count < len(alive) and ranked[count - 1] == ranked[count]:  # equals at the cut
+        first, last = (int((ranked < ranked[count]).sum()), int((ranked <= ranked[count]).sum()))
+        turn = torch.randperm(len(flat), generator=stream("ties", ties, *mask)).to(flat.device)
+        equals = order[first:last]
+        order[first:last] = equals[turn[alive[equals]].argsort()]
     flat[alive[order[:count]]] = False
     return split_like(flat, mask)
+
+
+def counts_at(
+    rule: Prune, counts: Mapping[str, int], layers: Layers, level: int
+) -> Mapping[str, int]:
+    """Return the counts that the rule leaves of ``counts`` at a level, whatever the scores are."""
+    for _ in range(level):
+        counts = rule.remaining(counts, layers)
+    return counts
 
 
 def kept_by_level(rule: Prune, layers: Layers, levels: int) -> list[int]:

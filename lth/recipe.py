@@ -74,18 +74,22 @@ class Recipe:
         )
         return [start, *inside, self.steps]
 
-    def of(self, stretch: float = 1.0, changes: Mapping[str, Any] | None = None) -> Recipe:
-        """Return the recipe of a ticket that trains ``stretch`` times as long, or otherwise.
+    def of(
+        self, stretch: float = 1.0, changes: Mapping[str, Any] | None = None, start: int = 0
+    ) -> Recipe:
+        """Return the recipe of a ticket that makes ``stretch`` times as many updates, or otherwise.
 
-        The schedule is stretched with it: its milestones and warmup come that many times later.
-        ``changes`` may name another ``schedule``, ``optimizer`` and ``lr``.
+        They are counted from the step ``start`` that it trains from, and what is left there of the
+        schedule is stretched with them: milestones come that many times later. ``changes`` may name
+        another ``schedule``, ``optimizer`` and ``lr``.
         """
         found = replace(self, **changes) if changes else self
-        steps = round(stretch * self.steps)
+        steps = start + max(1, round(stretch * (self.steps - start)))
         if steps == self.steps:
             return found
         stretched = {
             "_target_": "lth.schedule.stretched", "schedule": found.schedule, "steps": self.steps,
+            "start": start,
         }  # fmt: skip
         return replace(found, steps=steps, schedule=stretched)
 

@@ -40,9 +40,18 @@ def cosine(final: float = 0.0, warmup: int = 0) -> Schedule:
     return _with_warmup(factor, warmup)
 
 
-def stretched(schedule: Schedule, steps: int) -> Schedule:
-    """Run a schedule of ``steps`` updates over however many there are, at equal shares."""
-    return lambda step, total: schedule(step * steps // total, steps)
+def stretched(schedule: Schedule, steps: int, start: int = 0) -> Schedule:
+    """Run updates ``start..steps`` of a schedule over ``start`` to however many there are.
+
+    At equal shares: ``start + (step - start) (steps - start) / (total - start)``, rounded down.
+    """
+
+    def factor(step: int, total: int) -> float:
+        if step < start:
+            return schedule(step, steps)
+        return schedule(start + (step - start) * (steps - start) // (total - start), steps)
+
+    return factor
 
 
 def held(schedule: Schedule, step: int) -> Schedule:

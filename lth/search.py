@@ -6,10 +6,11 @@ training starts): any score can be used in any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import ClassVar, NamedTuple, Protocol
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
@@ -17,7 +18,7 @@ from lth.entry import Entry
 from lth.errors import LthError
 from lth.kinds import is_whole
 from lth.layers import Layers
-from lth.prune import Prune
+from lth.prune import Prune, counts_at
 from lth.ticket import State
 from lth.types import Mask, Params
 
@@ -39,6 +40,13 @@ class Case:
     rule: Prune
     layers: Layers
     steps: int
+    ties: int = 0
+
+    def prune(self, scores: Params, mask: Mask, counts: Mapping[str, int] | None = None) -> Mask:
+        """Apply the rule for one level, or down to ``counts``; equals go as ``ties`` draws."""
+        call: Any = self.rule if counts is None else partial(self.rule.to, counts=counts)
+        takes_ties = "ties" in inspect.signature(call).parameters  # a rule of one's own may not
+        return call(scores, mask, self.layers, **({"ties": self.ties} if takes_ties else {}))
 
 
 class Found(NamedTuple):
@@ -56,14 +64,18 @@ class Found(NamedTuple):
 class Ahead:
     """What a search may be asked to check before any work: where it will be used, and on what.
 
-    ``mask`` is the dense network's.
-    ``scores`` scores the untrained network of the first trial.
+    ``mask`` is the dense network's, ``kept`` how many of its weights each level keeps, ``initial``
+    gives a trial's untrained network. ``scores`` scores that of the first trial; ``untrained``:
+    tickets start from it.
     """
 
     places: tuple[tuple[int, float, int], ...]  # (trial, learning rate, level)
     layers: Layers
     mask: Mask
     scores: Callable[[], Params]
+    kept: Mapping[int, int] = field(default_factory=dict)
+    initial: Callable[[int], State] | None = None
+    untrained: bool = True
 
 
 class Search(Protocol):
@@ -97,7 +109,7 @@ class Iterative:
     def __call__(self, case: Case) -> Found:
         """Score the trained network and drop the lowest."""
         mask = case.previous.mask
-        return Found(case.rule(case.score(case.previous.final, mask), mask, case.layers))
+        return Found(case.prune(case.score(case.previous.final, mask), mask))
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,9 @@ class AtInit:
             raise LthError(f"search.rounds={self.rounds!r}: a whole number from 1")
 
     def check(self, ahead: Ahead) -> None:
-        """Refuse a score that tells no weights apart before training."""
+        """Refuse a score that tells no weights apart before training, where that is scored."""
+        if not ahead.untrained:
+            return
         values = torch.cat([s.reshape(-1) for s in ahead.scores().values()])
         if len(values) > 1 and bool((values == values[0]).all()):
             raise LthError(
@@ -141,18 +155,16 @@ class AtInit:
 
     def __call__(self, case: Case) -> Found:
         """Prune to ``c0 (cn / c0) ** (k / rounds)`` weights in round k (Tanaka et al. 2020)."""
-        mask, rule = case.dense.mask, case.rule
+        mask = case.dense.mask
         first = {n: int(m.sum()) for n, m in mask.items()}
-        last = first
-        for _ in range(case.level):
-            last = rule.remaining(last, case.layers)
+        last = counts_at(case.rule, first, case.layers, case.level)
         first = first if last.keys() == first.keys() else {"": sum(first.values())}
         for number in range(1, self.rounds + 1):
             counts = {
                 n: round(c * (last[n] / c) ** (number / self.rounds)) if c else 0
                 for n, c in first.items()
             }
-            mask = rule.to(case.score(case.start, mask), mask, case.layers, counts)
+            mask = case.prune(case.score(case.start, mask), mask, counts)
         return Found(mask)
 
 
@@ -179,6 +191,19 @@ class EarlyBird:
             raise LthError(f"search.every={self.every}: it never looks: recipe.steps is {steps}")
         return tuple(range(self.every, steps, self.every))
 
+    def check(self, ahead: Ahead) -> None:
+        """Refuse a threshold that any two masks of a level's density would meet."""
+        size = sum(m.numel() for m in ahead.mask.values())
+        for level in sorted({level for _, _, level in ahead.places} & ahead.kept.keys()):
+            kept = ahead.kept[level]
+            most = 2 * kept / size
+            if most < self.threshold:
+                raise LthError(
+                    f"search.threshold={self.threshold}: two masks of level {level} "
+                    f"({kept / size:.1%} of the weights) differ by {most:.1%} at most, so any two "
+                    f"would pass for settled; set it well below {most:.2g}, or name other levels"
+                )
+
     def trained_levels(self, level: int) -> range:
         """The dense network, of which an early bird needs the beginning only."""
         return range(1)
@@ -187,12 +212,12 @@ class EarlyBird:
         """Return the first settled mask, else that of the trained network."""
         found: list[Mask] = []
         for step in self.needs(case.steps):
-            found.append(_at_once(case, case.dense.at(step)))
-            last = found[-self.patience - 1 :]
-            if len(last) > self.patience and all(
-                mask_distance(a, b) < self.threshold for a, b in pairwise(last)
+            mask = _at_once(case, case.dense.at(step))
+            if len(found) == self.patience and all(
+                mask_distance(mask, before) < self.threshold for before in found
             ):
-                return Found(found[-1], step)
+                return Found(mask, step)
+            found = [*found, mask][-self.patience :]
         return Found(_at_once(case, case.dense.final))
 
 
@@ -201,7 +226,7 @@ def _at_once(case: Case, network: State) -> Mask:
     mask = case.dense.mask
     scores = case.score(network, mask)
     for _ in range(case.level):
-        mask = case.rule(scores, mask, case.layers)
+        mask = case.prune(scores, mask)
     return mask
 
 
@@ -213,8 +238,10 @@ def mask_distance(a: Mask, b: Mask) -> float:
 def early_bird(every: int, threshold: float = 0.1, patience: int = 5) -> EarlyBird:
     """Take the mask that the dense run settles on early, looked at ``every`` so many steps.
 
-    Settled: ``patience`` times in a row it changed by less than ``threshold`` of its weights
-    (You et al. 2020, arXiv 1909.11957, Section 3, who look once an epoch).
+    Settled: it differs from each of the ``patience`` masks before by less than ``threshold`` of the
+    weights, as in the code of You et al. 2020 (arXiv 1909.11957, Section 3; there neighbours are
+    compared), who look once an epoch. A mask that keeps the share d differs from another by at most
+    2 d, so a ``threshold`` above that is refused.
     """
     return EarlyBird(every, threshold, patience)
 

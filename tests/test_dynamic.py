@@ -350,10 +350,10 @@ def expected_cost(about, model):
     for step in range(about["steps"]):
         for at, kept in about["kept"]:
             if at == step:
-                if now is not None and about["gradients"]:
-                    cost += (forward(now) + 2 * 2 * 200) * batch
+                if now is not None and about["gradients"]:  # Evci et al. 2020, Appendix H
+                    cost += (2 * 200 - forward(now)) * batch
                 now = kept
-        cost += 3 * forward(now) * batch
+        cost += 3 * forward(now) * batch  # with the line above: 2 f_S + f_D
     return cost
 
 

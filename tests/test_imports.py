@@ -29,7 +29,7 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "intervals", "statistics", "matching", "verdict", "ticket", "spec", "search",
-    "probe", "cost", "dynamic", "gates", "kinds", "names", "plain",
+    "probe", "cost", "dynamic", "gates", "kinds", "names", "plain", "needs",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
@@ -41,7 +41,7 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["layers", "loss", "schedule", "statistics", "models", "data"],
     ["masks", "prune", "recipe", "matching"],
     ["ticket", "loggers", "table", "verdict"],
-    ["dynamic", "gates", "probe", "cost", "rewind", "entry"],
+    ["dynamic", "gates", "probe", "cost", "rewind", "entry", "needs"],
     ["score", "arms", "search", "store"],
     ["imp", "check"],
     ["train"],

@@ -15,6 +15,7 @@ from lth.layers import Layers, describe
 from lth.models import conv, lenet, resnet, vgg
 from lth.prune import drop_lowest, globally, kept_by_level, layerwise
 from lth.spec import build
+from lth.streams import stream
 
 RULES = config.choices("prune")
 
@@ -136,19 +137,51 @@ def test_every_choice_nests_is_exact_and_keeps_the_highest(name, ties):
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.data())
-def test_exactly_so_many_go_and_of_equals_the_first(values, data):
+def test_exactly_so_many_go_and_of_equals_those_whose_turn_it_is(values, data):
     alive = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
     count = data.draw(st.integers(0, sum(alive)))
     cut = data.draw(st.integers(0, len(values)))
     parts = {"a": slice(0, cut), "b": slice(cut, None)}  # over two layers as over one
     mask = {n: torch.tensor(alive, dtype=torch.bool)[s] for n, s in parts.items()}
     scores = {n: torch.tensor(values, dtype=torch.float32)[s] for n, s in parts.items()}
-    found = drop_lowest(scores, mask, count)
-    order = sorted((v, i) for i, v in enumerate(values) if alive[i])
-    expected = [a and (values[i], i) not in order[:count] for i, a in enumerate(alive)]
+    ties = data.draw(st.integers(0, 3))
+    found = drop_lowest(scores, mask, count, ties)
+    turn = torch.randperm(len(values), generator=stream("ties", ties, "a", "b")).tolist()
+    order = sorted((v, turn[i], i) for i, v in enumerate(values) if alive[i])
+    expected = [a and (values[i], turn[i], i) not in order[:count] for i, a in enumerate(alive)]
     assert torch.cat([found["a"], found["b"]]).tolist() == expected
     assert all(torch.equal(mask[n], torch.tensor(alive, dtype=torch.bool)[s])
                for n, s in parts.items())  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [layerwise(0.5), globally(0.5)], ids=["layerwise", "globally"])
+def test_constant_scores_delete_no_rows_and_other_seeds_other_weights(rule):
+    layers = Layers({"a": (40, 50), "b": (40, 50), "c": (40, 50)}, frozenset(), "c")
+    full = masks.full(layers, layers.shapes)
+    constant = {n: torch.zeros(m.shape) for n, m in full.items()}
+    before = torch.get_rng_state()
+    found = [rule(constant, full, layers, ties=seed) for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), before)
+    for name in "ab":
+        rows = found[0][name].sum(1)
+        assert rows.min() > 10 and rows.max() < 40
+        assert torch.equal(found[0][name], found[1][name])
+        assert not torch.equal(found[0][name], found[2][name])
+    assert not torch.equal(found[0]["a"], found[0]["b"])  # nor is it one pattern in every layer
+    deeper = rule(constant, found[0], layers, ties=0)
+    again = rule(constant, rule(constant, full, layers, ties=0), layers, ties=0)
+    assert all(torch.equal(deeper[n], again[n]) for n in deeper)
+    assert masks.is_nested(deeper, found[0])
+
+
+@pytest.mark.parametrize("rule", [layerwise(0.3), globally(0.3)], ids=["layerwise", "globally"])
+def test_without_equals_the_seed_of_ties_changes_nothing(rule):
+    layers = describe(small())
+    mask = masks.full(layers, layers.shapes)
+    for _ in range(3):
+        a, b = (rule(magnitudes(small()), mask, layers, ties=seed) for seed in (0, 99))
+        assert all(torch.equal(a[n], b[n]) for n in a)
+        mask = a
 
 
 def test_a_dead_weight_is_never_pruned_again_however_low_its_score():

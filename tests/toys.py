@@ -91,3 +91,17 @@ class Plain(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = self.first(inputs.flatten(1)).relu()
         return self.output(self.again(hidden).relu())
+
+
+def small_net(
+    input_shape: Sequence[int], classes: int, widths: Sequence[int] = (9, 6)
+) -> nn.Module:
+    """A few hundred weights, with norm, dropout and widths: every part of a study has its say."""
+    size = 1
+    for length in input_shape:
+        size *= length
+    first, second = widths
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(size, first), nn.BatchNorm1d(first), nn.ReLU(), nn.Dropout(0.2),
+        nn.Linear(first, second), nn.ReLU(), nn.Linear(second, classes),
+    )  # fmt: skip

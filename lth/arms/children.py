@@ -6,13 +6,15 @@ orders and augmentations. ``lth.analysis.connectivity`` then looks at the line b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from lth import masks
 from lth.arms.protocol import Arm, draw_seed
-from lth.ticket import Ticket, layers_of
+from lth.needs import takes
+from lth.ticket import State, Ticket, layers_of
 
 
 def sgd_noise() -> Arm:
@@ -20,14 +22,19 @@ def sgd_noise() -> Arm:
     return lambda winner, generator: replace(winner, noise=draw_seed(generator))
 
 
-def dense_child() -> Arm:
-    """The dense network at the step that tickets rewind to, under its own order and augmentation.
+def dense_child() -> Callable[..., Ticket]:
+    """The dense network at the point that tickets rewind to, under its own order and augmentation.
 
     With ``rewind.step=k`` two copies of it, at level 1, give the dense network's instability at k.
+    Where tickets keep trained weights it is the trained dense network.
     """
 
-    def arm(winner: Ticket, generator: torch.Generator) -> Ticket:
+    def arm(
+        winner: Ticket, generator: torch.Generator, *, dense: State | None = None
+    ) -> Ticket:  # fmt: skip
         whole = masks.full(layers_of(winner.model), winner.mask)
-        return replace(winner, mask=whole, noise=draw_seed(generator), searched=False)
+        params, buffers = dense or (winner.params, winner.buffers)
+        child = replace(winner, mask=whole, params=params, buffers=buffers)
+        return takes(replace(child, noise=draw_seed(generator)), "dense")
 
     return arm

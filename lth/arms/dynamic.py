@@ -18,6 +18,7 @@ from lth.arms.places import random_mask
 from lth.arms.protocol import draw_seed
 from lth.arms.values import constant
 from lth.errors import LthError
+from lth.needs import takes
 from lth.recipe import check_optimizer
 from lth.spec import Spec, spec_of
 from lth.ticket import State, Ticket, layers_of
@@ -56,7 +57,8 @@ def gradual(
     def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
         final = masks.kept(spread(winner, generator).mask)
         schedule = partial(dynamic.gradual, final=final, every=every, begin=begin, until=until)
-        return _from_scratch(winner, initial, _whole(winner), dynamics=spec_of(schedule))
+        spec = spec_of(partial(schedule, seed=draw_seed(generator)))
+        return _from_scratch(winner, initial, _whole(winner), _counted(counts), dynamics=spec)
 
     return arm
 
@@ -67,6 +69,8 @@ def supermask(
     rescale: bool = True,
     optimizer: Mapping[str, Any] | None = None,
     lr: float | None = None,
+    samples: int = 0,
+    through: bool = True,
 ) -> Callable[..., Ticket]:
     """Train a mask by ``lth.gates.bernoulli`` over weights that never move.
 
@@ -74,12 +78,13 @@ def supermask(
     kept comes out of the training. Zhou et al. 2019, arXiv 1905.01067, Section 5. ``optimizer``
     (``{kind: torch.optim.SGD, momentum: 0.9}``) and ``lr`` are the scores'; None: the recipe's.
     """
-    gates.bernoulli(keep, rescale)
+    made = partial(gates.bernoulli, keep=keep, rescale=rescale, samples=samples, through=through)
+    made()
 
     def gate(winner: Ticket, seed: int) -> Any:
-        return partial(gates.bernoulli, keep=keep, rescale=rescale, seed=seed)
+        return partial(made, seed=seed)
 
-    return _gated(gate, weights, optimizer, lr)
+    return _gated(gate, weights, optimizer, lr, None)
 
 
 def edge_popup(
@@ -95,7 +100,7 @@ def edge_popup(
     def gate(winner: Ticket, seed: int) -> Any:
         return partial(gates.edge_popup, kept=masks.kept(winner.mask), seed=seed)
 
-    return _gated(gate, weights, optimizer, lr)
+    return _gated(gate, weights, optimizer, lr, "layers")
 
 
 def _from_random_mask(
@@ -107,7 +112,7 @@ def _from_random_mask(
     def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
         mask = draw(winner, generator).mask
         spec = spec_of(partial(schedule, **settings, seed=draw_seed(generator)))
-        return _from_scratch(winner, initial, mask, dynamics=spec)
+        return _from_scratch(winner, initial, mask, _counted(counts), dynamics=spec)
 
     return arm
 
@@ -117,6 +122,7 @@ def _gated(
     weights: str,
     optimizer: Mapping[str, Any] | None,
     lr: float | None,
+    counted: str | None,
 ) -> Callable[..., Ticket]:
     if weights not in WEIGHTS:
         raise LthError(f"weights={weights}: they are one of {', '.join(WEIGHTS)}")
@@ -128,7 +134,7 @@ def _gated(
 
     def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
         spec = spec_of(gate(winner, draw_seed(generator)))
-        found = _from_scratch(winner, initial, _whole(winner), gate=spec, changes=changes)
+        found = _from_scratch(winner, initial, _whole(winner), counted, gate=spec, changes=changes)
         return found if weights == "init" else constant()(found, generator)
 
     return arm
@@ -142,10 +148,18 @@ def _optimizer(given: Mapping[str, Any], lr: float) -> Spec:
     return spec
 
 
-def _from_scratch(winner: Ticket, initial: State, mask: Mask, **changes: Any) -> Ticket:
-    """Start at step 0 from the dense network's initial state; no search has been paid for."""
-    whole = {"step": 0, "searched": False, "changes": {}, "frozen": {}} | changes
-    return replace(winner, mask=mask, params=initial.params, buffers=initial.buffers, **whole)
+def _counted(counts: str) -> str:
+    """Name what such a mask takes of the winner's: its layers' counts, or its total."""
+    return "layers" if counts == "winner" else "total"
+
+
+def _from_scratch(
+    winner: Ticket, initial: State, mask: Mask, counted: str | None, **changes: Any
+) -> Ticket:
+    """Start at step 0 from the dense network's initial state; only counts are the winner's."""
+    whole = {"step": 0, "changes": {}, "frozen": {}} | changes
+    found = replace(winner, mask=mask, params=initial.params, buffers=initial.buffers, **whole)
+    return takes(found, *([counted] if counted else []))
 
 
 def _whole(winner: Ticket) -> Mask:

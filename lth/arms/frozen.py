@@ -12,7 +12,8 @@ import torch
 
 from lth.arms.protocol import draw_seed
 from lth.errors import LthError
-from lth.ticket import Ticket, draw_state
+from lth.needs import takes
+from lth.ticket import State, Ticket, draw_state
 from lth.types import Params
 
 VALUES, ONLY = ("init", "reinit"), ("all", "grew", "shrank")
@@ -30,15 +31,19 @@ def freeze(values: str = "init", only: str = "all") -> Callable[..., Ticket]:
     if only not in ONLY:
         raise LthError(f"only={only}: it is one of {', '.join(ONLY)}")
 
-    def arm(winner: Ticket, generator: torch.Generator, *, trained: Params) -> Ticket:
+    def arm(
+        winner: Ticket, generator: torch.Generator, *, trained: Params,
+        initial: State | None = None,
+    ) -> Ticket:  # fmt: skip
         drawn = draw_state(winner.model, draw_seed(generator)).params
         source = winner.params if values == "init" else drawn
+        before = winner.params if initial is None else initial.params
         frozen = {}
         for name, mask in winner.mask.items():
-            start = winner.params[name]
-            grew = trained[name].abs() > start.abs()
+            grew = trained[name].abs() > before[name].abs()
             wanted = {"all": ~mask, "grew": ~mask & grew, "shrank": ~mask & ~grew}[only]
             frozen[name] = torch.where(wanted, source[name], 0.0)
-        return replace(winner, frozen=frozen)
+        used = ["mask", "start"] + ([] if only == "all" else ["trained"])
+        return takes(replace(winner, frozen=frozen), *used)
 
     return arm

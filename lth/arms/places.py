@@ -11,6 +11,7 @@ from lth import masks
 from lth.arms.protocol import Arm
 from lth.arms.values import random_reinit
 from lth.errors import LthError
+from lth.needs import takes
 from lth.prune import split_like
 from lth.ticket import Ticket
 from lth.types import Mask
@@ -33,13 +34,14 @@ def random_mask(reinit: bool = False, counts: str = "winner") -> Arm:
     def arm(winner: Ticket, generator: torch.Generator) -> Ticket:
         base = random_reinit()(winner, generator) if reinit else winner
         mask = _spread(winner.mask, counts)
+        used = ["layers" if counts == "winner" else "total"] + ([] if reinit else ["start"])
         if counts == "global":
-            return replace(base, mask=_shuffle_all(mask, generator), searched=False)
+            return takes(replace(base, mask=_shuffle_all(mask, generator)), *used)
         drawn = {}
         for name, m in mask.items():
             order = torch.randperm(m.numel(), generator=generator)
             drawn[name] = m.reshape(-1)[order].reshape(m.shape)
-        return replace(base, mask=drawn, searched=counts == "winner")
+        return takes(replace(base, mask=drawn), *used)
 
     return arm
 

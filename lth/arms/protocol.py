@@ -10,16 +10,18 @@ from typing import Any, Protocol
 import torch
 
 from lth.errors import LthError
-from lth.ticket import State, Ticket
-from lth.types import Params
+from lth.ticket import Ticket
 
 
 class Arm(Protocol):
     """A control: ``(winning ticket, generator) -> ticket``, a pure function.
 
-    An arm that names them gets more: ``initial``, the dense run's initial state, ``trained``, its
-    final params, and ``input_shape``, that of one example. One that has a ``check`` is asked before
-    any work, ``check(model spec, weights kept at the lowest level)``, whether it can be made.
+    Beneath the winner's mask lie the values of the dense network at the point rewound to. An arm
+    that names them gets more: ``initial``, the dense run's initial state, ``trained``, its final
+    params, ``dense``, its state at the point that tickets are rewound to, and ``input_shape``, that
+    of one example. One that has a ``check`` is asked before any work, ``check(model spec, weights
+    kept at the lowest level)``, whether it can be made. One that does not use the winner's mask or
+    start says so (``lth.needs.takes``): what they cost is not its cost.
     """
 
     def __call__(self, winner: Ticket, generator: torch.Generator) -> Ticket:
@@ -36,19 +38,21 @@ def context_of(arm: Callable[..., Ticket], given: Mapping[str, Any]) -> dict[str
 def around(of: Callable[..., Ticket], change: Callable[[Ticket], Ticket]) -> Callable[..., Ticket]:
     """Change what another arm returns; whatever that one asks for is handed on."""
 
-    def arm(
-        winner: Ticket, generator: torch.Generator, *, initial: State | None = None,
-        trained: Params | None = None, input_shape: tuple[int, ...] | None = None,
-    ) -> Ticket:  # fmt: skip
-        given = {"initial": initial, "trained": trained, "input_shape": input_shape}
+    def arm(winner: Ticket, generator: torch.Generator, **given: Any) -> Ticket:
         return change(of(winner, generator, **context_of(of, given)))
 
+    vars(arm)["__signature__"] = inspect.signature(of)  # what it asks for, and so what it costs
+    if hasattr(of, "check"):
+        vars(arm)["check"] = of.check  # type: ignore[attr-defined]
     return arm
 
 
 def longer(of: Callable[..., Ticket], times: float = 2.0) -> Callable[..., Ticket]:
-    """Train another arm ``times`` as long, its schedule stretched: what costs less gets more."""
-    if isinstance(times, bool) or not times > 0:
+    """Make ``times`` as many updates from wherever another arm starts: what costs less gets more.
+
+    What is left of the schedule there is stretched with them.
+    """
+    if isinstance(times, bool) or not 0 < times < float("inf"):
         raise LthError(f"times={times}: how many times as long to train, a number above 0")
     return around(of, lambda ticket: replace(ticket, stretch=times * ticket.stretch))
 

@@ -15,6 +15,7 @@ from lth.cost import forward_flops
 from lth.errors import LthError
 from lth.identity import code_key
 from lth.layers import describe
+from lth.needs import takes
 from lth.spec import Spec, build
 from lth.ticket import Ticket, draw_state, layers_of
 
@@ -52,7 +53,7 @@ class SmallDense:
             stretch = min(large / small, self.longest or float("inf"))
         state = draw_state(spec, draw_seed(generator))
         mask = masks.full(layers, layers.shapes)
-        return Ticket(spec, mask, *state, stretch=stretch, searched=False)
+        return takes(Ticket(spec, mask, *state, stretch=stretch), "total")
 
 
 def small_dense(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lth.arms.protocol import Arm, around, draw_seed
 from lth.errors import LthError
+from lth.needs import takes
 from lth.ticket import Ticket, draw_state
 
 
@@ -29,7 +30,8 @@ def random_reinit(keep_signs: bool = False) -> Arm:
         params, buffers = draw_state(winner.model, draw_seed(generator))
         if keep_signs:
             params |= {n: params[n].abs() * _signs(winner.params[n]) for n in winner.mask}
-        return replace(winner, params=params, buffers=buffers, step=0, changes={})
+        drawn = replace(winner, params=params, buffers=buffers, step=0, changes={})
+        return takes(drawn, "mask", *(["start"] if keep_signs else []))
 
     return arm
 

@@ -97,7 +97,8 @@ def _of_loss(
         probe, buffers = _needed(probe), buffers or {}
         leaves = _leaves(final, mask)
         inputs, targets = probe.examples(per_class * probe.classes, generator)
-        loss = probe.loss(probe.logits(leaves, buffers, inputs) / temperature, targets)
+        logits = probe.logits(leaves, buffers, inputs, generator=generator)
+        loss = probe.loss(logits / temperature, targets)
         found = formula(loss, [leaves[n] for n in mask])
         return {n: s.detach() for n, s in zip(mask, found, strict=True)}
 

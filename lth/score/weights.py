@@ -1,6 +1,7 @@
 """Scores from the weights alone: before training, after it, and the way between.
 
-The criteria of Zhou et al. 2019 (arXiv 1905.01067, Section 2); ``wi``: initial, ``wf``: final.
+The criteria of Zhou et al. 2019 (arXiv 1905.01067, Section 2, and the code they published);
+``wi``: initial, ``wf``: final.
 """
 
 from __future__ import annotations
@@ -64,23 +65,23 @@ def movement() -> Score:
 
 
 def large_final_same_sign() -> Score:
-    """``wf sign(wi)``: large weights that kept their sign first, large ones that lost it last."""
-    return _of(lambda wi, wf: wf * wi.sign())
+    """``|wf|`` of weights that kept their sign, 0 of those that changed it."""
+    return _of(lambda wi, wf: _only(wi.sign() == wf.sign(), wf.abs()))
 
 
 def large_final_diff_sign() -> Score:
-    """``-wf sign(wi)``: large weights that changed their sign first."""
-    return _of(lambda wi, wf: -wf * wi.sign())
+    """``|wf|`` of weights that changed their sign, 0 of those that kept it."""
+    return _of(lambda wi, wf: _only(wi.sign() != wf.sign(), wf.abs()))
 
 
 def magnitude_increase_same_sign() -> Score:
-    """``|wf| - |wi|``, every weight that kept its sign before every one that did not."""
-    return _of(lambda wi, wf: _first(wi * wf > 0, wf.abs() - wi.abs()))
+    """``|wf| - |wi|`` of weights that kept their sign, 0 of those that changed it."""
+    return _of(lambda wi, wf: _only(wi.sign() == wf.sign(), wf.abs() - wi.abs()))
 
 
 def magnitude_increase_diff_sign() -> Score:
-    """``|wf| - |wi|``, every weight that changed its sign before every one that did not."""
-    return _of(lambda wi, wf: _first(wi * wf < 0, wf.abs() - wi.abs()))
+    """``|wf| - |wi|`` of weights that changed their sign, 0 of those that kept it."""
+    return _of(lambda wi, wf: _only(wi.sign() != wf.sign(), wf.abs() - wi.abs()))
 
 
 def inverted(score: Score) -> Score:
@@ -101,7 +102,6 @@ def _of(criterion: Callable[[Tensor, Tensor], Tensor]) -> Score:
     return score
 
 
-def _first(chosen: Tensor, score: Tensor) -> Tensor:
-    """Put the chosen before all others: pooled over layers too, so the gap knows no scale."""
-    squashed = torch.atan(score.double()) / torch.pi  # in (-1/2, 1/2), order kept
-    return squashed + chosen
+def _only(chosen: Tensor, score: Tensor) -> Tensor:
+    """Score the others 0, as the authors' code does: above a chosen weight that has shrunk."""
+    return torch.where(chosen, score, torch.zeros_like(score))

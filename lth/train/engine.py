@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -105,10 +106,16 @@ class InTurn:
         return torch.stack(losses).double().unsqueeze(0)
 
     def evaluate(self, split: str) -> list[tuple[float, float]]:
-        """Measure the one member."""
+        """Measure the one member; under a gate that samples, the mean of its draws."""
         self.network.model.eval()
-        data = self.batches.dataset
-        return [measure(self.network, self.measure, data, self.batches.rows(split))]
+        data, rows = self.batches.dataset, self.batches.rows(split)
+        samples = getattr(self.network.gate, "samples", 0)
+        if not samples:
+            return [measure(self.network, self.measure, data, rows)]
+        seeds = [self.job.streams.of("samples", n) for n in range(samples)]
+        found = [measure(self.network.drawn(s), self.measure, data, rows) for s in seeds]
+        losses, accuracies = zip(*found, strict=True)
+        return [(math.fsum(losses) / samples, math.fsum(accuracies) / samples)]
 
     def state(self, member: int) -> State:
         """Copy the params, masked, and the buffers."""

@@ -88,7 +88,8 @@ class Masking:
         if self.dynamics is None:
             return {}, self.about()
         parts = {"mask": engine.found(member)[1], "best_mask": self.best}
-        return {f"{k}/{n}": m for k, mask in parts.items() for n, m in mask.items()}, self.about()
+        tensors = {f"{k}/{n}": m.clone() for k, mask in parts.items() for n, m in mask.items()}
+        return tensors, self.about()  # clones: the two may be one, and safetensors wants each whole
 
     def restore(self, engine: Engine, member: int, tensors: Params, about: dict[str, Any]) -> None:
         """Go on from what ``save`` gave."""

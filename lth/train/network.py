@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ class Network:
         changes: bool = False,
     ) -> None:
         self.model, self.view, self.gate = model, view, gate
+        self.draws = False  # whether the gate draws outside training too
         self.frozen = frozen or {}
         self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
         self.buffers: Params = dict(model.named_buffers())
@@ -65,6 +67,19 @@ class Network:
             for module, attribute in places:
                 module.__dict__[attribute] = seen
         return self.model(inputs)
+
+    def drawn(self, seed: int) -> Callable[[Tensor], Tensor]:
+        """Return one network that the gate draws outside training, the same for every batch."""
+
+        def forward(inputs: Tensor) -> Tensor:
+            torch.manual_seed(seed)
+            self.draws = True
+            try:
+                return self(inputs)
+            finally:
+                self.draws = False
+
+        return forward
 
     def mask_gradients(self) -> None:
         """Finish the backward pass: gradients of pruned weights are 0 before any update."""
@@ -100,7 +115,8 @@ class Network:
 
     def _see(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
         if self.gate is not None:
-            weight = self._fixed[name] * self.gate(name, weight, self.model.training)
+            drawn = self.model.training or self.draws
+            weight = self._fixed[name] * self.gate(name, weight, drawn)
         seen = self.view(weight, mask)
         return seen + self.frozen[name] if name in self.frozen else seen
 

@@ -158,7 +158,7 @@ class Trainer:
         job = Job(
             ticket,
             self.data,
-            self.recipe.of(ticket.stretch, ticket.changes),
+            self.recipe.of(ticket.stretch, ticket.changes, ticket.step),
             ticket.changes.get("lr", place.lr),
             Streams(self.seed, place.trial, place.level, ticket.noise),
             precision=str(self.options.precision),
