@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -66,10 +67,15 @@ def read_csv(path: Path) -> list[Record]:
         raise LthError(f"{path}: damaged ({error}); run the study again to write it") from None
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_atomic(path: Path, content: bytes, into: bool = False) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename.
+
+    Its folder is made where it lacks, but if it is to be written ``into`` one that must be there.
+    """
+    if not into:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # machines that share a disk may share a process id, threads do
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)

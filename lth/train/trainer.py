@@ -24,6 +24,9 @@ from lth.train.work import one_thread, patient, work
 
 PRECISIONS = ("32", "bf16")
 
+TURNS = 5
+"""How often a level is looked at again, where other jobs come between."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -106,18 +109,28 @@ class Trainer:
         self._pool: Pool | None = None
 
     def __call__(self, cohort: Cohort) -> dict[Place, Entry]:
-        """Return every member's entry; what the store lacks is trained."""
+        """Return every member's entry; what the store lacks is trained.
+
+        A job beside this one may publish a member without the states that this study needs, so
+        what has been trained is looked at again.
+        """
         jobs = self.jobs(cohort)
         entries = self.look_up(jobs)
-        missing = list({j.key: j for p, j in jobs.items() if p not in entries}.values())
-        again = [] if not self.snapshots else self._without_snapshots(jobs, entries)
-        self.reused |= {jobs[p].key for p in entries} - {j.key for j in again if j.replace}
-        self.listener.level(cohort, missing + again, len(jobs) - len(missing))
-        if missing or again:
+        self.reused |= {jobs[p].key for p in entries}
+        for turn in range(TURNS):
+            missing = list({j.key: j for p, j in jobs.items() if p not in entries}.values())
+            again = [] if not self.snapshots else self._without_snapshots(jobs, entries)
+            if turn == 0:
+                self.reused -= {j.key for j in again if j.replace}
+                self.listener.level(cohort, missing + again, len(jobs) - len(missing))
+            if not missing + again:
+                return entries
             self._run(missing + again)
             self.trained |= {j.key for j in missing + again if j.until is None}
             entries = self.look_up(jobs)
-        return entries
+        raise LthError(
+            f"{self.store.root}: other jobs keep replacing what this one trains; let them end first"
+        )
 
     def jobs(self, cohort: Cohort) -> dict[Place, Job]:
         """Describe each member's training, under its key."""
@@ -156,7 +169,9 @@ class Trainer:
             lacking = [s for s in self.snapshots if not entry.has(s)]
             if place.level == 0 and lacking and entry.diverged is None:
                 again = replace(jobs[place], until=max(lacking), snapshots=tuple(lacking))
-                found.append(replace(jobs[place], replace=True) if self.options.on_gpu else again)
+                whole = {*self.snapshots, *entry.snapshots}  # those that other studies need, too
+                anew = replace(jobs[place], replace=True, snapshots=tuple(sorted(whole)))
+                found.append(anew if self.options.on_gpu else again)
         if found and self.options.on_gpu:
             self.listener.note(
                 f"{len(found)} dense members are trained again: the store has no state at "
