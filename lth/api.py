@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lth.errors import LthError, told
 from lth.study import Study
 
 
@@ -25,6 +26,11 @@ def run(*, progress: bool = True, **settings: Any) -> Study:
     from lth.setup import prepare
 
     display = Display(Console(), enabled=progress)
-    setup = prepare(compose(**settings))
-    run_study(setup, display)
+    try:
+        setup = prepare(compose(**settings))
+        run_study(setup, display)
+    except LthError:
+        raise
+    except Exception as error:  # of a model, a loss, data, a score: whoever made it
+        raise told(error) from error
     return Study(setup.folder)

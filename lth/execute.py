@@ -10,8 +10,9 @@ from typing import Any
 
 from lth.cost import scoring_flops, training_flops
 from lth.entry import Entry, Point
-from lth.errors import LthError
+from lth.errors import LthError, told
 from lth.imp import WINNER, Cohort, Line, Place, imp
+from lth.interrupt import gently
 from lth.progress import Display
 from lth.provenance import now, provenance
 from lth.records import Record, write_atomic, write_csv
@@ -99,12 +100,14 @@ def execute(setup: Setup, display: Display) -> Journal:
         journal.begin()
         display.study(setup.parts, setup.recipe.steps)
         try:
-            with display:
+            with gently(), display:
                 _go(setup, trainer, journal, display)
             trainer.close()
         except BaseException as error:
-            trainer.close(interrupted=isinstance(error, KeyboardInterrupt))
+            trainer.close()
             setup.logger.abort()
+            if isinstance(error, Exception) and not isinstance(error, LthError):
+                raise told(error) from error
             raise
     return journal
 

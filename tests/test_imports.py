@@ -33,7 +33,7 @@ PURE = [
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
-    ["errors"],
+    ["errors", "interrupt"],
     ["kinds"],
     ["types", "streams", "spec", "records"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],

@@ -11,7 +11,7 @@ import torch
 
 from lth.data.dataset import Dataset
 from lth.entry import Entry
-from lth.errors import LthError
+from lth.errors import LthError, told
 from lth.imp import Cohort, Place
 from lth.kinds import is_whole
 from lth.recipe import Recipe
@@ -19,8 +19,8 @@ from lth.spec import Spec
 from lth.store import Store
 from lth.ticket import Ticket
 from lth.train.job import Job, Streams, member_key
-from lth.train.pool import Pool, count_cores
-from lth.train.work import one_thread, patient, work
+from lth.train.pool import ENOUGH, Pool, count_cores
+from lth.train.work import Stopped, one_thread, patient, work
 
 PRECISIONS = ("32", "bf16")
 
@@ -141,10 +141,10 @@ class Trainer:
         found = {place: self.store.get(job.key) for place, job in jobs.items()}
         return {place: entry for place, entry in found.items() if entry is not None}
 
-    def close(self, interrupted: bool = False) -> None:
-        """End the worker processes."""
+    def close(self) -> None:
+        """End the worker processes; one that trains keeps its member's state first."""
         if self._pool is not None:
-            self._pool.close(interrupted)
+            self._pool.close()
             self._pool = None
 
     def _job(self, place: Place, ticket: Ticket) -> Job:
@@ -196,17 +196,29 @@ class Trainer:
             self._pool = Pool(
                 self.options.processes, self.data, self.store.root, str(self.options.precision)
             )
-        self._pool.run(jobs, self.listener.step)
+        with patient(lambda _: None) as stop:
+            self._pool.run(jobs, self.listener.step, stop)
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
+        """Train one after the other; one that fails does not keep the others from their end."""
         from lth.train.engine import InTurn
 
+        waiting, errors = iter(jobs), list[Exception]()
         with one_thread(), patient(self.listener.note) as stop:
-            work(
-                [[job] for job in jobs], self.dataset, self.store,
-                lambda group, found: InTurn(group[0], found), self.listener.step,
-                str(self.options.precision), stop=stop,
-            )  # fmt: skip
+            while len(errors) < ENOUGH:
+                try:
+                    work(
+                        ([job] for job in waiting), self.dataset, self.store,
+                        lambda group, found: InTurn(group[0], found), self.listener.step,
+                        str(self.options.precision), stop=stop,
+                    )  # fmt: skip
+                    break
+                except Stopped:
+                    raise
+                except Exception as error:
+                    errors.append(error)
+        if errors:
+            raise told(errors[0]) from errors[0]
 
 
 def store_at(out: Path) -> Store:
