@@ -43,12 +43,17 @@ def write_csv(path: Path, records: Iterable[Record]) -> None:
 
 
 def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write any table atomically; floats in their shortest exact form, so bytes compare."""
+    """Write any table atomically."""
+    write_atomic(path, table_bytes(header, rows))
+
+
+def table_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    """Return a table as CSV; floats in their shortest exact form, so bytes compare."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def read_csv(path: Path) -> list[Record]:

@@ -31,7 +31,6 @@ from lth.spec import digest
 from lth.ticket import tensors_digest
 from lth.types import Params
 
-
 ATTEMPTS = 10
 
 LOCK_PATIENCE = 30.0

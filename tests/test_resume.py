@@ -1,4 +1,4 @@
-"""Law 5: a member stopped after any block and gone on with is the member never stopped, bit for bit.
+"""Law 5: a member stopped after any block goes on to the bits of one that was never stopped.
 
 By induction, which is cheap: from what is kept after every block, one more block must lead to what
 the uninterrupted run kept after that one; the last leads to the same outcome.
@@ -28,7 +28,8 @@ from tests.toys import blobs, dropout_net, mlp, norm_net
 
 ARMS = config.choices("arms")
 SETTINGS = {
-    "data": partial(blobs, validation=40), "model": partial(mlp, width=10), "name": "resume", "logger": "none",
+    "data": partial(blobs, validation=40), "model": partial(mlp, width=10), "name": "resume",
+    "logger": "none",
     "recipe": {"steps": 12, "batch": 20, "lr": 0.03, "eval_every": 3}, "levels": 1, "trials": 1,
     "trainer": {"workers": 0, "device": "cpu"}, "arms": ARMS, "rewind": {"step": 4},
 }  # fmt: skip
@@ -132,7 +133,7 @@ def test_a_member_goes_on_from_every_block_of_every_arm(arm, level, tmp_path):
 
 
 def test_schedules_and_gates_are_among_them(level):
-    jobs, dataset = level
+    jobs, _ = level
     targets = {str((j.ticket.dynamics or {}).get("_target_")) for j in jobs.values()}
     assert {t.rpartition(".")[2] for t in targets} >= {"rigl", "sparse_evolution", "gradual"}
     gates = {str((j.ticket.gate or {}).get("_target_")) for j in jobs.values()}

@@ -43,7 +43,7 @@ class Pool:
         context = multiprocessing.get_context("spawn")
         _start_tracker()
         self._processes: dict[Connection, Any] = {}
-        self._heard: set[Connection] = set()  # from them: those that have something to keep
+        self._heard: set[Connection] = set()  # from those that have started
         with _no_main_module(), held():  # workers never hear a signal: the parent decides
             for number in range(workers):
                 here, there = context.Pipe()
@@ -64,13 +64,15 @@ class Pool:
         waiting = sorted(jobs, key=lambda job: -job.steps)[::-1]
         by_key = {job.key: job for job in jobs}
         errors: list[LthError] = []
-        busy = {c for c in self._processes if _give(c, waiting)}
+        # one that is starting does not read yet: a job sent to it would block, deaf to Ctrl-C
+        busy = {c for c in self._processes if c not in self._heard or _give(c, waiting)}
         while busy:
             for connection in wait(busy, LOOK):
                 assert isinstance(connection, Connection)
                 try:
                     key, step, done = self._receive(connection)
-                    report(by_key[key], step, done)
+                    if key:
+                        report(by_key[key], step, done)
                 except _Failed as failed:
                     errors.append(failed.error)
                     done = True
@@ -81,6 +83,8 @@ class Pool:
                     busy.discard(connection)
             if stop():
                 raise Stopped
+            if not waiting or len(errors) >= ENOUGH:
+                busy &= self._heard
         if errors:
             raise errors[0]
         if waiting:
@@ -102,11 +106,11 @@ class Pool:
             connection.close()
 
     def _receive(self, connection: Connection) -> tuple[str, int, bool]:
-        self._heard.add(connection)
         try:
             kind, *content = connection.recv()
         except (EOFError, ConnectionResetError):
             raise _Failed(self._obituary(self._processes.pop(connection)), died=True) from None
+        self._heard.add(connection)
         if kind == "failed":
             raise _Failed(LthError(content[0]))
         return content[0], content[1], content[2]
@@ -174,6 +178,7 @@ def _serve(connection: Connection, data: Spec, root: Path, precision: str) -> No
         return not idle.is_set() and connection.poll()
 
     try:
+        connection.send(("ready", "", 0, True))
         jobs, going = take(), True
         dataset: Dataset | None = None
         while going:
