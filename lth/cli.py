@@ -74,10 +74,14 @@ def main() -> None:
         print(help_text(_option(arguments, "--config-dir")))
         return
     show_traceback = "--traceback" in arguments
-    sys.argv = [sys.argv[0], *(a for a in arguments if a != "--traceback")]
-    _make_importable(_option(arguments, "--config-dir"))
+    config_folder = _option(arguments, "--config-dir")
+    _make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
     try:
+        from lth.sweep import ready
+
+        given = [a for a in arguments if a != "--traceback"]
+        sys.argv = [sys.argv[0], *ready(given, config_folder)]
         _hydra_main()
         if jobs.errors and show_traceback:
             raise jobs.errors[0]
