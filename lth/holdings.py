@@ -226,4 +226,5 @@ def _write_changed(path: Path, content: bytes) -> bool:
 
 
 def _levels(value: Any) -> set[int]:
-    return set(range(1, value + 1)) if isinstance(value, int) else set(value or ()) - {0}
+    levels: list[int] = [*range(1, value + 1)] if isinstance(value, int) else list(value or [])
+    return {*levels} - {0}

@@ -6,13 +6,15 @@ what it gave goes through the store, so nothing large comes back and nothing fin
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 import pickle
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
@@ -112,7 +114,9 @@ class Pool:
             raise _Failed(self._obituary(self._processes.pop(connection)), died=True) from None
         self._heard.add(connection)
         if kind == "failed":
-            raise _Failed(LthError(content[0]))
+            error = LthError(content[0])
+            error.__cause__ = Elsewhere(content[1])
+            raise _Failed(error)
         return content[0], content[1], content[2]
 
     def _obituary(self, process: Any) -> LthError:
@@ -121,6 +125,10 @@ class Pool:
             f"{process.name} died (exit code {process.exitcode}; -9 is often a lack of memory): "
             "what it had trained is kept; run again, with fewer trainer.workers"
         )
+
+
+class Elsewhere(Exception):
+    """What happened in a worker, with its traceback as text."""
 
 
 class _Failed(Exception):
@@ -177,26 +185,32 @@ def _serve(connection: Connection, data: Spec, root: Path, precision: str) -> No
     def stop() -> bool:
         return not idle.is_set() and connection.poll()
 
-    try:
-        connection.send(("ready", "", 0, True))
-        jobs, going = take(), True
-        dataset: Dataset | None = None
-        while going:
-            try:
-                dataset = build(data) if dataset is None else dataset
-                with one_thread():
-                    work(jobs, dataset, Store(root), _in_turn, report, precision, stop=stop)
-                going = False
-            except (Stopped, EOFError, BrokenPipeError):
-                raise
-            except BaseException as error:
-                idle.set()
-                connection.send(("failed", str(told(error))))
-                going = dataset is not None
-    except (Stopped, EOFError, OSError):
-        pass
+    def fail(error: BaseException) -> None:
+        idle.set()
+        connection.send(("failed", str(told(error)), traceback.format_exc()))
+
+    with suppress(OSError, Stopped):  # the parent is gone, or wants to stop
+        try:
+            connection.send(("ready", "", 0, True))
+            jobs, dataset = take(), build(data)
+            while not _ended(jobs):
+                try:
+                    with one_thread():
+                        work(jobs, dataset, Store(root), _in_turn, report, precision, stop=stop)
+                except Stopped:
+                    raise
+                except BaseException as error:
+                    fail(error)
+        except Stopped:
+            raise
+        except BaseException as error:  # of the data
+            fail(error)
     connection.close()
     os._exit(0)  # all it made is in the store; taking torch down would cost a second
+
+
+def _ended(jobs: Iterator[list[Job]]) -> bool:
+    return inspect.getgeneratorstate(jobs) == inspect.GEN_CLOSED  # type: ignore[arg-type]
 
 
 def _in_turn(group: Sequence[Job], dataset: Dataset) -> Engine:
