@@ -61,7 +61,7 @@ class Journal:
         """Write the configuration."""
         from omegaconf import OmegaConf
 
-        config = widened(self.setup.config, self.folder, self.held.arms)
+        config = widened(self.setup.config, self.folder, [WINNER, *self.held.arms])
         text = OmegaConf.to_yaml(OmegaConf.create(config))
         write_atomic(self.folder / "config.yaml", text.encode())
 

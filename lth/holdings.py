@@ -57,7 +57,7 @@ class Holdings:
         before = self._definitions()
         now = {name: definition(spec) for name, spec in arms.items() if name != WINNER}
         valid = {n for n, d in before.items() if now.get(n, d) == d} | {WINNER}
-        self.arms = {n: d for n, d in before.items() if n in valid} | now
+        self.arms = {n: now.get(n, d) for n, d in before.items()} | now
         self._order = {WINNER: -1} | {name: number for number, name in enumerate(self.arms)}
         self.rows = {p: r for p, r in held.items() if p.arm in valid and p.lr in self._rates}
         gone = {p: r for p, r in held.items() if p not in self.rows}
