@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lth.errors import LthError
+from lth.errors import LthError, told
 from lth.plain import short
 from lth.study import Study
 
@@ -31,6 +31,11 @@ def run(*, progress: bool = True, config_dir: str | Path | None = None, **settin
     display = Display(Console(), enabled=progress)
     if settings.get("action", "run") != "run":
         raise LthError(f"action={short(settings['action'])}: lth.run runs; the command does others")
-    setup = prepare(compose(config_dir, **settings))
-    run_study(setup, display)
+    try:
+        setup = prepare(compose(config_dir, **settings))
+        run_study(setup, display)
+    except LthError:
+        raise
+    except Exception as error:  # of a model, a loss, data, a score: whoever made it
+        raise told(error) from error
     return Study(setup.folder)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import warnings
 from typing import Any
 
-from lth.errors import LthError
+from lth import interrupt
+from lth.errors import LthError, told, where
 
 HELP = """\
 lth: find, control and compare winning tickets.
@@ -67,6 +69,7 @@ class Jobs:
 
 def main() -> None:
     """Run the command; bad input ends in one clear line and an exit code that is not 0."""
+    interrupt.install()
     arguments = sys.argv[1:]
     if "-h" in arguments or "--help" in arguments:
         print(help_text(_option(arguments, "--config-dir")))
@@ -74,15 +77,19 @@ def main() -> None:
     from lth.config import make_importable
 
     show_traceback = "--traceback" in arguments
-    sys.argv = [sys.argv[0], *(a for a in arguments if a != "--traceback")]
-    make_importable(_option(arguments, "--config-dir"))
+    config_folder = _option(arguments, "--config-dir")
+    make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
     try:
+        from lth.sweep import ready
+
+        given = [a for a in arguments if a != "--traceback"]
+        sys.argv = [sys.argv[0], *ready(given, config_folder)]
         _hydra_main()
         if jobs.errors and show_traceback:
             raise jobs.errors[0]
-    except KeyboardInterrupt:
-        _end("interrupted: what is trained is kept; the same command goes on from there", 130)
+    except KeyboardInterrupt as error:
+        interrupt.leave(getattr(error, "number", signal.SIGINT))
     except Told:
         sys.exit(1)
     except Exception as error:
@@ -157,8 +164,10 @@ def one_line(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, LthError):
-            return str(cause)
+            return str(cause) + _whose(cause)
         cause = cause.__cause__ or cause.__context__
+    if not type(error).__module__.startswith(("hydra", "omegaconf")):
+        return str(told(error))
     text = str(error)
     missing = re.search(r"Could not (?:find|load) '([^']*)'", text)
     if missing:
@@ -167,8 +176,13 @@ def one_line(error: BaseException) -> str:
     if unknown:
         return f"{unknown[1]}: no such setting{_near(unknown[1])}"
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    kind = "" if type(error).__module__.startswith(("hydra", "omegaconf")) else _kind(error)
-    return f"{kind}{first} (--traceback shows where)"
+    return f"{first} (--traceback shows where)"
+
+
+def _whose(error: LthError) -> str:
+    """Return file and line of a user's code that made us say so, where we do not say them yet."""
+    place = "" if error.__cause__ is None else where(error.__cause__, own=True)
+    return "" if place in str(error) else place
 
 
 def _no_choice(path: str, text: str) -> str:
@@ -196,10 +210,6 @@ def _near(key: str) -> str:
         known = [f"{group}.{k}" for k in inside if k != "_target_"]
         return nearest(key, known) if known else f"; {inside['_target_']} takes none"
     return nearest(key, [*values, "experiment"])
-
-
-def _kind(error: BaseException) -> str:
-    return f"{type(error).__name__}: "
 
 
 def _hydra_main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,12 @@ class Entry:
     names: tuple[str, ...] | None = None
 
     @property
+    def snapshots(self) -> tuple[int, ...]:
+        """The steps whose states lie beside the entry, unchecked."""
+        names = (p.stem.removeprefix("step-") for p in self.folder.glob("step-*.safetensors"))
+        return tuple(sorted(int(name) for name in names if name.isdigit()))
+
+    @property
     def diverged(self) -> int | None:
         """The step at which the member diverged, None if it did not."""
         return self.about["diverged"]
@@ -112,7 +119,7 @@ class Entry:
             return self.start
         path = self.folder / f"step-{step}.safetensors"
         try:
-            content = path.read_bytes()
+            content = read_patiently(path)
             tensors = load(content)
             if tensors_digest(tensors) != masks.metadata(content)["digest"]:
                 raise ValueError
@@ -123,7 +130,7 @@ class Entry:
     def keep(self, step: int, state: State) -> None:
         """Add the state at ``step`` to the entry."""
         path = self.folder / f"step-{step}.safetensors"
-        write_atomic(path, _snapshot_bytes(state))
+        write_atomic(path, _snapshot_bytes(state), into=True)
 
     def has(self, step: int) -> bool:
         """Whether the state at ``step`` is kept and whole."""
@@ -134,7 +141,7 @@ class Entry:
         return True
 
     def _tensors(self) -> Params:
-        return load((self.folder / "tensors.safetensors").read_bytes())
+        return load(read_patiently(self.folder / "tensors.safetensors"))
 
     def _state(self, which: str) -> State:
         tensors = self._tensors()
@@ -180,7 +187,7 @@ def write_entry(folder: Path, outcome: Outcome) -> None:
             tensors |= {
                 f"{which}/params/{n}": _gather(p, mask.get(n)) for n, p in state.params.items()
             }
-            tensors |= {f"{which}/buffers/{n}": _own(b) for n, b in state.buffers.items()}
+            tensors |= {f"{which}/buffers/{n}": own(b) for n, b in state.buffers.items()}
     content = save(tensors)
     about = {
         **outcome.about,
@@ -198,17 +205,33 @@ def write_entry(folder: Path, outcome: Outcome) -> None:
     write_atomic(folder / "entry.json", json.dumps(about | {"checksum": digest(about)}).encode())
 
 
+EXCHANGE = 2.0
+"""Seconds to wait for a folder that another job is exchanging for a newer one."""
+
+
+def read_patiently(path: Path) -> bytes:
+    """Read a file of an entry; one whose whole folder is away is waited for (`Store.publish`)."""
+    end = time.monotonic() + EXCHANGE
+    while True:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            if path.parent.exists() or time.monotonic() > end:
+                return path.read_bytes()  # it may have come back between the two looks
+            time.sleep(0.01)
+
+
 def _snapshot_bytes(state: State) -> bytes:
-    tensors = {f"params/{n}": _own(p) for n, p in state.params.items()}
-    tensors |= {f"buffers/{n}": _own(b) for n, b in state.buffers.items()}
+    tensors = {f"params/{n}": own(p) for n, p in state.params.items()}
+    tensors |= {f"buffers/{n}": own(b) for n, b in state.buffers.items()}
     return save(tensors, metadata={"digest": tensors_digest(tensors)})
 
 
 def _gather(value: Tensor, mask: Tensor | None) -> Tensor:
-    return _own(value) if mask is None else value.detach().cpu()[mask]
+    return own(value) if mask is None else value.detach().cpu()[mask]
 
 
-def _own(value: Tensor) -> Tensor:
+def own(value: Tensor) -> Tensor:
     """Copy to memory of its own: safetensors refuses tensors that share theirs."""
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 

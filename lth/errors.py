@@ -1,9 +1,10 @@
-"""The one error a user is meant to read."""
+"""The one error a user is meant to read, and what others' errors say in its place."""
 
 from __future__ import annotations
 
+import os
+import sysconfig
 import traceback
-from pathlib import Path
 
 LONGEST = 1000
 """Characters of a message: whatever it quotes, a tensor or a long list, it stays a line."""
@@ -17,13 +18,42 @@ class LthError(ValueError):
         super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ...")
 
 
-def told(error: BaseException) -> str:
-    """Say in one line what an error of the user's own code was, and where: file and line."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    said = f"{type(error).__name__}: {first}" if first else type(error).__name__
-    mine = Path(__file__).parent
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if "site-packages" not in path.parts and mine not in path.parents and path.is_file():
-            return f"{said} ({path.name}, line {frame.lineno})"
-    return said
+HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+LIBRARIES = tuple(
+    os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")
+)
+
+
+def told(error: BaseException) -> LthError:
+    """Return an error of anybody's code as ours: its kind, its first line, file and line."""
+    if isinstance(error, LthError):
+        return error
+    lines = (line.strip() for line in str(error).splitlines())
+    first = next((line for line in lines if line), "")
+    kind = type(error).__name__
+    return LthError(f"{kind}: {first}{where(error)}" if first else f"{kind}{where(error)}")
+
+
+def where(error: BaseException, own: bool = False) -> str:
+    """Return `` (mine.py:12, in forward)``: the innermost line of a user's own, else of any's.
+
+    Where it must be their ``own`` and there is none: nothing.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((f for f in reversed(frames) if is_own(f.filename)), None)
+    if frame is None and (own or not frames):
+        return ""
+    frame = frame or frames[-1]
+    path = os.path.relpath(frame.filename) if os.path.isabs(frame.filename) else frame.filename
+    path = frame.filename if path.startswith(os.pardir) else path
+    return f" ({path}:{frame.lineno}, in {frame.name})"
+
+
+def is_own(file: str) -> bool:
+    """Whether a file is a user's: not of this package, an installed one or Python's library."""
+    if file.startswith(("<frozen", HERE)):
+        return False
+    parts = file.split(os.sep)
+    if "site-packages" in parts or "dist-packages" in parts:
+        return False
+    return not os.path.realpath(file).startswith(LIBRARIES)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lth.cost import scoring_flops, training_flops
 from lth.entry import Entry, Point
-from lth.errors import LthError
+from lth.errors import LthError, told
+from lth.holdings import Holdings, Rows, widened
 from lth.imp import WINNER, Cohort, Line, Place, imp
+from lth.interrupt import gently
+from lth.logged import Logged
 from lth.needs import needed
 from lth.progress import Display
 from lth.provenance import now, provenance
-from lth.records import Record, write_atomic, write_csv
+from lth.records import Record, write_atomic
 from lth.setup import Setup
 from lth.statistics import level_line
-from lth.study import Study, write_members
+from lth.study import Study
 from lth.ticket import Ticket
 from lth.train.trainer import Trainer, store_at
 
@@ -41,27 +44,45 @@ class Run(NamedTuple):
 
 
 class Journal:
-    """What the loop has given so far, and the study's files that say so."""
+    """What the loop has given so far, beside what the study's folder held, and the files of both.
+
+    ``seen`` are the places that this run has looked at.
+    """
 
     def __init__(self, setup: Setup, trainer: Trainer) -> None:
         self.setup, self.trainer = setup, trainer
         self.folder = setup.folder
-        self.records: list[Record] = []
-        self.curves: list[Record] = []
-        self.members: dict[Place, str] = {}
+        self.held = Holdings(setup.folder, setup.config["arms"], setup.recipe.rates)
+        self.logged = Logged(setup)
+        self.seen: set[Place] = set()
         self.diverged: list[Place] = []
         self._runs: dict[tuple[Line, int], Run] = {}
+        self._changed = False
         prunable = setup.parts.prune.prunable(setup.parts.layers)
         self.about = provenance() | {"data": _about_data(setup), "prunable": prunable}
+        self._commands = _commands(setup.folder)
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of the whole study."""
+        return self.held.records
+
+    @property
+    def curves(self) -> list[Record]:
+        """The values on the way of the whole study."""
+        return self.held.curves
 
     def begin(self) -> None:
         """Write the configuration."""
         from omegaconf import OmegaConf
 
-        text = OmegaConf.to_yaml(OmegaConf.create(self.setup.config))
+        config = widened(self.setup.config, self.folder, [WINNER, *self.held.arms])
+        text = OmegaConf.to_yaml(OmegaConf.create(config))
         write_atomic(self.folder / "config.yaml", text.encode())
 
-    def add(self, cohort: Cohort, entries: Mapping[Place, Entry]) -> None:
+    def add(
+        self, cohort: Cohort, entries: Mapping[Place, Entry]
+    ) -> tuple[list[Record], list[Record]]:
         """Take a level in, and write the files anew: a kill loses none of it."""
         jobs = self.trainer.jobs(cohort)
         for place, entry in entries.items():
@@ -75,14 +96,19 @@ class Journal:
                 run = Run(cost, ticket.step, entry.about["steps"], examples)
                 self._runs[Line(place.trial, place.lr), place.level] = run
             search = self._search_flops(place, winner, ticket)
-            self.records += records_of(self.setup, place, ticket, entry, cost, search)
             asked = self.setup.recipe.splits  # whoever trained it may have asked for more
             curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
-            self.curves += _rows(self.setup, place, ticket, entry, curve)
-            self.members[place] = jobs[place].key
+            self.held.rows[place] = Rows(
+                records_of(self.setup, place, ticket, entry, cost, search),
+                _rows(self.setup, place, ticket, entry, curve),
+                jobs[place].key,
+            )
+            self.seen.add(place)
             if entry.diverged is not None:
                 self.diverged.append(place)
         self.write()
+        new = [self.held.rows[place] for place in entries]
+        return [r for rows in new for r in rows.records], [r for rows in new for r in rows.curves]
 
     def _search_flops(self, place: Place, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.
@@ -97,49 +123,48 @@ class Journal:
 
     def write(self) -> None:
         """Write records, curves, the index of members, and the provenance."""
-        write_csv(self.folder / "records.csv", self.records)
-        write_csv(self.folder / "curves.csv", self.curves)
-        write_members(self.folder / "members.csv", self.members)
+        self._changed |= self.held.write()
         counts = {"trained": len(self.trainer.trained), "reused": len(self.trainer.reused)}
         about = self.about | counts | {"written": now(), "config": self.setup.config}
+        mine = {k: about[k] for k in ("started", "written", "command", "commit", *counts)}
+        added = [mine] if self._changed or counts["trained"] else []
+        about["commands"] = [*self._commands, *added]
         write_atomic(self.folder / "provenance.json", json.dumps(about, indent=2).encode())
 
 
 def execute(setup: Setup, display: Display) -> Journal:
     """Train what is missing, level by level, and keep the study's files true on the way."""
     store = store_at(setup.out)
-    with locked(setup.folder):
+    with locked(setup.folder, display.note):
         trainer = Trainer(
             setup.data, setup.dataset, setup.recipe, setup.parts.seed, setup.snapshots, store,
             setup.options, display,
         )  # fmt: skip
         journal = Journal(setup, trainer)
         journal.begin()
+        for note in journal.held.notes:
+            display.note(note)
         display.study(setup.parts, setup.recipe.steps)
         try:
-            with display:
+            with gently(), display:
                 _go(setup, trainer, journal, display)
             trainer.close()
         except BaseException as error:
-            trainer.close(interrupted=isinstance(error, KeyboardInterrupt))
-            setup.logger.abort()
+            trainer.close()
+            journal.logged.abort()
+            if isinstance(error, Exception) and not isinstance(error, LthError):
+                raise told(error) from error
             raise
     return journal
 
 
 def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> None:
-    started = False
     for cohort, entries in imp(setup.parts, trainer):
-        rows, curves = len(journal.records), len(journal.curves)
-        new = slice(rows, None), slice(curves, None)
-        journal.add(cohort, entries)
-        if not started and trainer.trained:  # a run that trains nothing opens none
-            setup.logger.start(setup.id, setup.config["name"], setup.config, setup.folder)
-            started, new = True, (slice(None), slice(None))
-        if started:
-            setup.logger.log(journal.records[new[0]], journal.curves[new[1]])
+        records, curves = journal.add(cohort, entries)
+        if trainer.trained:  # what a run has that trains nothing, is logged at its end
+            journal.logged.level((records, curves), (journal.records, journal.curves))
         _warn_of_divergence(entries, display)
-        display.ended(level_line(journal.records[rows:]))
+        display.ended(level_line(records))
     display.over()
 
 
@@ -178,24 +203,38 @@ def _rows(
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the study's folder; the kernel drops the lock with its owner."""
+def locked(folder: Path, note: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold the study's folder; the kernel drops the lock with its owner.
+
+    Another process that has it is waited for: what it trains need not be trained again, so a sweep
+    or an array of jobs over the trials, levels or arms of one study just works.
+    """
     from filelock import FileLock, Timeout
 
+    path = folder.resolve()
+    if path in _here:
+        raise LthError(
+            f"{folder}: this study is running already; wait for it to end, or set another out=DIR"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise LthError(
-            f"{folder}: this study is running already; wait for it to end, or set another out=DIR"
-        ) from None
+        try:
+            lock.acquire()
+        except Timeout:
+            note(f"{folder}: another command is running this study; waiting for it to end")
+            lock.acquire(timeout=-1)
     except OSError as error:
         raise LthError(f"{folder}: cannot write there ({error.strerror}); set out=DIR") from None
+    _here.add(path)
     try:
         yield
     finally:
+        _here.discard(path)
         lock.release()
+
+
+_here: set[Path] = set()  # what this process holds: it would wait for itself for ever
 
 
 def study_of(setup: Setup) -> Study:
@@ -204,6 +243,16 @@ def study_of(setup: Setup) -> Study:
         return Study(setup.folder)
     except LthError as error:
         raise LthError(f"{error}; run the study first: action=run") from None
+
+
+def _commands(folder: Path) -> list[dict[str, Any]]:
+    """Return the commands that have contributed to the study, oldest first."""
+    try:
+        about = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        keys = ("started", "written", "command", "commit", "trained", "reused")
+        return about.get("commands") or [{k: about.get(k) for k in keys}]
+    except (OSError, ValueError, AttributeError):
+        return []
 
 
 def _about_data(setup: Setup) -> dict[str, Any]:

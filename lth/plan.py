@@ -77,7 +77,7 @@ def plan(setup: Setup) -> Plan:
                 over.add(Line(place.trial, place.lr))
             elif place.level == 0:
                 lacking = [s for s in setup.snapshots if not entry.has(s)]
-                found.steps += sum(lacking)
+                found.steps += max(lacking, default=0)
                 again |= {place} if lacking else set()
         entries = {p: e for p, e in entries.items() if p not in again}
         for place in cohort:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -42,12 +43,17 @@ def write_csv(path: Path, records: Iterable[Record]) -> None:
 
 
 def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write any table atomically; floats in their shortest exact form, so bytes compare."""
+    """Write any table atomically."""
+    write_atomic(path, table_bytes(header, rows))
+
+
+def table_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    """Return a table as CSV; floats in their shortest exact form, so bytes compare."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def read_csv(path: Path) -> list[Record]:
@@ -66,10 +72,15 @@ def read_csv(path: Path) -> list[Record]:
         raise LthError(f"{path}: damaged ({error}); run the study again to write it") from None
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_atomic(path: Path, content: bytes, into: bool = False) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename.
+
+    Its folder is made where it lacks, but if it is to be written ``into`` one that must be there.
+    """
+    if not into:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # machines that share a disk may share a process id, threads do
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from lth.execute import AllDiverged, Journal, execute, study_of
+from lth.holdings import outdated
 from lth.imp import WINNER, Parts
 from lth.plan import Plan, plan
 from lth.progress import Display
@@ -23,15 +24,17 @@ def run_study(setup: Setup, display: Display) -> None:
 
     _headline(setup, display)
     journal = execute(setup, display)
-    figures = draw(journal.records, journal.curves, setup.folder / "figures")
-    lines = _finish_logger(setup, journal, figures)
-    _show(display, journal.records)
+    records, curves = journal.records, journal.curves
+    figures = draw(records, curves, setup.folder / "figures")
+    tickets = _export(setup, journal) if setup.config["logger"].get("tickets") else []
+    lines = journal.logged.finish(records, curves, figures, tickets)
+    _show(display, records)
     _say_where(display, setup.folder, figures)
-    for line in lines:
+    for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
         display.say(line)
     trainer = journal.trainer
     display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
-    if len(journal.diverged) == len(journal.members):
+    if len(journal.diverged) == len(journal.seen):
         raise AllDiverged(f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}")
 
 
@@ -73,6 +76,8 @@ def plot_study(setup: Setup, display: Display) -> None:
     figures = draw(study.records, study.curves, study.folder / "figures")
     _show(display, study.records)
     _say_where(display, study.folder, figures)
+    for line in outdated(study.folder):
+        display.say(line)
     display.say(f"trained 0 members, reused {len(study.members)}")
 
 
@@ -110,6 +115,8 @@ def analyse_study(setup: Setup, display: Display) -> None:
     display.say(f"paths:    {setup.folder / 'paths.csv'}")
     for figure in figures:
         display.say(f"figure:   {figure}")
+    for line in outdated(setup.folder):
+        display.say(line)
     display.say(f"trained 0 members, reused {len(study.members)}")
 
 
@@ -156,17 +163,21 @@ ACTIONS: dict[str, Callable[[Any, Display], None]] = {
 """What each does with a study made ready; ``compare`` with the configuration alone."""
 
 
-def _finish_logger(setup: Setup, journal: Journal, figures: list[Path]) -> list[str]:
-    if not journal.trainer.trained:
+def _of_what(journal: Journal) -> list[str]:
+    """Say that the study holds more than this command asked for, where it does."""
+    whole, seen = len(journal.held.rows), len(journal.seen)
+    if whole == seen:
         return []
-    tickets = _export(setup, journal) if setup.config["logger"].get("tickets") else []
-    return setup.logger.finish(journal.records, journal.curves, figures, tickets)
+    return [
+        f"the study holds {whole} members, {whole - seen} of them from other commands: records, "
+        "table, verdict and figures are of all"
+    ]
 
 
 def _export(setup: Setup, journal: Journal) -> list[Path]:
     """Write every winning ticket to a file of its own."""
     study, found = Study(setup.folder), []
-    for place in journal.members:
+    for place in sorted(journal.seen):
         if place.arm == WINNER:
             name = f"trial{place.trial}-lr{place.lr:g}-level{place.level}.safetensors"
             found.append(setup.folder / "tickets" / name)

@@ -6,6 +6,7 @@ entry is detected by its checksum and made again, never trusted.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,19 +15,26 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lth import masks
-from lth.entry import Entry, Outcome, write_entry
+from lth.entry import Entry, Outcome, own, write_entry
 from lth.errors import LthError
 from lth.records import write_atomic
 from lth.spec import digest
 from lth.ticket import tensors_digest
 from lth.types import Params
+
+ATTEMPTS = 10
+
+LOCK_PATIENCE = 30.0
+"""Seconds to wait for another job that replaces or removes an entry: it takes milliseconds."""
 
 
 class Store:
@@ -41,6 +49,21 @@ class Store:
 
     def get(self, key: str) -> Entry | None:
         """Return the entry if it is there and whole; a damaged one is removed with a warning."""
+        entry, there = self._read(key)
+        if entry is not None or not (there or self._lock_path(key).exists()):
+            return entry
+        with self._locked(key):  # another job may just exchange it, or have made it again
+            folder = self.folder(key)
+            if not folder.exists() and _aside(folder).exists():  # killed half way
+                os.rename(_aside(folder), folder)
+            entry, there = self._read(key)
+            if entry is None and there:
+                warnings.warn(f"{folder} is damaged; its member is trained again", stacklevel=2)
+                self._discard(folder)
+        return entry
+
+    def _read(self, key: str) -> tuple[Entry | None, bool]:
+        """Return the entry, None where it is not whole, and whether there is anything."""
         folder = self.folder(key)
         try:
             about = json.loads((folder / "entry.json").read_text())
@@ -48,15 +71,10 @@ class Store:
             content = (folder / "tensors.safetensors").read_bytes()
             whole = digest(about) == checksum
             if whole and hashlib.sha256(content).hexdigest() == about["tensors"]:
-                return Entry(folder, about)
-        except FileNotFoundError:
-            if not folder.exists():
-                return None
-        except (ValueError, KeyError, AttributeError):
+                return Entry(folder, about), True
+        except (OSError, ValueError, KeyError, AttributeError):
             pass
-        warnings.warn(f"{folder} is damaged; its member is trained again", stacklevel=2)
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
+        return None, folder.exists()
 
     def sweep(self, age: float = 86400.0) -> None:
         """Remove what killed writers left behind ``age`` seconds ago or earlier."""
@@ -76,31 +94,91 @@ class Store:
                 continue
 
     def publish(self, key: str, outcome: Outcome, replace: bool = False) -> Entry:
-        """Add an entry whole or not at all; if one is there already, that one stands."""
+        """Add an entry whole or not at all; if a whole one is there already, that one stands.
+
+        The states on the way that it lacks are added to it, if it is the same to the last bit.
+        """
         folder = self.folder(key)
-        temporary = folder.with_name(f".{key[:16]}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+        temporary = self._beside(folder)
         try:
             temporary.mkdir(parents=True)
             write_entry(temporary, outcome)
-            if replace and folder.exists():
-                shutil.rmtree(folder)
-            try:
-                os.rename(temporary, folder)
-            except OSError:
-                if not folder.exists():
-                    raise
-            _sync_folder(folder.parent)
+            entry = self._put(key, temporary, replace)
         except OSError as error:
             raise LthError(f"{folder.parent}: cannot write the store: {error.strerror}") from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self.drop_partial(key)
-        entry = self.get(key)
-        assert entry is not None, "an entry just published can be read"
         return entry
 
+    def _put(self, key: str, temporary: Path, replace: bool) -> Entry:
+        """Give a finished folder its name, or give way to the entry that has it."""
+        folder, ours = self.folder(key), Entry(temporary, _about(temporary))
+        for _ in range(ATTEMPTS):
+            try:
+                if replace:
+                    self._exchange(key, temporary)
+                else:
+                    os.rename(temporary, folder)
+                _sync_folder(folder.parent)
+            except OSError:
+                if not folder.exists():
+                    raise
+            entry = self.get(key)  # one that is there and damaged goes, so that ours may come
+            if entry is None and temporary.exists():
+                continue
+            if entry is None:  # ours, replaced or removed by another job since
+                entry = Entry(folder, ours.about)
+            elif temporary.exists() and entry.about["tensors"] == ours.about["tensors"]:
+                for step in ours.snapshots:
+                    if not entry.has(step):
+                        entry.keep(step, ours.at(step))
+            return entry
+        raise OSError(errno.EEXIST, "what lies there is damaged and cannot be removed")
+
+    def _exchange(self, key: str, temporary: Path) -> None:
+        """Put a folder in another's place; who looks meanwhile waits, and finds one of the two."""
+        folder = self.folder(key)
+        with self._locked(key):
+            shutil.rmtree(_aside(folder), ignore_errors=True)
+            if folder.exists():
+                os.rename(folder, _aside(folder))
+            os.rename(temporary, folder)
+            shutil.rmtree(_aside(folder), ignore_errors=True)
+
+    def _discard(self, folder: Path) -> None:
+        aside = self._beside(folder)
+        with suppress(OSError):  # another job was quicker
+            os.rename(folder, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """Hold what replaces or removes an entry; where locks are not to be had, go on without."""
+        path = self._lock_path(key)
+        lock = FileLock(path, timeout=LOCK_PATIENCE)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (Timeout, OSError, NotImplementedError):
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lock_path(self, key: str) -> Path:
+        return self.root / "locks" / f"{key}.lock"
+
+    def _beside(self, folder: Path) -> Path:
+        return folder.with_name(f".{folder.name[:16]}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+
     def put_partial(self, key: str, tensors: Params, about: dict[str, Any]) -> None:
-        """Keep a member's state on the way, so that a kill costs minutes."""
+        """Keep a member's state on the way, so that a kill costs minutes.
+
+        What is kept may share memory: a mask may be the best one's too.
+        """
+        tensors = {n: own(t) for n, t in tensors.items()}
         meta = {"about": json.dumps(about), "digest": tensors_digest(tensors)}
         meta["check"] = digest([meta["about"], meta["digest"]])
         try:
@@ -127,6 +205,14 @@ class Store:
 
     def _partial(self, key: str) -> Path:
         return self.root / "partial" / f"{key}.safetensors"
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.aside.tmp")
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "entry.json").read_text())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from lth.entry import Entry
 from lth.errors import LthError
 from lth.imp import WINNER, Place
-from lth.records import Record, read_csv, write_table
+from lth.records import Record, read_csv
 from lth.store import Store
 from lth.ticket import State, Ticket
 
@@ -107,10 +107,9 @@ class Study:
         return self.entry(**place).final
 
 
-def write_members(path: Path, members: Mapping[Place, str]) -> None:
-    """Write the index of a study's members."""
-    rows = ([*place, key] for place, key in members.items())
-    write_table(path, [*Place._fields, "key"], rows)
+def members_table(members: Mapping[Place, str]) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of the index of a study's members."""
+    return [*Place._fields, "key"], [[*place, key] for place, key in members.items()]
 
 
 def read_members(path: Path) -> dict[Place, str]:

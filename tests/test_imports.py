@@ -10,7 +10,7 @@ FILES = sorted((ROOT / "lth").rglob("*.py"))
 
 DOORS = {
     "pytorch_lightning": ["lth.train.module"],
-    "hydra": ["lth.cli"],
+    "hydra": ["lth.cli", "lth.sweep"],
     "omegaconf": ["lth.cli", "lth.config", "lth.execute", "lth.study"],
     "wandb": ["lth.loggers.weights_and_biases"],
     "matplotlib": [
@@ -33,7 +33,7 @@ PURE = [
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
-    ["errors"],
+    ["errors", "interrupt"],
     ["kinds", "names"],
     ["plain"],
     ["types", "streams", "spec", "records", "intervals"],
@@ -48,8 +48,9 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["config", "provenance", "study"],
     ["analysis", "compare", "transfer"],
     ["figures"],
-    ["progress", "setup"],
-    ["plan", "execute"],
+    ["progress", "setup", "holdings", "sweep"],
+    ["plan", "logged"],
+    ["execute"],
     ["explain"],
     ["report"],
     ["api", "cli"],

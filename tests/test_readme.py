@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import lth
-from lth import cli, config
+from lth import cli, config, sweep
 from tests.test_conf import by_hydra
 
 ROOT = Path(__file__).parents[1]
@@ -26,9 +26,9 @@ def commands():
     for text in TEXTS.values():
         for line in re.findall(r"^(?:    |  |\$ )(lth(?: .*)?)$|`(lth [^`]*)`", text, re.M):
             words = shlex.split(re.split(r"\s{2,}|\s#", "".join(line))[0])
-            if "-m" not in words and "--help" not in words and "--config-dir" not in words:
+            if "--help" not in words and "--config-dir" not in words:
                 found.append(words[1:])
-    return [c for c in found if all(re.match(r"[\w./]+=", w) for w in c)]
+    return [c for c in found if all(re.match(r"[\w./]+=|-m$", w) for w in c)]
 
 
 def blocks(language):
@@ -39,9 +39,25 @@ def test_there_are_commands_to_test():
     assert len(commands()) > 10
 
 
-@pytest.mark.parametrize("overrides", commands(), ids=" ".join)
+@pytest.mark.parametrize("overrides", [c for c in commands() if "-m" not in c], ids=" ".join)
 def test_every_command_composes(overrides):
     assert by_hydra(*overrides)["model"]["_target_"]
+
+
+SWEEPS = [c for c in commands() if "-m" in c]
+
+
+@pytest.mark.parametrize("arguments", SWEEPS, ids=" ".join)
+def test_every_sweep_has_jobs_and_each_composes(arguments):
+    settings = [a for a in sweep.ready(arguments) if a != "-m"]
+    found = sweep.jobs([s for s in settings if not s.startswith("hydra/launcher=")])
+    assert len(found) > 1
+    for overrides in found:
+        assert by_hydra(*overrides)["model"]["_target_"]
+
+
+def test_there_are_sweeps_to_test():
+    assert len(SWEEPS) > 2 and any("glob(" in word for c in SWEEPS for word in c)
 
 
 def test_every_make_target_and_file_that_is_named_exists():

@@ -1,11 +1,15 @@
 """Models and factories that the tests name by ``_target_``."""
 
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from lth.data import Dataset, tensors
+from lth.ticket import Ticket
 from lth.types import Augment
 from tests.conftest import blobs
 
@@ -105,3 +109,52 @@ def small_net(
         nn.Flatten(), nn.Linear(size, first), nn.BatchNorm1d(first), nn.ReLU(), nn.Dropout(0.2),
         nn.Linear(first, second), nn.ReLU(), nn.Linear(second, classes),
     )  # fmt: skip
+
+
+class Brittle(nn.Module):
+    """A network that gives up in training, after so many updates; ``how`` says in which way."""
+
+    def __init__(self, classes: int = 4, after: int = 10**9, how: str = "error") -> None:
+        super().__init__()
+        self.layer, self.output = nn.Linear(16, 8), nn.Linear(8, classes)
+        self.after, self.how, self.seen = after, how, 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen += self.training
+        if self.seen > self.after:
+            if self.how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise FileNotFoundError("the weights of mine\nare gone")
+        return self.output(self.layer(inputs.flatten(1)).relu())
+
+
+def brittle_arm(how: str = "error") -> Callable[..., Ticket]:
+    """The ticket of a network that gives up in its third update."""
+
+    def arm(winner: Ticket, generator: torch.Generator) -> Ticket:
+        return replace(winner, model={**winner.model, "after": 2, "how": how})
+
+    return arm
+
+
+def brittle_loss(after: int) -> Callable[[Tensor, Tensor], Tensor]:
+    seen: list[int] = []
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        seen.append(1)
+        if len(seen) > after:
+            raise ZeroDivisionError
+        return nn.functional.cross_entropy(logits, targets)
+
+    return loss
+
+
+def brittle_score() -> Callable[..., Tensor]:
+    def score(final: object, **_: object) -> Tensor:
+        raise KeyError("1.weight")
+
+    return score
+
+
+def brittle_data() -> Dataset:
+    raise RuntimeError("no picture is there")

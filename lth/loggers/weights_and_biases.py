@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import uuid
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ class WandbLogger:
 
     def __init__(self, project: str, entity: str | None, mode: str | None, tickets: bool) -> None:
         self.project, self.entity, self.mode, self.tickets = project, entity, mode, tickets
+        self.failed = False
         self._run: Run | None = None
         self._rates: set[float] = set()
         self._defined: set[str] = set()
@@ -47,7 +49,10 @@ class WandbLogger:
         """Open a run; its files lie in ``folder/wandb``."""
         self._rates, self._defined = set(), set()
         with self._guarded():
-            self._run = self._open(name=name, group=group, config=config, dir=str(folder))
+            self._run = self._open(
+                name=name, id=run_id(name), resume="allow", group=group, config=config,
+                dir=str(folder),
+            )  # fmt: skip
 
     def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
         """Log a row per level, and the curves of its members as means over trials."""
@@ -94,6 +99,7 @@ class WandbLogger:
             with suppress(wandb.Error):  # no network, or the key is refused: the record is kept
                 return wandb.init(**about, mode="online", settings=settings)
             mode = "offline"
+            about["id"] += f"-{uuid.uuid4().hex[:6]}"  # its service still holds the run it gave up
         return wandb.init(**about, mode=mode, settings=settings)
 
     def _log(self, row: Row) -> None:
@@ -125,7 +131,7 @@ class WandbLogger:
         try:
             yield
         except Exception as error:
-            run, self._run = self._run, None
+            run, self._run, self.failed = self._run, None, True
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"wandb: {first}; the study goes on without it", stacklevel=3)
             if run is not None:
@@ -147,6 +153,15 @@ def wandb_logger(
     if mode not in (None, "online", "offline", "disabled"):
         raise LthError(f"logger.mode={mode}: it is one of online, offline, disabled, or null")
     return WandbLogger(project, entity, mode, tickets)
+
+
+def run_id(study: str) -> str:
+    """Return the id of a study's run: one that is gone on with is the same run.
+
+    >>> run_id("lenet-digits-0a1b2c3d"), run_id("a name-0a1b2c3d")
+    ('lenet-digits-0a1b2c3d', 'a-name-0a1b2c3d')
+    """
+    return re.sub(r"[^\w.-]", "-", study, flags=re.ASCII)[-64:]
 
 
 def level_rows(records: Sequence[Record], several: bool) -> list[Row]:

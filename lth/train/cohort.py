@@ -224,7 +224,6 @@ class Cohort:
             tensors |= _flatten("best", course.best[2])
         masking = course.masking.save(self.engine, member)
         tensors, about = tensors | masking[0], about | masking[1]
-        tensors = {n: t.cpu().contiguous() for n, t in tensors.items()}
         self.store.put_partial(course.job.key, tensors, about)
 
     def _resume(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,6 +28,12 @@ class CohortModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False  # an optimizer per member, stepped inside the block
         self.after_block = after_block
+        self.sigterm = signal.getsignal(signal.SIGTERM)
+
+    def on_fit_start(self) -> None:
+        """Give SIGTERM back to who heard it before: Lightning's answer keeps nothing."""
+        if threading.current_thread() is threading.main_thread() and self.sigterm is not None:
+            signal.signal(signal.SIGTERM, self.sigterm)
 
     def configure_optimizers(self) -> None:
         """Leave the optimizers to the cohort: one per member on a CPU, stacked on a GPU."""
@@ -86,12 +93,13 @@ def fit(
         try:
             trainer.fit(CohortModule(after_block), train_dataloaders=Blocks(blocks))
         except SystemExit as ended:
-            if not isinstance(ended.__context__, KeyboardInterrupt):
+            pressed = ended.__context__
+            if not isinstance(pressed, KeyboardInterrupt):
                 raise
             # Lightning's answer to Ctrl-C is to exit, deaf to any more of them
             if handler is not None:
                 signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from None
+            raise pressed from None
 
 
 def lightning_precision(name: str) -> Any:

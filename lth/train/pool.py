@@ -6,27 +6,39 @@ what it gave goes through the store, so nothing large comes back and nothing fin
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 import pickle
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lth.data.dataset import Dataset
 from lth.data.own import data_of
-from lth.errors import LthError
+from lth.errors import LthError, told
+from lth.interrupt import held
 from lth.spec import Spec
+from lth.store import Store
+from lth.train.cohort import MakeEngine
+from lth.train.engine import Engine, InTurn
 from lth.train.job import Job
+from lth.train.key import Identities, check_same
 from lth.train.work import Report, Stopped, one_thread, work
 
 PATIENCE = 10.0
 """Seconds a worker has to keep its member's state when the study is interrupted."""
+
+LOOK = 0.2
+"""Seconds between looks whether to stop."""
+
+ENOUGH = 3
+"""Members that may fail before no further one is begun: what fails so often always does."""
 
 
 class Pool:
@@ -34,68 +46,108 @@ class Pool:
 
     def __init__(self, workers: int, data: Spec, store: Path, precision: str) -> None:
         context = multiprocessing.get_context("spawn")
-        self._stop = context.Event()
-        self._connections: list[Any] = []
-        self._processes: list[Any] = []
-        with _no_main_module():
+        _start_tracker()
+        self._processes: dict[Connection, Any] = {}
+        self._heard: set[Connection] = set()  # from those that have started
+        with _no_main_module(), held():  # workers never hear a signal: the parent decides
             for number in range(workers):
                 here, there = context.Pipe()
                 process = context.Process(
                     target=_serve,
-                    args=(there, self._stop, data, store, precision),
+                    args=(there, data, store, precision),
                     name=f"lth-worker-{number}",
                     daemon=True,
                 )
                 process.start()
                 there.close()
-                self._connections.append(here)
-                self._processes.append(process)
+                self._processes[here] = process
 
-    def run(self, jobs: Sequence[Job], report: Report) -> None:
-        """Train all ``jobs``, the longest first; raise the first error a worker meets."""
+    def run(
+        self, jobs: Sequence[Job], report: Report, stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Train all ``jobs``, the longest first; raise the first error when the others are done."""
         waiting = sorted(jobs, key=lambda job: -job.steps)[::-1]
         by_key = {job.key: job for job in jobs}
-        busy = {c for c in self._connections if _give(c, waiting)}
+        errors: list[LthError] = []
+        # one that is starting does not read yet: a job sent to it would block, deaf to Ctrl-C
+        busy = {c for c in self._processes if c not in self._heard or _give(c, waiting)}
         while busy:
-            for connection in wait(busy):
+            for connection in wait(busy, LOOK):
                 assert isinstance(connection, Connection)
-                key, step, done = self._receive(connection)
-                report(by_key[key], step, done)
-                if done and not _give(connection, waiting):
+                try:
+                    key, step, done = self._receive(connection)
+                    if key:
+                        report(by_key[key], step, done)
+                except _Failed as failed:
+                    errors.append(failed.error)
+                    done = True
+                    if failed.died:
+                        busy.discard(connection)
+                        continue
+                if done and (len(errors) >= ENOUGH or not _give(connection, waiting)):
                     busy.discard(connection)
+            if stop():
+                raise Stopped
+            if not waiting or len(errors) >= ENOUGH:
+                busy &= self._heard
+        if errors:
+            raise errors[0]
+        if waiting:
+            raise LthError("no worker is left to train: run again, what is trained is kept")
 
-    def close(self, interrupted: bool = False) -> None:
-        """End the workers; when interrupted they keep their members' states first."""
-        if interrupted:
-            self._stop.set()
-        for connection in self._connections:
+    def close(self) -> None:
+        """End the workers; one that is training keeps its member's state first."""
+        for connection in self._processes:
             try:
                 connection.send_bytes(b"")
             except OSError:
                 pass  # it is gone already
-        for process in self._processes:
-            process.join(PATIENCE)
+        for connection, process in self._processes.items():
+            process.join(PATIENCE if connection in self._heard else 0)
             if process.is_alive():
-                process.terminate()
+                process.kill()
                 process.join(PATIENCE)
-        for connection in self._connections:
+        for connection in self._processes:
             connection.close()
 
     def _receive(self, connection: Connection) -> tuple[str, int, bool]:
         try:
             kind, *content = connection.recv()
         except (EOFError, ConnectionResetError):
-            process = self._processes[self._connections.index(connection)]
-            process.join(PATIENCE)
-            raise LthError(
-                f"{process.name} died (exit code {process.exitcode}; -9 is often a lack of "
-                "memory): what it had trained is kept; run again, with fewer trainer.workers"
-            ) from None
-        if kind == "refused":
-            raise LthError(content[0])
+            raise _Failed(self._obituary(self._processes.pop(connection)), died=True) from None
+        self._heard.add(connection)
         if kind == "failed":
-            raise RuntimeError(f"a worker failed:\n{content[0]}")
+            error = LthError(content[0])
+            error.__cause__ = Elsewhere(content[1])
+            raise _Failed(error)
         return content[0], content[1], content[2]
+
+    def _obituary(self, process: Any) -> LthError:
+        process.join(PATIENCE)
+        return LthError(
+            f"{process.name} died (exit code {process.exitcode}; -9 is often a lack of memory): "
+            "what it had trained is kept; run again, with fewer trainer.workers"
+        )
+
+
+class Elsewhere(Exception):
+    """What happened in a worker, with its traceback as text."""
+
+
+class _Failed(Exception):
+    """A member could not be trained, or its worker died."""
+
+    def __init__(self, error: LthError, died: bool = False) -> None:
+        super().__init__(str(error))
+        self.error, self.died = error, died
+
+
+def _start_tracker() -> None:
+    """Start Python's own helper process beforehand: that lets go of signals that are held."""
+    if os.name == "posix":
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()
 
 
 def count_cores() -> int:
@@ -112,45 +164,67 @@ def _give(connection: Any, waiting: list[Job]) -> bool:
     try:
         connection.send_bytes(pickle.dumps(waiting[-1]))
         waiting.pop()
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         pass  # it has died; what it has to say of that is still to be received
     return True
 
 
-def _serve(connection: Connection, stop: Any, data: Spec, root: Path, precision: str) -> None:
-    """Run in a worker: take jobs until told to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+def _serve(connection: Connection, data: Spec, root: Path, precision: str) -> None:
+    """Run in a worker: take jobs until told to end; a job that fails does not end it."""
     threading.Thread(target=_follow_parent, daemon=True).start()
 
-    def jobs() -> Iterator[list[Job]]:
+    idle = threading.Event()
+
+    def take() -> Iterator[list[Job]]:
         while content := connection.recv_bytes():
-            job: Job = pickle.loads(content)
-            check_same(job, identities.of(job))
-            yield [job]
+            idle.clear()
+            yield [pickle.loads(content)]
 
     def report(job: Job, step: int, done: bool) -> None:
+        if done:
+            idle.set()  # what the parent says from here on is the next job
         connection.send(("step", job.key, step, done))
 
-    try:
-        from lth.store import Store
-        from lth.train.engine import InTurn
-        from lth.train.key import Identities, check_same
+    def stop() -> bool:
+        return not idle.is_set() and connection.poll()
 
-        with one_thread():
-            dataset = data_of(data, quiet=True)
-            identities = Identities(dataset)
-            work(
-                jobs(), dataset, Store(root), lambda group, found: InTurn(group[0], found),
-                report, precision, stop=stop.is_set,
-            )  # fmt: skip
-    except (Stopped, EOFError, BrokenPipeError):
-        pass
-    except LthError as error:
-        connection.send(("refused", str(error)))
-    except BaseException:
-        connection.send(("failed", traceback.format_exc()))
+    def fail(error: BaseException) -> None:
+        idle.set()
+        connection.send(("failed", str(told(error)), traceback.format_exc()))
+
+    with suppress(OSError, Stopped):  # the parent is gone, or wants to stop
+        try:
+            connection.send(("ready", "", 0, True))
+            jobs, dataset = take(), data_of(data, quiet=True)
+            make_engine = _checked(Identities(dataset))
+            while not _ended(jobs):
+                try:
+                    with one_thread():
+                        work(jobs, dataset, Store(root), make_engine, report, precision, stop=stop)
+                except Stopped:
+                    raise
+                except BaseException as error:
+                    fail(error)
+        except Stopped:
+            raise
+        except BaseException as error:  # of the data
+            fail(error)
     connection.close()
     os._exit(0)  # all it made is in the store; taking torch down would cost a second
+
+
+def _ended(jobs: Iterator[list[Job]]) -> bool:
+    return inspect.getgeneratorstate(jobs) == inspect.GEN_CLOSED  # type: ignore[arg-type]
+
+
+def _checked(identities: Identities) -> MakeEngine:
+    """Make engines of jobs that are here what they were where they come from."""
+
+    def make(group: Sequence[Job], dataset: Dataset) -> Engine:
+        check_same(group[0], identities.of(group[0]))
+        return InTurn(group[0], dataset)
+
+    return make
 
 
 def _follow_parent() -> NoReturn:

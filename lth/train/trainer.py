@@ -11,7 +11,7 @@ import torch
 
 from lth.data.dataset import Dataset
 from lth.entry import Entry
-from lth.errors import LthError
+from lth.errors import LthError, told
 from lth.imp import Cohort, Place
 from lth.kinds import is_whole
 from lth.recipe import Recipe
@@ -20,10 +20,13 @@ from lth.store import Store
 from lth.ticket import Ticket
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
-from lth.train.pool import Pool, count_cores
-from lth.train.work import one_thread, patient, work
+from lth.train.pool import ENOUGH, Pool, count_cores
+from lth.train.work import Stopped, one_thread, patient, work
 
 PRECISIONS = ("32", "bf16")
+
+TURNS = 5
+"""How often a level is looked at again, where other jobs come between."""
 
 
 @dataclass(frozen=True)
@@ -109,19 +112,29 @@ class Trainer:
         self._told = False
 
     def __call__(self, cohort: Cohort) -> dict[Place, Entry]:
-        """Return every member's entry; what the store lacks is trained."""
+        """Return every member's entry; what the store lacks is trained.
+
+        A job beside this one may publish a member without the states that this study needs, so
+        what has been trained is looked at again.
+        """
         jobs = self.jobs(cohort)
         entries = self.look_up(jobs)
-        missing = list({j.key: j for p, j in jobs.items() if p not in entries}.values())
-        again = [] if not self.snapshots else self._without_snapshots(jobs, entries)
-        self.reused |= {jobs[p].key for p in entries} - {j.key for j in again if j.replace}
-        self._tell_of_curves(entries.values())
-        self.listener.level(cohort, missing + again, len(jobs) - len(missing))
-        if missing or again:
+        self.reused |= {jobs[p].key for p in entries}
+        for turn in range(TURNS):
+            missing = list({j.key: j for p, j in jobs.items() if p not in entries}.values())
+            again = [] if not self.snapshots else self._without_snapshots(jobs, entries)
+            if turn == 0:
+                self.reused -= {j.key for j in again if j.replace}
+                self._tell_of_curves(entries.values())
+                self.listener.level(cohort, missing + again, len(jobs) - len(missing))
+            if not missing + again:
+                return entries
             self._run(missing + again)
             self.trained |= {j.key for j in missing + again if j.until is None}
             entries = self.look_up(jobs)
-        return entries
+        raise LthError(
+            f"{self.store.root}: other jobs keep replacing what this one trains; let them end first"
+        )
 
     def jobs(self, cohort: Cohort) -> dict[Place, Job]:
         """Describe each member's training, under its key."""
@@ -148,10 +161,10 @@ class Trainer:
                 "counts for what trains now; to train them anew, name another out=DIR"
             )
 
-    def close(self, interrupted: bool = False) -> None:
-        """End the worker processes."""
+    def close(self) -> None:
+        """End the worker processes; one that trains keeps its member's state first."""
         if self._pool is not None:
-            self._pool.close(interrupted)
+            self._pool.close()
             self._pool = None
 
     def _job(self, place: Place, ticket: Ticket) -> Job:
@@ -179,7 +192,9 @@ class Trainer:
             lacking = [s for s in self.snapshots if not entry.has(s)]
             if place.level == 0 and lacking and entry.diverged is None:
                 again = replace(jobs[place], until=max(lacking), snapshots=tuple(lacking))
-                found.append(replace(jobs[place], replace=True) if self.options.on_gpu else again)
+                whole = {*self.snapshots, *entry.snapshots}  # those that other studies need, too
+                anew = replace(jobs[place], replace=True, snapshots=tuple(sorted(whole)))
+                found.append(anew if self.options.on_gpu else again)
         if found and self.options.on_gpu:
             self.listener.note(
                 f"{len(found)} dense members are trained again: the store has no state at "
@@ -204,17 +219,29 @@ class Trainer:
             self._pool = Pool(
                 self.options.processes, self.data, self.store.root, str(self.options.precision)
             )
-        self._pool.run(jobs, self.listener.step)
+        with patient(lambda _: None) as stop:
+            self._pool.run(jobs, self.listener.step, stop)
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
+        """Train one after the other; one that fails does not keep the others from their end."""
         from lth.train.engine import InTurn
 
+        waiting, errors = iter(jobs), list[Exception]()
         with one_thread(), patient(self.listener.note) as stop:
-            work(
-                [[job] for job in jobs], self.dataset, self.store,
-                lambda group, found: InTurn(group[0], found), self.listener.step,
-                str(self.options.precision), stop=stop,
-            )  # fmt: skip
+            while len(errors) < ENOUGH:
+                try:
+                    work(
+                        ([job] for job in waiting), self.dataset, self.store,
+                        lambda group, found: InTurn(group[0], found), self.listener.step,
+                        str(self.options.precision), stop=stop,
+                    )  # fmt: skip
+                    break
+                except Stopped:
+                    raise
+                except Exception as error:
+                    errors.append(error)
+        if errors:
+            raise told(errors[0]) from errors[0]
 
 
 def store_at(out: Path) -> Store:

@@ -8,10 +8,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 
 from lth.data.dataset import Dataset
+from lth.interrupt import SIGNALS
 from lth.store import Store
 from lth.train.cohort import Cohort, MakeEngine
 from lth.train.job import Job
@@ -78,31 +80,51 @@ def deliver(cohort: Cohort, store: Store) -> None:
 
 @contextmanager
 def patient(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C end the block under way and keep its members; the next ends at once.
+    """Let the first Ctrl-C or SIGTERM end the block under way and keep its members.
 
-    Gives ``stop`` for ``work``. Signals reach the main thread only; where SIGINT is ignored (a
-    shell's background jobs) or not Python's to handle, it stays so.
+    The next ends at once. Gives ``stop`` for ``work``. Signals reach the main thread only; where
+    SIGINT is ignored (a shell's background jobs) or not Python's to handle, it stays so.
     """
-    before, pressed = signal.getsignal(signal.SIGINT), threading.Event()
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield pressed.is_set
-        return
+    pressed: list[int] = []
+    before = _handlers()
 
-    def press(*_: object) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, before)
+    def press(number: int, *_: object) -> None:
+        pressed.append(number)
+        _restore(before)
         with suppress(RuntimeError):  # it came in the middle of a print
             note("stopping after this block of steps, to keep it; Ctrl-C again stops at once")
 
-    signal.signal(signal.SIGINT, press)
+    for number in before:
+        signal.signal(number, press)
     try:
-        yield pressed.is_set
+        yield lambda: bool(pressed)
     except Stopped:
         pass
     finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed.is_set():
-        raise KeyboardInterrupt
+        _restore(before)
+    if pressed:
+        handler = before[pressed[0]]
+        if callable(handler):  # the command's own, or Python's: it raises
+            handler(pressed[0], None)
+            raise KeyboardInterrupt
+        raise SystemExit(128 + pressed[0])
+
+
+def _handlers() -> dict[int, Any]:
+    """Return who hears the signals that are ours to hear: none but in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    deaf = (signal.SIG_IGN, None)
+    return {
+        n: h for n, h in found.items()
+        if callable(h) or (n == signal.SIGTERM and h not in deaf)
+    }  # fmt: skip
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @contextmanager

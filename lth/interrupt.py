@@ -1,0 +1,86 @@
+"""Ctrl-C, and the SIGTERM that clusters send before they kill: one line, and nothing lost.
+
+Whatever lies on disk is whole at any moment, so the command ends at once wherever it is; but while
+a study trains (``gently``) the first signal is an exception, so that members' states are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+KEPT = "what is trained is kept; the same command goes on from there"
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came while a study trains."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _State:
+    gentle = False
+    quiet = False
+
+
+def install(quiet: bool = False) -> None:
+    """Let the command hear both signals; one that is ignored (nohup) stays so."""
+    _State.quiet = quiet
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _hear)
+
+
+@contextmanager
+def gently() -> Iterator[None]:
+    """Let the first signal be an exception; the next ends at once."""
+    before, _State.gentle = _State.gentle, True
+    try:
+        yield
+    finally:
+        _State.gentle = before
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold signals back for a moment: a process that is started meanwhile never hears them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hear(number: int, frame: FrameType | None) -> None:
+    if not _State.gentle:
+        leave(number)
+    _State.gentle = False
+    raise Interrupted(number)
+
+
+def leave(number: int) -> NoReturn:
+    """Say so in one line and be gone; nothing is left that would have to be tidied up."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # in the middle of a print, or closed, or nobody reads
+            if select.select([], [stream], [], 0)[1]:
+                stream.flush()
+    with suppress(OSError):
+        if os.isatty(1):
+            os.write(1, SHOW_CURSOR)
+        if not _State.quiet:
+            os.write(2, f"{WORDS[signal.Signals(number)]}: {KEPT}\n".encode())
+    os._exit(128 + number)
