@@ -35,7 +35,7 @@ def union(*given: Mapping[int, int]) -> Needs:
 class Watched(State):
     """A state that says when its values are looked at; buffers that are none take nothing."""
 
-    note: Callable[[], None]
+    note: Callable[[], None] = staticmethod(lambda: None)  # of a copy, whose making was noted
 
     @classmethod
     def of(cls, state: State, note: Callable[[], None]) -> Watched:

@@ -54,7 +54,8 @@ class Probe:
             model = model.to(inputs.dtype)
         copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
         with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
-            torch.manual_seed(drawn)
+            # not torch.manual_seed: it would seed every GPU's generator too
+            (torch.cuda if inputs.is_cuda else torch.default_generator).manual_seed(drawn)
             return functional_call(model, (params, copies), (inputs,))
 
     def _stands(self, generator: torch.Generator | None) -> tuple[str | int, ...]:

@@ -14,7 +14,7 @@ from lth.dynamic import Look, rigl, sparse_evolution
 from lth.gates import bernoulli
 from lth.imp import WINNER, Line, Place, imp, next_ticket
 from lth.layers import Layers
-from lth.needs import union
+from lth.needs import Watched, union
 from lth.prune import globally
 from lth.recipe import Recipe
 from lth.rewind import Start
@@ -163,6 +163,18 @@ def test_rules_searches_and_arms_of_ones_own_are_counted_by_what_they_look_at(tm
     _, _, costs = walked(tmp_path, search=peek, arms={WINNER: {}, "grown": grown}, levels=[2])
     assert costs[WINNER, 2, 0] == dense * 30 // STEPS
     assert costs["grown", 2, 0] == dense  # the peek lies within the whole run
+
+
+def test_a_state_that_is_watched_is_a_state_however_it_is_read():
+    plain, seen = State({"w": torch.ones(1)}, {}), []
+    reads = {
+        "params": lambda s: s.params, "unpacked": lambda s: [*s], "first": lambda s: s[0],
+        "replaced": lambda s: s._replace(buffers={}).params, "buffers": lambda s: s.buffers,
+    }  # fmt: skip
+    for name, read in reads.items():
+        read(Watched.of(plain, lambda name=name: seen.append(name)))
+    assert set(seen) == reads.keys() - {"buffers"}  # there are none
+    assert isinstance(Watched.of(plain, lambda: None), State)
 
 
 def test_what_is_needed_twice_is_counted_once():

@@ -21,7 +21,7 @@ from lth.store import Store
 from lth.study import Study
 from lth.train.cohort import Cohort
 from lth.train.engine import InTurn, draws_random_numbers
-from lth.train.job import member_key
+from lth.train.key import member_key
 from lth.train.stacked import Stacked
 from lth.train.trainer import Trainer, store_at
 from tests.toys import blobs, dropout_net, mlp, norm_net
