@@ -418,7 +418,9 @@ def glorot_mlp(input_shape, classes, width):
     return network
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"model": partial(glorot_mlp, width=9)}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"seed": 1}, {"model": partial(glorot_mlp, width=9)}], ids=["seed", "init"]
+)
 def test_a_transfer_whose_initialisation_would_stay_behind_is_refused(source, changes, tmp_path):
     search = {"_target_": "lth.transfer.transferred", "study": str(source.folder)}
     given = SETTINGS | {"model": partial(mlp, width=9), "levels": 1, "out": str(tmp_path / "none")}

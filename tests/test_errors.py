@@ -74,8 +74,8 @@ OWN = {
     "loss": ({"recipe": SETTINGS["recipe"] | {"loss": partial(brittle_loss, after=9)}},
              "ZeroDivisionError", "raise ZeroDivisionError", "loss"),
     "score": ({"score": brittle_score}, "KeyError: '1.weight'", 'KeyError("1.weight")', "score"),
-    "data": ({"data": brittle_data}, "tests.toys.brittle_data: RuntimeError: no picture is there", "no picture",
-             "brittle_data"),
+    "data": ({"data": brittle_data}, "tests.toys.brittle_data: RuntimeError: no picture is there",
+             "no picture", "brittle_data"),
 }  # fmt: skip
 
 
