@@ -20,6 +20,7 @@ def run(*, progress: bool = True, **settings: Any) -> Study:
     from rich.console import Console
 
     from lth.config import compose
+    from lth.execute import study_of
     from lth.progress import Display
     from lth.report import run_study
     from lth.setup import prepare
@@ -27,4 +28,4 @@ def run(*, progress: bool = True, **settings: Any) -> Study:
     display = Display(Console(), enabled=progress)
     setup = prepare(compose(**settings))
     run_study(setup, display)
-    return Study(setup.folder)
+    return study_of(setup)

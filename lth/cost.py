@@ -21,12 +21,13 @@ from torch.nn.modules.conv import _ConvNd
 from lth import masks
 from lth.spec import Spec
 from lth.ticket import Ticket, draw_model, layers_of
+from lth.trust import vouched
 from lth.types import Mask
 
 
 def uses(model: Spec, input_shape: Sequence[int]) -> dict[str, int]:
     """Return how often each weight of a layer is used for one example: 1, or a map's positions."""
-    return dict(_uses(json.dumps(model, sort_keys=True), tuple(input_shape)))
+    return dict(_uses(json.dumps(vouched(model), sort_keys=True), tuple(input_shape)))
 
 
 def forward_flops(model: Spec, input_shape: Sequence[int], mask: Mask | None) -> int:

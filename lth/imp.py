@@ -103,7 +103,7 @@ def dense(parts: Parts, line: Line) -> Ticket:
     """Return the dense network of a trial, the same for all its learning rates."""
     params, buffers = draw_state(parts.model, stream_seed("init", parts.seed, line.trial))
     mask = masks.full(parts.layers, parts.prune.prunable(parts.layers))
-    return Ticket(parts.model, mask, params, buffers)
+    return Ticket(parts.model, mask, params, buffers).counted(parts.layers.total)
 
 
 def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
@@ -119,7 +119,8 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
     cost = {"dense_steps": found.dense_steps, "examples": probe.seen}
     changes = {} if start.schedule is None else {"schedule": start.schedule}
     state, step = (start.state, start.step) if found.start is None else (found.start, 0)
-    return Ticket(parts.model, found.mask, *state, step=step, changes=changes, origin=cost)
+    made = Ticket(parts.model, found.mask, *state, step=step, changes=changes, origin=cost)
+    return made.counted(parts.layers.total)
 
 
 def scorer(parts: Parts, line: Line, level: int, initial: Params, probe: Probe) -> Scorer:
@@ -166,5 +167,6 @@ def members(
         context = {n: make() for n, make in context_of(arm, given).items()}
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
-            found[Place(*line, name, level, copy)] = arm(winner, generator, **context)
+            made = arm(winner, generator, **context)
+            found[Place(*line, name, level, copy)] = made.counted(parts.layers.total)
     return found

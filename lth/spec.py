@@ -19,6 +19,7 @@ from typing import Any
 
 from lth.errors import LthError
 from lth.kinds import check_kinds
+from lth.trust import vouched
 
 Spec = dict[str, Any]
 """A plain mapping with the dotted name of a factory under ``_target_``."""
@@ -70,7 +71,8 @@ def build(spec: Mapping[str, Any], **extra: Any) -> Any:
 
 
 def target_of(spec: Mapping[str, Any]) -> str:
-    """Return the dotted factory name of ``spec``."""
+    """Return the dotted factory name of ``spec``; one that a file brought is refused."""
+    vouched(spec)
     if not isinstance(spec, Mapping) or "_target_" not in spec:
         raise LthError(f"{spec!r} is not a spec: it needs a _target_, the dotted name of a factory")
     return str(spec["_target_"])
@@ -156,6 +158,7 @@ def _dotted(factory: Callable[..., Any]) -> str:
 
 def plain(value: Any) -> Any:
     """Return ``value`` in JSON's types only; anything else is refused by name."""
+    vouched(value)
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

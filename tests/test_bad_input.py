@@ -18,12 +18,12 @@ import lth
 from lth import cli, config, models
 from lth.data import Dataset, tensors
 from lth.execute import execute
+from lth.execute import study_of as study_on_disk
 from lth.progress import Display
 from lth.recipe import Recipe
 from lth.setup import prepare
 from lth.spec import spec_of
 from lth.store import Store
-from lth.study import Study
 from lth.ticket import Ticket, draw_state, layers_of
 from lth.train.job import Job, Streams, member_key
 from lth.train.stacked import run_stacked
@@ -56,7 +56,7 @@ def study_of(root, **changes):
     """Run a study, without figures."""
     setup = setup_of(root, **changes)
     execute(setup, Display(Console(), enabled=False))
-    return Study(setup.folder)
+    return study_on_disk(setup)
 
 
 def entries(root):

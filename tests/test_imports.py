@@ -29,18 +29,21 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "statistics", "verdict", "ticket", "spec", "search", "probe", "cost",
-    "dynamic", "gates", "kinds",
+    "dynamic", "gates", "kinds", "trust", "files",
+    "ticket_check", "ticket_file", "kept", "adopt", "naming",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
     ["errors"],
-    ["kinds"],
+    ["kinds", "trust", "files"],
     ["types", "streams", "spec", "records"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],
     ["masks", "prune", "recipe", "verdict"],
+    ["ticket_check", "ticket_file", "kept", "adopt", "naming"],
     ["ticket", "loggers", "table"],
     ["dynamic", "gates", "probe", "cost", "rewind", "entry"],
-    ["score", "arms", "search", "store"],
+    ["entry_check"],
+    ["score", "arms", "search", "store", "restore"],
     ["imp", "check"],
     ["train"],
     ["config", "provenance", "study"],
