@@ -45,6 +45,7 @@ def adopt(
     given, pruned = _without_prune(_plain(_read(state, "state"), names, "state"), names)
     if mask is not None:
         found = _plain(_read(mask, "mask"), names, "mask")
+        found = {_base(n, names): m for n, m in found.items()}
         _check_agrees(found, pruned)
     elif not pruned:
         raise LthError("mask: there is none: give a dict of 0 and 1 by weight name, or its file")
@@ -68,6 +69,27 @@ def read_file(path: str | Path) -> dict[str, Any]:
         if not isinstance(found, Mapping):
             raise ValueError(f"it holds a {type(found).__name__}, not tensors by name")
         return dict(found)
+
+
+def renamed(
+    given: Mapping[str, Any], own: tuple[Params, Params], what: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return a state, and the masks of ``torch.nn.utils.prune`` in it, under a network's names."""
+    names = {n: n for n in own[0] | own[1]}
+    return _without_prune(_plain(_read(given, what), names, what), names)
+
+
+def completed(given: Mapping[str, Tensor], own: tuple[Params, Params]) -> tuple[Params, Params]:
+    """Return a state's params and buffers; buffers that it lacks are the network's ``own``."""
+    have = own[0] | own[1]
+    for name, tensor in given.items():
+        if name not in have:
+            raise LthError(f"state: the model has no {name}")
+        _check_like(name, tensor, have[name])
+    for name in own[0]:
+        if name not in given:
+            raise LthError(f"state: it lacks {name}, which would be drawn at random")
+    return {n: given[n] for n in own[0]}, {n: given.get(n, b) for n, b in own[1].items()}
 
 
 def _read(value: Any, what: str) -> dict[str, Any]:
@@ -140,9 +162,7 @@ def _check_agrees(mask: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> N
     for name, part in pruned.items():
         other = mask.get(name)
         if other is None or other.shape != part.shape or not bool((other == part).all()):
-            raise LthError(
-                f"mask: {name} is another than the state's own {name}_mask; leave one out"
-            )
+            raise LthError(f"mask: {name} is not the state's own {name}_mask; leave one out")
 
 
 def _complete(

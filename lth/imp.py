@@ -103,7 +103,7 @@ def dense(parts: Parts, line: Line) -> Ticket:
     """Return the dense network of a trial, the same for all its learning rates."""
     params, buffers = draw_state(parts.model, stream_seed("init", parts.seed, line.trial))
     mask = masks.full(parts.layers, parts.prune.prunable(parts.layers))
-    return Ticket(parts.model, mask, params, buffers).counted(parts.layers.total)
+    return Ticket(parts.model, mask, params, buffers).counted(parts.layers, parts.model)
 
 
 def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
@@ -120,7 +120,7 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
     changes = {} if start.schedule is None else {"schedule": start.schedule}
     state, step = (start.state, start.step) if found.start is None else (found.start, 0)
     made = Ticket(parts.model, found.mask, *state, step=step, changes=changes, origin=cost)
-    return made.counted(parts.layers.total)
+    return made.counted(parts.layers, parts.model)
 
 
 def scorer(parts: Parts, line: Line, level: int, initial: Params, probe: Probe) -> Scorer:
@@ -150,7 +150,10 @@ def check_search(parts: Parts) -> None:
 
     places = tuple((line.trial, line.lr, level) for line in parts.lines for level in parts.levels)
     full = masks.full(parts.layers, parts.prune.prunable(parts.layers))
-    check(Ahead(places, parts.layers, full, scores))
+    check(Ahead(
+        places, parts.layers, full, scores,
+        lambda trial: dense(parts, Line(trial, first.lr)).start,
+    ))  # fmt: skip
 
 
 def members(
@@ -168,5 +171,5 @@ def members(
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
             made = arm(winner, generator, **context)
-            found[Place(*line, name, level, copy)] = made.counted(parts.layers.total)
+            found[Place(*line, name, level, copy)] = made.counted(parts.layers, parts.model)
     return found

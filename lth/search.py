@@ -57,13 +57,14 @@ class Ahead:
     """What a search may be asked to check before any work: where it will be used, and on what.
 
     ``mask`` is the dense network's.
-    ``scores`` scores the untrained network of the first trial.
+    ``scores`` scores the untrained network of the first trial; ``initial`` gives a trial's.
     """
 
     places: tuple[tuple[int, float, int], ...]  # (trial, learning rate, level)
     layers: Layers
     mask: Mask
     scores: Callable[[], Params]
+    initial: Callable[[int], State] | None = None
 
 
 class Search(Protocol):

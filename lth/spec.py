@@ -75,7 +75,7 @@ def target_of(spec: Mapping[str, Any]) -> str:
     vouched(spec)
     if not isinstance(spec, Mapping) or "_target_" not in spec:
         raise LthError(f"{spec!r} is not a spec: it needs a _target_, the dotted name of a factory")
-    return str(spec["_target_"])
+    return str(vouched(spec["_target_"]))
 
 
 def _build_nested(value: Any) -> Any:

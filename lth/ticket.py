@@ -105,9 +105,13 @@ class Ticket:
         """Weights kept / weights of the study's dense network, in [0, 1]."""
         return self.weights / (self.total or sum(self._sizes().values()))
 
-    def counted(self, total: int) -> Ticket:
-        """Return the ticket with its model's sizes and the weights of the study's dense network."""
-        return replace(self, sizes={}, total=total)._with_sizes()
+    def counted(self, layers: Layers, model: Spec) -> Ticket:
+        """Return the ticket with the sizes of its layers, and of the study's dense network.
+
+        ``layers`` are that network's, ``model`` its spec.
+        """
+        own = layers if self.model == model else layers_of(self.model)
+        return replace(self, sizes=dict(own.sizes), total=layers.total)
 
     def module(self, model: Any = None) -> nn.Module:
         """Return the model with the masked starting weights; it stays a ticket when trained.
@@ -186,9 +190,6 @@ class Ticket:
         plain = ticket_file.plain_fields({n: getattr(self, n) for n in KINDS}, KINDS)
         del plain["model"]
         return plain | {"params": tensors_digest(self.params)}
-
-    def _with_sizes(self) -> Ticket:
-        return replace(self, sizes=self._sizes())
 
     def _sizes(self) -> dict[str, int]:
         own = {n: m.numel() for n, m in self.mask.items()}

@@ -42,7 +42,7 @@ def _check_tensors(field: str, values: Any) -> None:
     )
     if not tensors:
         raise LthError(
-            f"Ticket: {field} must be tensors by name, a dict, not {type(values).__name__}"
+            f"Ticket: {field} must be a dict of tensors by name, not {str(values)[:60]!r}"
         )
 
 
@@ -120,7 +120,8 @@ def same(a: Any, b: Any) -> bool:
         return a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[n], b[n]) for n in a)
-    return type(a) is type(b) and bool(a == b)
+    alike = type(a) is type(b) or (isinstance(a, str) and isinstance(b, str))
+    return alike and bool(a == b)
 
 
 def outline(model: Spec, state: tuple[Params, Params]) -> None:

@@ -29,6 +29,12 @@ class Foreign(dict[str, Any]):
     refusal: str = "a file names code that is not trusted"
 
 
+class ForeignName(str):
+    """The name of a factory in a ``Foreign`` spec: it stays what it is in a plain copy of that."""
+
+    refusal: str = Foreign.refusal
+
+
 def allow(value: Any, rooms: Iterable[str], trust: Trust, source: str, mend: str) -> Any:
     """Return plain data of a file; where it names what may not be called, it is ``Foreign``.
 
@@ -43,8 +49,8 @@ def allow(value: Any, rooms: Iterable[str], trust: Trust, source: str, mend: str
 
 
 def vouched(value: Any) -> Any:
-    """Return a spec that may be called; one that may not is refused in its own words."""
-    if isinstance(value, Foreign):
+    """Return a spec, or its name, that may be called; another is refused in its own words."""
+    if isinstance(value, Foreign | ForeignName):
         raise LthError(value.refusal)
     return value
 
@@ -148,5 +154,8 @@ def _mark(value: Any, refusal: str) -> Any:
     if isinstance(value, Mapping):
         found = Foreign({k: _mark(v, refusal) for k, v in value.items()})
         found.refusal = refusal
+        if "_target_" in found:
+            found["_target_"] = ForeignName(found["_target_"])
+            found["_target_"].refusal = refusal
         return found
     return [_mark(v, refusal) for v in value] if isinstance(value, list | tuple) else value

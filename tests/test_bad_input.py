@@ -357,7 +357,8 @@ BASES = {  # what a choice needs besides its YAML to be refused for nothing else
     ("data", "mnist_subset"): {"of": BLOBS, "root": None, "images": 100},
 }
 LEFT_OUT = [  # they need files, or another study
-    ("search", "transferred"), ("data", "mnist"), ("data", "fashion_mnist"), ("data", "cifar10"),
+    ("search", "transferred"), ("search", "from_file"), ("data", "mnist"),
+    ("data", "fashion_mnist"), ("data", "cifar10"),
     ("data", "cifar10_augmented"),
 ]  # fmt: skip
 GROUPS = (*config.GROUPS, "recipe/optimizer", "recipe/schedule", "arms")

@@ -47,7 +47,7 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["imp", "check"],
     ["train"],
     ["config", "provenance", "study"],
-    ["analysis", "compare", "transfer"],
+    ["analysis", "compare", "transfer", "from_file"],
     ["figures"],
     ["progress", "setup"],
     ["plan", "execute"],
