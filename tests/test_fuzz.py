@@ -2,6 +2,7 @@
 
 import functools
 import json
+import random
 import resource
 import shutil
 import warnings
@@ -27,19 +28,18 @@ ODD = st.one_of(
                      "params/fc1.weight", 10**9, {"a": {"_target_": "evil_tickets.net"}}]),
 )  # fmt: skip
 
-BYTES = st.lists(
-    st.tuples(st.sampled_from(["flip", "cut", "insert", "copy", "zero", "length"]),
-              st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4,
-)  # fmt: skip
+BYTES = st.integers(0, 2**62)
+"""Where and how bytes are damaged: spread evenly, which hypothesis would not do by itself."""
 
 
-def mutated(content, edits):
-    """Damage bytes here and there."""
-    found = bytearray(content)
-    for kind, where, value in edits:
-        at = int(where * max(1, len(found)))
+def mutated(content, seed):
+    """Damage bytes here and there; as often as not it is one byte alone."""
+    draw, found = random.Random(seed), bytearray(content)
+    for _ in range(draw.choice([1, 1, 2, 4])):
+        kind = draw.choice(["flip", "flip", "flip", "cut", "insert", "copy", "zero", "length"])
+        at, value = draw.randrange(max(1, len(found))), draw.randrange(1, 256)
         if kind == "flip" and found:
-            found[at] ^= value or 1
+            found[at] ^= value
         elif kind == "cut":
             del found[at : None if value > 200 else at + value]
         elif kind == "insert":
@@ -49,7 +49,7 @@ def mutated(content, edits):
         elif kind == "zero":
             found[at : at + value] = bytes(len(found[at : at + value]))
         elif kind == "length":
-            found[:8] = int(where * 2**64).to_bytes(8, "little")
+            found[:8] = draw.randbytes(8)
     return bytes(found)
 
 
