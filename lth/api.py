@@ -24,6 +24,7 @@ def run(*, progress: bool = True, config_dir: str | Path | None = None, **settin
     from rich.console import Console
 
     from lth.config import compose
+    from lth.execute import study_of
     from lth.progress import Display
     from lth.report import run_study
     from lth.setup import prepare
@@ -38,4 +39,4 @@ def run(*, progress: bool = True, config_dir: str | Path | None = None, **settin
         raise
     except Exception as error:  # of a model, a loss, data, a score: whoever made it
         raise told(error) from error
-    return Study(setup.folder)
+    return study_of(setup)

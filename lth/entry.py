@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from lth import masks
 from lth.errors import LthError
+from lth.files import demand, header, read_tensors
 from lth.records import write_atomic
 from lth.spec import digest
 from lth.ticket import State, tensors_digest
@@ -117,15 +117,15 @@ class Entry:
         """The state at ``step``: the start, the end, or a snapshot; MissingSnapshot if not kept."""
         if step == self.about["step"]:
             return self.start
-        path = self.folder / f"step-{step}.safetensors"
+        path = self.folder / f"step-{int(step)}.safetensors"
         try:
-            content = read_patiently(path)
-            tensors = load(content)
-            if tensors_digest(tensors) != masks.metadata(content)["digest"]:
-                raise ValueError
-        except (OSError, SafetensorError, ValueError, KeyError):
+            tensors, meta = read_tensors(read_patiently(path))
+            demand(tensors_digest(tensors) == meta["digest"], "its checksum does not fit")
+            state = self._in_order(_part(tensors, "params"), _part(tensors, "buffers"))
+            self._check_shapes(state)
+        except Exception:  # whatever a damaged file makes of it
             raise MissingSnapshot(f"{self.folder.name} has no state at step {step}") from None
-        return self._in_order(_part(tensors, "params"), _part(tensors, "buffers"))
+        return state
 
     def keep(self, step: int, state: State) -> None:
         """Add the state at ``step`` to the entry."""
@@ -139,6 +139,15 @@ class Entry:
         except MissingSnapshot:
             return False
         return True
+
+    def _check_shapes(self, state: State) -> None:
+        """Refuse a state of other shapes than the start has."""
+        described, _ = header((self.folder / "tensors.safetensors").read_bytes())
+        for kind, values in zip(("params", "buffers"), state, strict=True):
+            for name, value in values.items():
+                own = self.about["shapes"].get(name) if kind == "params" else None
+                shape = described[f"start/{kind}/{name}"].shape if own is None else tuple(own)
+                demand(tuple(value.shape) == shape, f"{name} has another shape")
 
     def _tensors(self) -> Params:
         return load(read_patiently(self.folder / "tensors.safetensors"))

@@ -24,6 +24,7 @@ from lth.statistics import level_line
 from lth.study import Study
 from lth.ticket import Ticket
 from lth.train.trainer import Trainer, store_at
+from lth.trust import targets
 
 
 class AllDiverged(LthError):
@@ -238,9 +239,9 @@ _here: set[Path] = set()  # what this process holds: it would wait for itself fo
 
 
 def study_of(setup: Setup) -> Study:
-    """Return the study on disk, which a run has made."""
+    """Return the study on disk, which a run has made; it trusts what this run's user has named."""
     try:
-        return Study(setup.folder)
+        return Study(setup.folder, trust_in(setup.config))
     except LthError as error:
         raise LthError(f"{error}; run the study first: action=run") from None
 
@@ -253,6 +254,12 @@ def _commands(folder: Path) -> list[dict[str, Any]]:
         return about.get("commands") or [{k: about.get(k) for k in keys}]
     except (OSError, ValueError, AttributeError):
         return []
+
+
+def trust_in(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names that a user trusts by running a study of them: factories, their modules."""
+    named = [t for t in targets(config) if t.split(".")[0] not in ("lth", "torch")]
+    return tuple(dict.fromkeys([*named, *(t.rpartition(".")[0] for t in named if "." in t)]))
 
 
 def _about_data(setup: Setup) -> dict[str, Any]:

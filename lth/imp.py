@@ -107,7 +107,7 @@ def dense(parts: Parts, line: Line) -> Ticket:
     """Return the dense network of a trial, the same for all its learning rates."""
     params, buffers = draw_state(parts.model, stream_seed("init", parts.seed, line.trial))
     mask = masks.full(parts.layers, parts.prune.prunable(parts.layers))
-    return Ticket(parts.model, mask, params, buffers)
+    return Ticket(parts.model, mask, params, buffers).counted(parts.layers, parts.model)
 
 
 def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
@@ -140,7 +140,7 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
     return Ticket(
         parts.model, found.mask, params, start.state.buffers, step=start.step, changes=changes,
         origin={"needs": bills},
-    )  # fmt: skip
+    ).counted(parts.layers, parts.model)  # fmt: skip
 
 
 def rewound(
@@ -235,5 +235,7 @@ def members(
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
             place = Place(*line, name, level, copy)
-            found[place] = asks(arm(winner, generator, **context), context)
+            found[place] = asks(arm(winner, generator, **context), context).counted(
+                parts.layers, parts.model
+            )
     return found

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from lth.errors import LthError
+from lth.files import demand, is_shape, packed_length, parse, read_tensors, reading, tensors_digest
 from lth.layers import Layers
 from lth.records import write_atomic
 from lth.types import Mask, Params
@@ -39,6 +39,11 @@ def apply(params: Params, mask: Mask, frozen: Params | None = None) -> Params:
 def kept(mask: Mask) -> dict[str, int]:
     """Count the weights kept in each layer."""
     return {name: int(m.sum()) for name, m in mask.items()}
+
+
+def size(mask: Mask) -> int:
+    """Count the weights that a mask speaks of, kept or not."""
+    return sum(m.numel() for m in mask.values())
 
 
 def density(mask: Mask, layers: Layers) -> float:
@@ -91,39 +96,46 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, shape: Iterable[int]) -> Tensor:
-    """Undo ``pack`` for a mask of the given shape."""
-    shape = tuple(shape)
-    flat = np.unpackbits(bits.numpy(), count=int(np.prod(shape, dtype=np.int64)))
-    return torch.from_numpy(flat.astype(bool)).reshape(shape)
+    """Undo ``pack`` for a mask of the given shape; bits of another number are refused."""
+    size = is_shape(shape := tuple(shape))
+    demand(size is not None, f"{shape} is no shape of a mask")
+    assert size is not None
+    fits = bits.dtype == torch.uint8 and bits.shape == (packed_length(size),)
+    demand(fits, f"a mask of shape {size} takes {packed_length(size)} bytes, not {bits.numel()}")
+    flat = np.unpackbits(bits.numpy())
+    count = int(np.prod(size, dtype=np.int64))
+    demand(not flat[count:].any(), "a mask's last bits stand for no weight")
+    return torch.from_numpy(flat[:count].astype(bool)).reshape(size)
 
 
 def save_mask(path: str | Path, mask: Mask) -> None:
     """Write a mask to one safetensors file, a bit per weight."""
-    shapes = {name: ",".join(map(str, m.shape)) for name, m in mask.items()}
-    write_atomic(Path(path), save({n: pack(m) for n, m in mask.items()}, metadata=shapes))
+    bits = {n: pack(m) for n, m in mask.items()}
+    shapes = json.dumps({n: list(m.shape) for n, m in mask.items()})
+    meta = {"shapes": shapes, "digest": tensors_digest(bits | {"": _as_bytes(shapes)})}
+    write_atomic(Path(path), save(bits, metadata=meta))
 
 
 def load_mask(path: str | Path) -> Mask:
-    """Read a mask that ``save_mask`` wrote."""
-    content = _read(Path(path))
-    try:
-        bits, shapes = load(content), metadata(content)
-        return {n: unpack(b, map(int, filter(None, shapes[n].split(",")))) for n, b in bits.items()}
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise LthError(f"{path}: damaged mask file ({error}); write it again") from None
+    """Read a mask that ``save_mask`` wrote; anything else is refused in one line."""
+    with reading(path, "file", "write it again"):
+        bits, meta = read_tensors(Path(path).read_bytes())
+        return _unpacked(bits, meta)
 
 
-def metadata(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file's bytes."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]).get("__metadata__", {})
+def _unpacked(bits: Params, meta: dict[str, str]) -> Mask:
+    if meta.keys() != {"shapes", "digest"}:  # as version 0.1.0 wrote them
+        shapes = {n: [int(s) for s in text.split(",") if s] for n, text in meta.items()}
+    else:
+        whole = tensors_digest(bits | {"": _as_bytes(meta["shapes"])}) == meta["digest"]
+        demand(whole, "its checksum does not fit")
+        shapes = parse(meta["shapes"])
+    demand(isinstance(shapes, dict) and shapes.keys() == bits.keys(), "it lacks a mask's shape")
+    return {n: unpack(b, shapes[n]) for n, b in bits.items()}
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise LthError(f"{path}: no such file") from None
+def _as_bytes(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
 def _check_same_names(a: Mask, b: Mask) -> None:

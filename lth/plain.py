@@ -18,6 +18,7 @@ from typing import Any
 from lth.errors import LthError, told
 from lth.kinds import kinds_of
 from lth.names import locate, name_of
+from lth.trust import vouched
 
 Spec = dict[str, Any]
 """A plain mapping with the dotted name of a factory under ``_target_``."""
@@ -29,12 +30,13 @@ LARGEST = 1000
 
 
 def target_of(spec: Mapping[str, Any]) -> str:
-    """Return the dotted factory name of ``spec``."""
+    """Return the dotted factory name of ``spec``; one that a file brought is refused."""
+    vouched(spec)
     if not isinstance(spec, Mapping) or "_target_" not in spec:
         raise LthError(
             f"{short(spec)} is not a spec: it needs a _target_, the dotted name of a factory"
         )
-    return str(spec["_target_"])
+    return str(vouched(spec["_target_"]))
 
 
 def ours(target: str) -> bool:
@@ -78,6 +80,7 @@ def plain(value: Any, where: str = "", target: str = "lth.") -> Any:
 
     ``target`` is the factory whose argument it is.
     """
+    vouched(value)
     if isinstance(value, Enum):
         raise LthError(
             f"{_of(where)}{value} is an Enum's: give its value, {short(value.value)}, and let the "

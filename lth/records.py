@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import uuid
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from lth.errors import LthError
+from lth.files import demand, reading
 
 
 class Record(NamedTuple):
@@ -58,18 +60,26 @@ def table_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
 
 def read_csv(path: Path) -> list[Record]:
     """Read a table that ``write_csv`` wrote; numbers come back exactly."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-    except FileNotFoundError:
-        raise LthError(f"{path}: no such records; run the study first") from None
+    if not path.is_file():
+        raise LthError(f"{path}: no such records; run the study first")
+    mend = "run the study again to write it"
+    with reading(path, "file", mend), open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file, strict=True))
     if not rows or tuple(rows[0]) != COLUMNS:
         raise LthError(f"{path}: not a records table: its columns must be {','.join(COLUMNS)}")
     kinds = list(get_type_hints(Record).values())
-    try:
-        return [Record(*(k(v) for k, v in zip(kinds, row, strict=True))) for row in rows[1:]]
-    except ValueError as error:
-        raise LthError(f"{path}: damaged ({error}); run the study again to write it") from None
+    with reading(path, "file", mend):
+        found = [Record(*(k(v) for k, v in zip(kinds, row, strict=True))) for row in rows[1:]]
+        for row in found:
+            _check(row)
+    return found
+
+
+def _check(row: Record) -> None:
+    """Refuse what no study writes: a number that is none, a density that is no share."""
+    whole = min(row.trial, row.copy, row.level, row.step) >= 0
+    demand(whole and 0 < row.lr < math.inf and not math.isnan(row.value), f"no record: {row}")
+    demand(0 <= row.density <= 1, f"no density: {row.density}")
 
 
 def write_atomic(path: Path, content: bytes, into: bool = False) -> None:

@@ -15,7 +15,6 @@ from lth.plan import Plan, plan
 from lth.progress import Display
 from lth.records import Record, write_table
 from lth.setup import Setup, check_values
-from lth.study import Study
 
 
 def run_study(setup: Setup, display: Display) -> None:
@@ -176,7 +175,7 @@ def _of_what(journal: Journal) -> list[str]:
 
 def _export(setup: Setup, journal: Journal) -> list[Path]:
     """Write every winning ticket to a file of its own."""
-    study, found = Study(setup.folder), []
+    study, found = study_of(setup), []
     for place in sorted(journal.seen):
         if place.arm == WINNER:
             name = f"trial{place.trial}-lr{place.lr:g}-level{place.level}.safetensors"

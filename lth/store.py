@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
-from lth import masks
 from lth.entry import Entry, Outcome, own, write_entry
+from lth.entry_check import check_entry, check_partial
 from lth.errors import LthError
+from lth.files import check_key, demand, parse, read_tensors
 from lth.records import write_atomic
 from lth.spec import digest
 from lth.ticket import tensors_digest
@@ -45,7 +45,7 @@ class Store:
 
     def folder(self, key: str) -> Path:
         """Where the entry of ``key`` lies."""
-        return self.root / "members" / key[:2] / key
+        return self.root / "members" / check_key(key)[:2] / key
 
     def get(self, key: str) -> Entry | None:
         """Return the entry if it is there and whole; a damaged one is removed with a warning."""
@@ -66,13 +66,20 @@ class Store:
         """Return the entry, None where it is not whole, and whether there is anything."""
         folder = self.folder(key)
         try:
-            about = json.loads((folder / "entry.json").read_text())
+            about = parse((folder / "entry.json").read_bytes())
             checksum = about.pop("checksum")
             content = (folder / "tensors.safetensors").read_bytes()
-            whole = digest(about) == checksum
-            if whole and hashlib.sha256(content).hexdigest() == about["tensors"]:
-                return Entry(folder, about), True
-        except (OSError, ValueError, KeyError, AttributeError):
+            demand(digest(about) == checksum, "its checksum does not fit")
+            demand(
+                hashlib.sha256(content).hexdigest() == about["tensors"], "nor that of its tensors"
+            )
+            check_entry(about, content)
+            return Entry(folder, about), True
+        except FileNotFoundError:
+            pass
+        except PermissionError as error:
+            raise LthError(f"{folder}: cannot be read ({error.strerror})") from None
+        except Exception:  # whatever a damaged file makes of it
             pass
         return None, folder.exists()
 
@@ -190,13 +197,11 @@ class Store:
         """Return what ``put_partial`` kept, None where there is nothing whole."""
         try:
             content = self._partial(key).read_bytes()
-            tensors, meta = load(content), masks.metadata(content)
-            if digest([meta["about"], meta["digest"]]) != meta["check"]:
-                return None
-            if tensors_digest(tensors) != meta["digest"]:
-                return None
-            return tensors, json.loads(meta["about"])
-        except (OSError, SafetensorError, KeyError, ValueError):
+            tensors, meta = read_tensors(content)
+            whole = digest([meta["about"], meta["digest"]]) == meta["check"]
+            demand(whole and tensors_digest(tensors) == meta["digest"], "its checksum does not fit")
+            return tensors, check_partial(parse(meta["about"]), tensors)
+        except Exception:  # whatever a damaged file makes of it: the member begins anew
             return None
 
     def drop_partial(self, key: str) -> None:
@@ -204,7 +209,7 @@ class Store:
         self._partial(key).unlink(missing_ok=True)
 
     def _partial(self, key: str) -> Path:
-        return self.root / "partial" / f"{key}.safetensors"
+        return self.root / "partial" / f"{check_key(key)}.safetensors"
 
 
 def _aside(folder: Path) -> Path:

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from lth.entry import Entry
 from lth.errors import LthError
+from lth.files import check_key, demand, parse, reading
 from lth.imp import WINNER, Place
+from lth.naming import ROOMS
 from lth.records import Record, read_csv
+from lth.restore import ticket_of
 from lth.store import Store
-from lth.ticket import State, Ticket
+from lth.ticket import State, Ticket, network_for
+from lth.ticket_check import weights_of
+from lth.trust import Trust, allow, names_of
+
+MEND = "open it with lth.Study(folder, trust=['mine']), naming the modules that you trust"
+
+GROUPS = {"data": ("data",), "model": ("models",), "recipe": ("schedule", "loss"),
+          "score": ("score",), "prune": ("prune",), "rewind": ("rewind", "schedule"),
+          "search": ("search", "transfer", "from_file"), "arms": ("arms",)}  # fmt: skip
+"""Parts of lth whose factories a study's file may name, by setting."""
 
 
 class Study:
-    """The folder of a study: ``mask, params, step = Study(folder).ticket(level=5)``."""
+    """The folder of a study: ``mask, params, step = Study(folder).ticket(level=5)``.
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    All that lies in it is data: it may name factories of lth and torch, and those of the modules in
+    ``trust``. A study that ``lth.run`` returns trusts what that call named.
+    """
+
+    def __init__(self, folder: str | Path, trust: Trust = ()) -> None:
+        self.folder, self.trust = Path(folder), names_of(trust)
         if not (self.folder / "config.yaml").is_file():
             raise LthError(f"{folder}: not a study's folder: it has no config.yaml")
 
@@ -39,16 +56,22 @@ class Study:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
-        from omegaconf import OmegaConf
-
-        found = OmegaConf.to_container(OmegaConf.load(self.folder / "config.yaml"))
-        assert isinstance(found, dict)
-        return {str(k): v for k, v in found.items()}
+        path = self.folder / "config.yaml"
+        with reading(path, "file", "run the study again to write it"):
+            found = _read_config(path)
+        return {
+            k: allow(v, GROUPS.get(k, ()), self.trust, f"{path}: {k}", MEND)
+            for k, v in found.items()
+        }
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Commit, versions, device, command and times of the last run."""
-        return json.loads((self.folder / "provenance.json").read_text(encoding="utf-8"))
+        path = self.folder / "provenance.json"
+        with reading(path, "file", "run the study again to write it"):
+            found = parse(path.read_bytes())
+            demand(isinstance(found, dict), "it is no table")
+        return found
 
     @cached_property
     def records(self) -> list[Record]:
@@ -75,32 +98,73 @@ class Study:
         copy: int = 0,
     ) -> Entry:
         """Return the trained member at a place; ``lr`` may be left out where there is one."""
-        rates = sorted({p.lr for p in self.members})
-        if lr is None and len(rates) > 1:
-            raise LthError(f"{self.id} has several learning rates: name one of {rates}")
-        place = Place(trial, rates[0] if lr is None else float(lr), arm, level, copy)
-        if place not in self.members:
-            raise LthError(f"{self.id} has no {_words(place)}; it has {_extent(self.members)}")
+        place = self._place(trial, lr, arm, level, copy)
         entry = self.store.get(self.members[place])
         if entry is None:
             raise LthError(f"{_words(place)} is not in the store; run the study again to train it")
+        if not isinstance(entry.about.get("model"), Mapping):
+            raise LthError(f"{entry.folder}: it names no model; run the study again to train it")
+        model = allow(
+            entry.about["model"], ROOMS["model"], self.trust, f"{entry.folder}: its model", MEND
+        )
         names = self.provenance.get("prunable")  # another study may have trained it
         if names is None or entry.about["model"] != self.config["model"]:
-            return entry
-        return replace(entry, names=tuple(names))
+            names = entry.names
+        names = None if names is None else tuple(names)
+        return replace(entry, about=entry.about | {"model": model}, names=names)
+
+    def _place(self, trial: int, lr: float | None, arm: str, level: int, copy: int) -> Place:
+        rates = sorted({p.lr for p in self.members})
+        if lr is None and len(rates) > 1:
+            raise LthError(f"{self.id} has several learning rates: name one of {rates}")
+        if not rates:
+            raise LthError(f"{self.id} has no members yet; run the study first")
+        place = Place(trial, rates[0] if lr is None else float(lr), arm, level, copy)
+        if place not in self.members:
+            raise LthError(f"{self.id} has no {_words(place)}; it has {_extent(self.members)}")
+        return place
 
     def ticket(self, *, final_mask: bool = False, **place: Any) -> Ticket:
-        """Return the ticket at a place (see ``entry``): what its member started from.
+        """Return the ticket at a place (see ``entry``): what its member started from, every field.
 
+        Values beneath the mask are the dense run's; an arm that drew its own weights has 0 there.
         With ``final_mask`` under the mask that training ended with: what dynamic sparse training or
         a supermask has found, over the weights it started from (those it had; the rest is 0).
         """
         entry = self.entry(**place)
         origin = {"study": self.id, **{k: v for k, v in place.items() if v is not None}}
-        params, buffers = entry.start
-        step, frozen = entry.about["step"], entry.frozen
-        mask = entry.final_mask if final_mask else entry.mask
-        return Ticket(entry.about["model"], mask, params, buffers, step, origin, frozen)
+        first = {"trial": place.get("trial", 0), "lr": place.get("lr")}
+        try:
+            dense = self.entry(**first)
+        except LthError:
+            dense = None
+        ticket = ticket_of(entry, dense, origin, self.trust, MEND)
+        if not final_mask:
+            return ticket
+        return replace(
+            ticket, mask=entry.final_mask, params=entry.start.params, dynamics=None, gate=None
+        )
+
+    def network(self, *, model: Any = None, **place: Any) -> nn.Module:
+        """Return the trained network of a place (see ``entry``), a plain module in evaluation mode.
+
+        It computes what was measured at the member's last step. ``model`` names the factory where
+        the study's own is not trusted.
+        """
+        entry = self.entry(**place)
+        return network_for(entry.about["model"], entry.final, model).eval()
+
+    @property
+    def weights(self) -> int | None:
+        """Weights of the dense network, None where that cannot be known without foreign code."""
+        dense = next((p for p in self.members if p.arm == WINNER and p.level == 0), None)
+        try:
+            if dense is not None and (entry := self.store.get(self.members[dense])) is not None:
+                if sizes := entry.about.get("ticket", {}).get("sizes"):
+                    return sum(sizes.values())
+            return weights_of(self.config["model"])
+        except (LthError, KeyError):
+            return None
 
     def trained(self, **place: Any) -> State:
         """Return the params and buffers at the end of the training of a place (see ``entry``)."""
@@ -114,14 +178,36 @@ def members_table(members: Mapping[Place, str]) -> tuple[list[str], list[list[An
 
 def read_members(path: Path) -> dict[Place, str]:
     """Read the index of a study's members."""
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except FileNotFoundError:
-        raise LthError(f"{path}: no such index; run the study first") from None
-    return {
-        Place(int(r["trial"]), float(r["lr"]), r["arm"], int(r["level"]), int(r["copy"])): r["key"]
-        for r in rows
-    }
+    if not path.is_file():
+        raise LthError(f"{path}: no such index; run the study first")
+    with reading(path, "file", "run the study again to write it"):
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines(), strict=True))
+        found = {_member(r): check_key(r["key"]) for r in rows}
+        demand(len(found) == len(rows), "a member comes twice")
+    return found
+
+
+def _member(row: Mapping[str, str]) -> Place:
+    place = Place(
+        int(row["trial"]), float(row["lr"]), row["arm"], int(row["level"]), int(row["copy"])
+    )
+    whole = min(place.trial, place.level, place.copy) >= 0 and 0 < place.lr < float("inf")
+    demand(whole and isinstance(place.arm, str), f"{_words(place)} is no member")
+    return place
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """Read a study's YAML as data: no interpolation is resolved, no alias multiplied."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    text = path.read_text(encoding="utf-8")
+    events = yaml.parse(text, Loader=yaml.SafeLoader)
+    demand(not any(isinstance(e, yaml.AliasEvent) for e in events), "it has aliases")
+    found = OmegaConf.to_container(OmegaConf.create(text))
+    demand(isinstance(found, dict), "it is no table")
+    assert isinstance(found, dict)
+    return {str(k): v for k, v in found.items()}
 
 
 def _words(place: Place) -> str:

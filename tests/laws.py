@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from lth import Study, config, masks
-from lth.execute import execute
+from lth.execute import execute, study_of
 from lth.imp import WINNER, Line, members, next_ticket
 from lth.progress import Display
 from lth.prune import kept_by_level
@@ -34,7 +34,7 @@ def run(**settings) -> tuple[Study, Setup]:
     """Run a tiny study, figures left out, and return it with its parts."""
     setup = prepare(config.compose(**SETTINGS | settings))
     execute(setup, Display(Console(), enabled=False))
-    return Study(setup.folder), setup
+    return study_of(setup), setup
 
 
 def check(study: Study, setup: Setup) -> None:

@@ -18,12 +18,12 @@ import lth
 from lth import cli, config, models
 from lth.data import Dataset, tensors
 from lth.execute import execute
+from lth.execute import study_of as study_on_disk
 from lth.progress import Display
 from lth.recipe import Recipe
 from lth.setup import prepare
 from lth.spec import spec_of
 from lth.store import Store
-from lth.study import Study
 from lth.ticket import Ticket, draw_state, layers_of
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
@@ -57,7 +57,7 @@ def study_of(root, **changes):
     """Run a study, without figures."""
     setup = setup_of(root, **changes)
     execute(setup, Display(Console(), enabled=False))
-    return Study(setup.folder)
+    return study_on_disk(setup)
 
 
 def entries(root):
@@ -358,7 +358,8 @@ BASES = {  # what a choice needs besides its YAML to be refused for nothing else
     ("data", "mnist_subset"): {"of": BLOBS, "root": None, "images": 100},
 }
 LEFT_OUT = [  # they need files, or another study
-    ("search", "transferred"), ("data", "mnist"), ("data", "fashion_mnist"), ("data", "cifar10"),
+    ("search", "transferred"), ("search", "from_file"), ("data", "mnist"),
+    ("data", "fashion_mnist"), ("data", "cifar10"),
     ("data", "cifar10_augmented"),
 ]  # fmt: skip
 GROUPS = (*config.GROUPS, "recipe/optimizer", "recipe/schedule", "arms")

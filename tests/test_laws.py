@@ -7,7 +7,7 @@ from lth import config
 from lth.models import lenet
 from tests import laws
 
-SLOW_STARTERS = {"search": {"transferred"}}  # needs another study: tests/test_search.py
+SLOW_STARTERS = {"search": {"transferred", "from_file"}}  # need another study, files
 GROUPS = ("score", "search", "prune", "rewind", "arms", "recipe/optimizer", "recipe/schedule")
 CASES = [(g, n) for g in GROUPS for n in config.choices(g) if n not in SLOW_STARTERS.get(g, ())]
 

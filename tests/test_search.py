@@ -15,7 +15,7 @@ from lth.search import Case, at_init, early_bird, iterative, mask_distance, one_
 from lth.spec import build
 from lth.ticket import State, draw_state, layers_of
 
-ALONE = [n for n in config.choices("search") if n not in ("transferred", "early_bird")]
+ALONE = [n for n in config.choices("search") if n not in ("transferred", "from_file", "early_bird")]
 LAYERS = Layers({"a": (50,), "b": (10, 10)}, frozenset(), "b")
 
 

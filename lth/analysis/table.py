@@ -22,6 +22,7 @@ from lth.imp import WINNER, Place
 from lth.spec import Spec, build
 from lth.study import Study
 from lth.train.work import one_thread
+from lth.trust import vouched
 from lth.types import Mask
 
 Measure = tuple[str, str, float]
@@ -149,7 +150,7 @@ class Analysis:
         """Return this thread's network of the model."""
         if not hasattr(self._own, "evaluators"):
             self._own.evaluators = lru_cache(2)(self._make)
-        return self._own.evaluators(dumps(model))
+        return self._own.evaluators(dumps(vouched(model)))
 
     def _make(self, model: str) -> Evaluator:
         return Evaluator(loads(model), self.dataset, build(self.study.config["recipe"]["loss"]))

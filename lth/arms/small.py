@@ -18,6 +18,7 @@ from lth.layers import describe
 from lth.needs import takes
 from lth.spec import Spec, build
 from lth.ticket import Ticket, draw_state, layers_of
+from lth.trust import vouched
 
 WIDTHS = ("widths", "blocks", "hidden", "width")
 BUDGETS = ("steps", "flops")
@@ -75,7 +76,7 @@ def narrow(model: Spec, weights: int, arguments: Sequence[str] = WIDTHS) -> Spec
 
     Refused where no width leaves so few: the smallest network has more.
     """
-    if not any(a in model for a in arguments):
+    if not any(a in vouched(model) for a in arguments):
         raise LthError(
             f"arms.small_dense: {model['_target_']} has none of the arguments "
             f"{', '.join(arguments)}; name those that set its widths: arms.small_dense.arguments"

@@ -13,7 +13,6 @@ from lth.config import ASIDE, without_root
 from lth.errors import LthError
 from lth.records import Record
 from lth.study import Study
-from lth.ticket import layers_of
 
 SEPARATORS = "-_. "
 
@@ -77,7 +76,7 @@ def fit(studies: Sequence[Study]) -> list[str]:
 
 def sources(studies: Sequence[Study]) -> list[Source]:
     """Read the studies' records."""
-    weights = _weights(studies[0].config["model"])
+    weights = studies[0].weights
     return [
         Source(label, study.id, study.config["seed"], weights, study.records)
         for label, study in zip(labels([(s.id, s.config) for s in studies]), studies, strict=True)
@@ -218,10 +217,3 @@ def _text(value: Any) -> str:
     if value is None:
         return "null"
     return value.rpartition(".")[2] if isinstance(value, str) else str(value).replace("'", "")
-
-
-def _weights(model: Mapping[str, Any]) -> int | None:
-    try:
-        return layers_of(dict(model)).total
-    except LthError:  # the model's module may not be on the path here
-        return None

@@ -186,6 +186,7 @@ class Cohort:
         job = course.job
         about = {
             **job.about,
+            "ticket": job.ticket.about(),
             "step": job.ticket.step,
             "steps": course.step - job.ticket.step,
             "seconds": course.seconds,
