@@ -167,10 +167,11 @@ def _mapping(value: Mapping[Any, Any], where: str, target: str) -> dict[str, Any
         target = name_of(named) if _callable(named) else str(named)
         rest = {k: v for k, v in value.items() if k != "_target_"}
         return {"_target_": target, **_arguments(target, rest, where)}
-    return {_key(k, where): plain(v, _inside(where, k), target) for k, v in value.items()}
+    return {key_of(k, where): plain(v, _inside(where, k), target) for k, v in value.items()}
 
 
-def _key(key: Any, where: str) -> str:
+def key_of(key: Any, where: str = "") -> str:
+    """Return a key of a configuration, which is text: JSON has no others."""
     if not isinstance(key, str) or isinstance(key, Enum):
         raise LthError(f"{_of(where)}the key {short(key)} must be text")
     return _scalar(key, where)
@@ -184,7 +185,7 @@ def _arguments(target: str, given: Mapping[Any, Any], where: str) -> dict[str, A
     """Return a factory's arguments as plain data."""
     found = {}
     for key, value in given.items():
-        name = _key(key, where)
+        name = key_of(key, where)
         whose = "lth." if _callable(value) and _wants_made(target, name) else target
         found[name] = plain(value, _inside(where, name), whose)
     return found

@@ -100,7 +100,7 @@ def plain(of: int) -> None:
 
 
 def test_an_error_with_nothing_amiss_is_told_with_its_file_and_line():
-    words = r"^tests\.test_kinds\.plain: AttributeError: no such thing \(test_kinds\.py, line \d+\)$"
+    words = r"^tests\.test_kinds\.plain: AttributeError: no such thing \(test_kinds\.py, line \d+"
     with pytest.raises(LthError, match=words) as caught:
         build({"_target_": "tests.test_kinds.plain", "of": 3})
     assert isinstance(caught.value.__cause__, AttributeError)
