@@ -93,7 +93,7 @@ def plain(value: Any, where: str = "", target: str = "lth.") -> Any:
         return {TUPLE: [plain(v, where, target) for v in value]}
     if isinstance(value, list | tuple | range):
         if len(value) > 100 * LARGEST:
-            raise LthError(_no_object(value, where))
+            raise LthError(_no_object(value, where, target))
         return [plain(v, where, target) for v in value]
     if isinstance(value, PurePath):
         return _scalar(str(value), where)
@@ -101,7 +101,7 @@ def plain(value: Any, where: str = "", target: str = "lth.") -> Any:
         return _numbers(value, where, target)
     if _callable(value):
         return spec_of(value, where) | ({} if ours(target) else {PARTIAL: True})
-    raise LthError(_no_object(value, where))
+    raise LthError(_no_object(value, where, target))
 
 
 def short(value: Any) -> str:
@@ -135,17 +135,18 @@ def _of(where: str) -> str:
     return f"{where}: " if where else ""
 
 
-def _no_object(value: Any, where: str) -> str:
+def _no_object(value: Any, where: str, target: str = "lth.") -> str:
     """Say of an object what to give in its place."""
     shape = getattr(value, "shape", None)
     of = f" of shape {tuple(shape)}" if isinstance(shape, tuple) else ""
     if _kind(value) in ("dtype", "device"):
         text = str(value)[:60]
         return f"{_of(where)}{text} cannot stand in a configuration: give its name as text"
-    return (
-        f"{_of(where)}a {_kind(value)} object{of} cannot stand in a configuration: "
-        "give a function that makes it"
-    )
+    said = f"{_of(where)}a {_kind(value)} object{of} cannot stand in a configuration: "
+    if ours(target):
+        return f"{said}give a function that makes it"
+    made = f"{type(value).__module__}.{type(value).__qualname__}"  # a function would stay one
+    return f"{said}make it inside {target}, or give {{'_target_': '{made}'}}, which makes it"[:400]
 
 
 def _scalar(value: Any, where: str) -> Any:
@@ -214,7 +215,7 @@ def _numbers(value: Any, where: str, target: str) -> Any:
     arrays = ours(target) and not hasattr(value, "requires_grad")
     many = math.prod(shape) > LARGEST or (shape != () and not arrays)
     if many:
-        raise LthError(_no_object(value, where) + (", or .tolist()" if shape else ""))
+        raise LthError(_no_object(value, where, target) + (", or .tolist()" if shape else ""))
     try:
         found = value.tolist()
     except Exception as error:

@@ -158,7 +158,8 @@ def test_an_object_is_refused_in_a_short_line_that_says_where(what):
 def test_what_to_give_instead_is_said():
     for what in ("module", "loss", "data set", "loader", "array", "optimizer", "callable object"):
         assert "give a function that makes it" in refused(model=OBJECTS[what]), what
-    assert "a tests" not in refused(model=Maker().make)
+    inside = refused(model=functools.partial(tupled, kind=nn.GELU()))
+    assert "make it inside tests.test_settings.tupled, or give {'_target_': 'torch.nn.mod" in inside
     assert "bound to an object" in refused(model=Maker().make)
     assert "define it at the top level of a module" in refused(model=OBJECTS["local"])
     for value in ({1: 2}, {"a": {None: 1}}, {(1, 2): 3}):
@@ -188,6 +189,17 @@ def test_what_can_be_found_by_name_is_taken():
 def test_an_error_of_the_users_own_is_one_line_with_its_place():
     found = refused(model=broken)
     assert found.startswith("tests.test_settings.broken: ZeroDivisionError: by (test_settings.py")
+
+
+def test_no_message_is_longer_than_a_line():
+    found = str(lth.LthError(f"a:\n  b\r\n{torch.zeros(100)} " + "x" * 5000))
+    assert found.startswith("a: b tensor([0., 0.") and "\n" not in found and len(found) == 1000
+
+
+@pytest.mark.parametrize("action", ["plan", "analyse", "jump", 3, None])
+def test_what_the_call_does_not_do_it_refuses(action):
+    with pytest.raises(lth.LthError, match=r"^action=.*: lth\.run runs"):
+        lth.run(action=action)
 
 
 # --- tuples -------------------------------------------------------------------------------------
