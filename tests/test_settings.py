@@ -191,6 +191,12 @@ def test_an_error_of_the_users_own_is_one_line_with_its_place():
     assert found.startswith("tests.test_settings.broken: ZeroDivisionError: by (test_settings.py")
 
 
+@pytest.mark.parametrize("text", ["${nowhere}", "${", "${oc.env:NOT_SET_ANYWHERE}", "${oc.nope:1}"])
+def test_what_refers_to_no_setting_is_one_line(text):
+    for changes in ({"out": text}, {"data": {"_target_": "tests.toys.blobs", "root": text}}):
+        assert refused(**changes).startswith("settings: ")
+
+
 def test_no_message_is_longer_than_a_line():
     found = str(lth.LthError(f"a:\n  b\r\n{torch.zeros(100)} " + "x" * 5000))
     assert found.startswith("a: b tensor([0., 0.") and "\n" not in found and len(found) == 1000
