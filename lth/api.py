@@ -30,8 +30,9 @@ def run(*, progress: bool = True, config_dir: str | Path | None = None, **settin
     from lth.setup import prepare
 
     display = Display(Console(), enabled=progress)
-    if settings.get("action", "run") != "run":
-        raise LthError(f"action={short(settings['action'])}: lth.run runs; the command does others")
+    action = settings.get("action", "run")
+    if not isinstance(action, str) or action != "run":
+        raise LthError(f"action={short(action)}: lth.run runs; the command does others")
     try:
         setup = prepare(compose(config_dir, **settings))
         run_study(setup, display)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lth.data.dataset import Dataset
-from lth.errors import LthError
+from lth.errors import LthError, told
 from lth.plain import short
 from lth.recipe import Recipe
 from lth.spec import Spec, build, target_of, untagged
@@ -72,6 +72,7 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
         except Exception as error:
             raise LthError(
                 f"{name}: it does not take the data's input_shape {shape}: {_first_line(error)}"
+                + ("" if inputs.is_floating_point() else _TOKENS.format(inputs.dtype))
             ) from error
         found = tuple(getattr(logits, "shape", ()))
         if len(found) != 2 or found[0] != 2 or found[1] < dataset.classes:
@@ -80,6 +81,30 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
                 f"(2, {dataset.classes}); model.classes is left to the data"
             )
         _check_loss(recipe.loss, logits.float(), targets)
+
+
+def check_augment(dataset: Dataset) -> None:
+    """Try the augmentation on two examples."""
+    change, raw = dataset.augment, dataset.train_inputs[:2]
+    if change is None:
+        return
+    name = f"data.augment={type(change).__name__}"
+    if not callable(change) or not callable(getattr(change, "draw", None)):
+        raise LthError(f"{name}: it must be called with a batch, and have draw: see lth.types")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            found = change(raw.clone(), change.draw(len(raw), torch.Generator().manual_seed(0)))
+    except Exception as error:
+        raise LthError(f"{name}: it fails on inputs of {list(raw.shape)}: {told(error)}") from error
+    if not isinstance(found, torch.Tensor) or (found.shape, found.dtype) != (raw.shape, raw.dtype):
+        made = f"{list(found.shape)}, {found.dtype}" if isinstance(found, torch.Tensor) else ""
+        raise LthError(
+            f"{name}: of inputs {list(raw.shape)}, {raw.dtype}, it makes {made or short(found)}: "
+            "shape and dtype must stay"
+        )
+
+
+_TOKENS = "; inputs of {} pass as they are, as tokens: measurements are floats, pixels uint8"
 
 
 def check_agreement(asked: Mapping[str, Any], of_data: Mapping[str, Any]) -> None:

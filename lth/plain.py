@@ -96,7 +96,7 @@ def plain(value: Any, where: str = "", target: str = "lth.") -> Any:
         return {TUPLE: [plain(v, where, target) for v in value]}
     if isinstance(value, list | tuple | range):
         if len(value) > 100 * LARGEST:
-            raise LthError(_no_object(value, where))
+            raise LthError(_no_object(value, where, target))
         return [plain(v, where, target) for v in value]
     if isinstance(value, PurePath):
         return _scalar(str(value), where)
@@ -104,7 +104,7 @@ def plain(value: Any, where: str = "", target: str = "lth.") -> Any:
         return _numbers(value, where, target)
     if _callable(value):
         return spec_of(value, where) | ({} if ours(target) else {PARTIAL: True})
-    raise LthError(_no_object(value, where))
+    raise LthError(_no_object(value, where, target))
 
 
 def short(value: Any) -> str:
@@ -138,17 +138,18 @@ def _of(where: str) -> str:
     return f"{where}: " if where else ""
 
 
-def _no_object(value: Any, where: str) -> str:
+def _no_object(value: Any, where: str, target: str = "lth.") -> str:
     """Say of an object what to give in its place."""
     shape = getattr(value, "shape", None)
     of = f" of shape {tuple(shape)}" if isinstance(shape, tuple) else ""
     if _kind(value) in ("dtype", "device"):
         text = str(value)[:60]
         return f"{_of(where)}{text} cannot stand in a configuration: give its name as text"
-    return (
-        f"{_of(where)}a {_kind(value)} object{of} cannot stand in a configuration: "
-        "give a function that makes it"
-    )
+    said = f"{_of(where)}a {_kind(value)} object{of} cannot stand in a configuration: "
+    if ours(target):
+        return f"{said}give a function that makes it"
+    made = f"{type(value).__module__}.{type(value).__qualname__}"  # a function would stay one
+    return f"{said}make it inside {target}, or give {{'_target_': '{made}'}}, which makes it"[:400]
 
 
 def _scalar(value: Any, where: str) -> Any:
@@ -170,10 +171,11 @@ def _mapping(value: Mapping[Any, Any], where: str, target: str) -> dict[str, Any
         target = name_of(named) if _callable(named) else str(named)
         rest = {k: v for k, v in value.items() if k != "_target_"}
         return {"_target_": target, **_arguments(target, rest, where)}
-    return {_key(k, where): plain(v, _inside(where, k), target) for k, v in value.items()}
+    return {key_of(k, where): plain(v, _inside(where, k), target) for k, v in value.items()}
 
 
-def _key(key: Any, where: str) -> str:
+def key_of(key: Any, where: str = "") -> str:
+    """Return a key of a configuration, which is text: JSON has no others."""
     if not isinstance(key, str) or isinstance(key, Enum):
         raise LthError(f"{_of(where)}the key {short(key)} must be text")
     return _scalar(key, where)
@@ -187,7 +189,7 @@ def _arguments(target: str, given: Mapping[Any, Any], where: str) -> dict[str, A
     """Return a factory's arguments as plain data."""
     found = {}
     for key, value in given.items():
-        name = _key(key, where)
+        name = key_of(key, where)
         whose = "lth." if _callable(value) and _wants_made(target, name) else target
         found[name] = plain(value, _inside(where, name), whose)
     return found
@@ -216,7 +218,7 @@ def _numbers(value: Any, where: str, target: str) -> Any:
     arrays = ours(target) and not hasattr(value, "requires_grad")
     many = math.prod(shape) > LARGEST or (shape != () and not arrays)
     if many:
-        raise LthError(_no_object(value, where) + (", or .tolist()" if shape else ""))
+        raise LthError(_no_object(value, where, target) + (", or .tolist()" if shape else ""))
     try:
         found = value.tolist()
     except Exception as error:

@@ -44,8 +44,7 @@ class Recipe:
             if split not in SPLITS:
                 raise LthError(f"recipe.curves: {split!r} is not one of {', '.join(SPLITS)}")
         _check_schedule(self.schedule, self.steps)
-        if not callable(build(self.loss)):
-            raise LthError(f"recipe.loss={target_of(self.loss)}: it gave no loss")
+        _check_loss(self.loss)
         check_optimizer(self.optimizer, self.rates[0])
 
     def _check_rates(self) -> None:
@@ -92,6 +91,17 @@ class Recipe:
             "start": start,
         }  # fmt: skip
         return replace(found, steps=steps, schedule=stretched)
+
+
+def _check_loss(spec: Spec) -> None:
+    """Try to make the loss; a loss itself, such as ``F.cross_entropy``, is no factory of one."""
+    try:
+        found = build(spec)
+    except LthError as error:
+        hint = "; recipe.loss names what makes a loss, such as torch.nn.CrossEntropyLoss"
+        raise LthError(f"{error}{hint if ' needs ' in str(error) else ''}") from error
+    if not callable(found):
+        raise LthError(f"recipe.loss={target_of(spec)}: it gave no loss")
 
 
 def _check_schedule(spec: Spec, steps: int) -> None:

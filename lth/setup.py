@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lth.check import (
     check_agreement,
+    check_augment,
     check_batch,
     check_examples,
     check_finite,
@@ -107,6 +108,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     left = {n: None for n in of_data if n in config["model"] and n not in asked}
     config["model"] = fill({**config["model"], **left}, **of_data)
     layers = layers_of(config["model"])
+    check_augment(dataset)
     check_model(config["model"], dataset, recipe)
     check_agreement(asked, of_data)
     levels = _levels(config["levels"])

@@ -17,7 +17,7 @@ from typing import Any
 from lth.errors import LthError, told
 from lth.kinds import check_kinds, kinds_of
 from lth.names import locate
-from lth.plain import PARTIAL, TUPLE, Spec, ours, plain, short, spec_of, target_of
+from lth.plain import PARTIAL, TUPLE, Spec, key_of, ours, plain, short, spec_of, target_of
 
 __all__ = ["Spec", "build", "locate", "plain", "spec_of", "target_of"]
 
@@ -121,7 +121,7 @@ def complete(value: Any) -> Any:
         return [complete(v) for v in value]
     if not isinstance(value, Mapping):
         return value
-    found = {k: complete(v) for k, v in value.items()}
+    found = {key_of(k): complete(v) for k, v in value.items()}
     if "_target_" not in value or str(value["_target_"]).startswith("torch."):
         return found
     target = target_of(value)

@@ -88,16 +88,20 @@ def tensor_of(value: Any, name: str) -> Tensor:
 def _from_numpy(value: Any, name: str) -> Tensor:
     if isinstance(value, np.ma.MaskedArray):
         raise LthError(f"{name}: a masked array: fill it, or leave those rows out")
-    if not hasattr(value, "__array__") and not isinstance(value, list | tuple):
+    if not hasattr(value, "__array__") and not isinstance(value, list | tuple | int | float):
         raise LthError(f"{name}: a {type(value).__name__}: give a tensor or an array")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("ignore")  # of what has an old __array__
             array = np.asarray(value)
     except Exception as error:
         raise LthError(f"{name}: no array of numbers: {error}") from error
     if array.dtype.kind not in "biuf":
-        shown = f" ({array.flat[0]!r:.40}, ...)" if array.size and array.dtype.kind in "US" else ""
+        shown = (
+            f" ({array.flat[0].item()!r:.40}, ...)"
+            if array.size and array.dtype.kind in "US"
+            else ""
+        )
         raise LthError(f"{name}: an array of {array.dtype}{shown}: give numbers")
     if array.dtype.kind == "f" and array.dtype.itemsize not in (2, 4, 8):
         array = array.astype(np.float64)

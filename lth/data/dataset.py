@@ -149,8 +149,9 @@ class Dataset:
             raise LthError(f"{self.name}: std: as many as mean, each above 0")
         shape = (1, -1) + (1,) * (self.train_inputs.ndim - 2)
         for name in ("mean", "std"):
-            values = torch.tensor(getattr(self, name), device=self.train_inputs.device)
-            object.__setattr__(self, f"_{name}", values.reshape(shape))
+            values = torch.tensor(getattr(self, name), dtype=torch.float32)
+            placed = values.reshape(shape).to(self.train_inputs.device)
+            object.__setattr__(self, f"_{name}", placed)
         same = set(self.mean) <= {0.0} and set(self.std) <= {1.0}
         whole = self.train_inputs.dtype in WHOLE
         object.__setattr__(self, "_as_is", not self.mean or (whole and same))
