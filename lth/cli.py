@@ -31,7 +31,8 @@ Settings (name=value):
   action=analyse              masks, signs, movement, connectivity, matching of what is trained:
                               analysis.csv, matching.csv, paths.csv and figures
   action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
-                              and at equal total cost: out/compare/<name>
+                              and at equal total cost: out/compare/<name>; reference=study/arm
+                              (or either) names what differences are to
   name=TEXT                   of the study's folder, or the comparison's
 
 Choices (group=name; the head of each file in conf/ says what it is):

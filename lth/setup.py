@@ -106,7 +106,8 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     return Setup(config, config["data"], dataset, recipe, parts, options, logger)
 
 
-SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "arms", *GROUPS)
+SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
+            *GROUPS)  # fmt: skip
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -121,6 +122,11 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
     if config["action"] != "compare" and config.get("studies") is not None:
         raise LthError("studies: they are compared, not run: add action=compare")
+    reference = config.get("reference")
+    if reference is not None and (config["action"] != "compare" or not isinstance(reference, str)):
+        raise LthError(
+            f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
+        )
     if not isinstance(config["out"], str) or not config["out"]:
         raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
     name = config["name"]
