@@ -118,8 +118,9 @@ def task(config: Any) -> None:
     found = OmegaConf.to_container(config, resolve=True)
     assert isinstance(found, dict)
     plain: dict[str, Any] = {str(k): v for k, v in found.items()}
-    if type(plain["name"]) is int:
-        plain["name"] = str(plain["name"])  # Hydra takes name=2024 for a number
+    for key in ("name", "reference"):
+        if type(plain.get(key)) is int:
+            plain[key] = str(plain[key])  # Hydra takes name=2024 for a number
     if plain["name"] is None and plain["action"] != "compare":  # which has names to go by
         plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
     # a preset's setting for an arm that was not chosen is no arm

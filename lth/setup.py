@@ -123,7 +123,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     if config["action"] != "compare" and config.get("studies") is not None:
         raise LthError("studies: they are compared, not run: add action=compare")
     reference = config.get("reference")
-    if reference is not None and (config["action"] != "compare" or not isinstance(reference, str)):
+    if reference is not None and (config["action"], type(reference)) != ("compare", str):
         raise LthError(
             f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
         )

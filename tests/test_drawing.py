@@ -124,7 +124,7 @@ MEASURES = [name for _, _, kinds in drawn_analysis.PANELS for name in kinds]
 LAYERS = ("fc1.weight", "fc2.weight")
 
 
-@FEW
+@settings(FEW, max_examples=5)
 @given(some.fixed_dictionaries(KINDS | {"kept": some.sampled_from([[1.0], [0.0], [0.5, 0.1, 0.0]]),
                                         "norms": some.booleans()}))  # fmt: skip
 def test_every_analysis_has_its_figures(tmp_path_factory, kind):
