@@ -133,7 +133,7 @@ def _command(about: dict[str, Any], left_out: tuple[str, ...]) -> str:
 
 COMPARISON = ("compare.csv", "equal_cost.csv", "compare.png")
 
-HERE = ("out", "logger", "action", "studies")
+HERE = ("out", "logger", "action", "studies", "reference")
 ELSEWHERE = ("out", "data.root", "logger", "name", "action")
 
 

@@ -34,7 +34,8 @@ Settings (name=value):
   action=analyse              masks, signs, movement, connectivity, matching of what is trained:
                               analysis.csv, matching.csv, paths.csv and figures
   action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
-                              and at equal total cost: out/compare/<name>
+                              and at equal total cost: out/compare/<name>; reference=study/arm
+                              (or either) names what differences are to
   name=TEXT                   of the study's folder, or the comparison's
 
 Choices (group=name; the head of each file in conf/ says what it is):
@@ -127,8 +128,9 @@ def task(config: Any) -> None:
     found = OmegaConf.to_container(config, resolve=True)
     assert isinstance(found, dict)
     plain: dict[str, Any] = {str(k): v for k, v in found.items()}
-    if type(plain["name"]) is int:
-        plain["name"] = str(plain["name"])  # Hydra takes name=2024 for a number
+    for key in ("name", "reference"):
+        if type(plain.get(key)) is int:
+            plain[key] = str(plain[key])  # Hydra takes name=2024 for a number
     if plain["name"] is None and plain["action"] != "compare":  # which has names to go by
         plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
     # a preset's setting for an arm that was not chosen is no arm

@@ -22,7 +22,10 @@ GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trai
 
 ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
 
-ASIDE = ("name", "out", "trials", "levels", "arms", "logger", "action", "studies", "trainer")
+ASIDE = (
+    "name", "out", "trials", "levels", "arms", "logger", "action", "studies", "reference",
+    "trainer",
+)  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.table import Table
 
@@ -24,9 +25,8 @@ def run_study(setup: Setup, display: Display) -> None:
     _headline(setup, display)
     journal = execute(setup, display)
     records, curves = journal.records, journal.curves
-    figures = draw(records, curves, setup.folder / "figures")
-    tickets = _export(setup, journal) if setup.config["logger"].get("tickets") else []
-    lines = journal.logged.finish(records, curves, figures, tickets)
+    figures = draw(records, curves, setup.folder / "figures", teller(display))
+    lines = _finish_logger(setup, journal, figures, display)
     _show(display, records)
     _say_where(display, setup.folder, figures)
     for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
@@ -72,7 +72,7 @@ def plot_study(setup: Setup, display: Display) -> None:
     from lth.figures import draw
 
     study = study_of(setup)
-    figures = draw(study.records, study.curves, study.folder / "figures")
+    figures = draw(study.records, study.curves, study.folder / "figures", teller(display))
     _show(display, study.records)
     _say_where(display, study.folder, figures)
     for line in outdated(study.folder):
@@ -106,8 +106,9 @@ def analyse_study(setup: Setup, display: Display) -> None:
         ("paths", Point._fields, points),
     ):  # fmt: skip
         write_table(setup.folder / f"{name}.csv", header, table)
-    figures = draw_analysis(rows, points, tickets(analysis), setup.folder / "figures")
-    for line in summary(rows, study.records):
+    drawn = attempt("pictures of the tickets", lambda: tickets(analysis), None, display)
+    figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display))
+    for line in attempt("summary", lambda: summary(rows, study.records), [], display):
         display.say(line)
     display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
     display.say(f"matching: {setup.folder / 'matching.csv'}")
@@ -122,27 +123,33 @@ def analyse_study(setup: Setup, display: Display) -> None:
 def compare_studies(config: Mapping[str, Any], display: Display) -> None:
     """Compare the methods of several studies at one density, and at equal total cost."""
     from lth.compare.budget import equal_cost
+    from lth.compare.reference import choose, pool_notes, pooled
     from lth.compare.rows import compare
     from lth.compare.studies import find, fit, name_of, sources
     from lth.compare.table import BUDGETS, budget_tables, comparison_tables, legend
     from lth.compare.write import write_comparison
-    from lth.figures import save
+    from lth.figures import save_all
     from lth.figures.compare import comparison_figure
 
     studies = find(config["studies"])
     config = {**config, "name": config["name"] or name_of(studies)}
     check_values(config)
-    for note in fit(studies):
+    groups = pooled(studies)
+    chosen = choose(groups, config.get("reference"))
+    groups.sort(key=lambda group: group is not chosen.group)
+    studies = [study for group in groups for study in group]
+    seeds = {study.config["seed"] for study in chosen.group}
+    for note in [*fit(studies, seeds), *pool_notes(groups), chosen.words]:
         display.note(note)
     levels = config["levels"] if isinstance(config["levels"], list) else None
-    found = compare(sources(studies), levels)
+    found = compare(sources(groups, chosen.plain), levels, chosen.arm)
     best = equal_cost(found.rows, found.densities)
     folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
     write_comparison(folder, found, best, studies)
-    figures = [save(comparison_figure(found), folder / "compare.png")] if best else []
+    figures = save_all({"compare": lambda: comparison_figure(found)}, folder, teller(display))
     for tables, words in (
-        (comparison_tables(found, width), legend(found)),
-        (budget_tables(best, width), BUDGETS),
+        (attempt("table", lambda: comparison_tables(found, width), [], display), legend(found)),
+        (attempt("table", lambda: budget_tables(best, width), [], display), BUDGETS),
     ):
         for table in tables:
             display.say(table)
@@ -171,6 +178,36 @@ def _of_what(journal: Journal) -> list[str]:
         f"the study holds {whole} members, {whole - seen} of them from other commands: records, "
         "table, verdict and figures are of all"
     ]
+
+
+T = TypeVar("T")
+
+
+def teller(display: Display) -> Callable[[str], None]:
+    """Return what tells of a loss: a line, or a warning where nothing is displayed."""
+    return display.note if display.enabled else warnings.warn
+
+
+def attempt(what: str, call: Callable[[], T], otherwise: T, display: Display) -> T:
+    """Return what ``call`` gives; where it fails, say so in a line: what is trained is safe."""
+    from lth.figures import said
+
+    try:
+        return call()
+    except Exception as error:
+        teller(display)(f"{what}: left out ({said(error)}); the records are complete")
+        return otherwise
+
+
+def _finish_logger(
+    setup: Setup, journal: Journal, figures: list[Path], display: Display
+) -> list[str]:
+    tickets: list[Path] = []
+    if setup.config["logger"].get("tickets"):
+        tickets = attempt("tickets", lambda: _export(setup, journal), [], display)
+    records, curves = journal.records, journal.curves
+    finish = journal.logged.finish
+    return attempt("logger", lambda: finish(records, curves, figures, tickets), [], display)
 
 
 def _export(setup: Setup, journal: Journal) -> list[Path]:
@@ -206,9 +243,9 @@ def _show(display: Display, records: list[Record]) -> None:
     from lth.table import tables
     from lth.verdict import verdict
 
-    for table in tables(records, display.console.width):
+    for table in attempt("table", lambda: tables(records, display.console.width), [], display):
         display.say(table)
-    for line in verdict(records):
+    for line in attempt("verdict", lambda: verdict(records), [], display):
         display.say(line)
     display.say("")
 

@@ -137,7 +137,8 @@ def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
 SHARED = ("model", "recipe", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
 
-SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "arms", *GROUPS)
+SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
+            *GROUPS)  # fmt: skip
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -152,6 +153,11 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
     if config["action"] != "compare" and config.get("studies") is not None:
         raise LthError("studies: they are compared, not run: add action=compare")
+    reference = config.get("reference")
+    if reference is not None and (config["action"], type(reference)) != ("compare", str):
+        raise LthError(
+            f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
+        )
     if not isinstance(config["out"], str) or not config["out"]:
         raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
     name = config["name"]

@@ -509,7 +509,8 @@ def test_the_summary_gives_the_runs_verdict_and_names_the_worst_instability():
     ]
     assert summary(rows, records) == [
         *verdict(records),
-        "sgd_noise: test_instability at most 2.00 points, at 25 %: not stable (below 2)",
+        "sgd_noise: test_instability at most 2.00 points, at 25 %, over 2 pairs: not stable "
+        "(below 2)",
     ]
     assert verdict(records)[0].startswith("tickets match the dense network down to 50 %")
 

@@ -14,6 +14,7 @@ from lth import LthError, cli
 from lth.compare import studies as found_studies
 from lth.compare.budget import budgets_of, equal_cost
 from lth.compare.methods import DENSE, names
+from lth.compare.reference import choose, pool_notes, pooled
 from lth.compare.rows import Row, compare
 from lth.compare.studies import Source, find, fit, labels, name_of, sources
 from lth.compare.table import budget_tables, comparison_tables, legend
@@ -21,8 +22,8 @@ from lth.config import compose, study_id
 from lth.figures import save
 from lth.figures.compare import LONGEST, REFERENCE, comparison_figure
 from lth.figures.labels import GAP, LINE, Place, settle, spread
+from lth.intervals import bootstrap_interval, interval
 from lth.records import Record, write_csv
-from lth.statistics import bootstrap_interval, interval
 from tests.test_study import SETTINGS
 
 WINNER = "winning_ticket"
@@ -55,8 +56,8 @@ def gone(trial, arm, level, study="s-1"):
 
 
 def source(members, label="", study="s-1", seed=0, weights=800):
-    rows = [r._replace(study=study) for rows in members for r in rows]
-    return Source(label, study, seed, weights, rows)
+    rows = [r._replace(study=study, trial=r.trial + 100 * seed) for rows in members for r in rows]
+    return Source(label, study, weights, rows)
 
 
 def tickets(levels=3, **kind):
@@ -323,9 +324,11 @@ def test_the_tables_fit_and_hold_their_rows(crowd, width):
     for row in crowd.at(0.125):
         half = row.test_high - row.test_accuracy
         assert f"{100 * row.test_accuracy:.2f} ±{100 * half:.2f}" in text
-        if row.difference is not None:
+        if row.difference_high is not None:
             half = row.difference_high - row.difference
             assert f"{100 * row.difference:+.2f} ±{100 * half:.2f}" in text
+        elif row.difference is not None:  # all trials differ by the same: no interval
+            assert f"{100 * row.difference:+.2f}" in text
     assert "winning_ticket" in legend(crowd) and "1e+03 FLOPs" in legend(crowd)
 
 
@@ -528,9 +531,120 @@ def test_what_differs_otherwise_is_said(tmp_path):
 def test_sources_count_the_weights_where_the_model_can_be_built(tmp_path):
     path = folder(tmp_path, "c-a", model={"_target_": "lth.models.lenet", "input_shape": [1, 8, 8],
                                           "classes": 10, "widths": [20, 10]})  # fmt: skip
-    (found,) = sources(find([str(path)]))
-    assert found[:4] == ("", path.name, 0, 64 * 20 + 20 * 10 + 10 * 10)
+    (found,) = sources([find([str(path)])])
+    assert found[:3] == ("", path.name, 64 * 20 + 20 * 10 + 10 * 10)
     assert found_studies._weights({"_target_": "no.such.module"}) is None
+
+
+def asked(*names, reference=None, **kept):
+    """Compare studies of these names in their order; what is said, and what is found."""
+    groups = pooled(find([str(kept[n]) for n in names]))
+    chosen = choose(groups, reference)
+    groups.sort(key=lambda group: group is not chosen.group)
+    return chosen.words, compare(sources(groups, chosen.plain), None, chosen.arm)
+
+
+def kinds(root):
+    """Studies of GraSP, SNIP, learning-rate rewinding and iterative magnitude pruning."""
+    alike = {"score": {"_target_": "lth.score.grasp"}, "search": {"_target_": "lth.search.at_init"}}
+    late = {"rewind": {"_target_": "lth.rewind.learning_rate"}}
+    return {
+        "grasp": folder(root, "c-grasp", **alike),
+        "snip": folder(root, "c-snip", **alike | {"score": {"_target_": "lth.score.snip"}}),
+        "late": folder(root, "c-late", **late),
+        "tickets": folder(root, "c-tickets"),
+    }
+
+
+def test_the_reference_is_the_ticket_of_iterative_magnitude_pruning(tmp_path):
+    """Not the first in the alphabet, which is GraSP."""
+    kept = kinds(tmp_path)
+    words, found = asked("grasp", "late", "snip", "tickets", **kept)
+    assert found.reference == WINNER and "reference: winning_ticket of c-tickets-" in words
+    assert "iterative magnitude pruning" in words
+    assert {"grasp", "snip", "late", "grasp, random_reinit"} < {*found.methods}
+
+
+def test_where_it_must_be_guessed_it_is_said_and_nobody_loses_its_name(tmp_path):
+    kept = kinds(tmp_path)
+    words, found = asked("grasp", "snip", **kept)
+    assert words == (
+        f"reference: winning_ticket of {kept['grasp'].name} (the first; no study is iterative "
+        "magnitude pruning; reference=STUDY/ARM names another)"
+    )
+    assert found.reference == "grasp" and WINNER not in found.methods
+    assert {*found.methods} == {"grasp", "grasp, random_reinit", "snip", "snip, random_reinit"}
+    other = folder(tmp_path, "c-more", prune={"_target_": "lth.prune.globally", "rate": 0.5})
+    words, found = asked("tickets", "more", **kept, more=other)
+    assert "the first of 2 with iterative magnitude pruning" in words
+    assert found.reference == "tickets" and "more" in found.methods
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [("c-snip", "snip"), ("c-snip/random_reinit", "snip, random_reinit"),
+     ("random_reinit", "random_reinit"), ("c-ti", WINNER), ("c-ti/random_reinit", "random_reinit"),
+     ("{snip}", "snip")],
+)  # fmt: skip
+def test_a_reference_is_named_by_study_arm_or_both(tmp_path, wanted, name):
+    kept = kinds(tmp_path)
+    names = {n: p.name for n, p in kept.items()}
+    words, found = asked("grasp", "snip", "tickets", reference=wanted.format(**names), **kept)
+    assert found.reference == name and words.startswith("reference: ")
+    assert row_of(found, found.reference, 3).difference is None
+    assert all(r.reference_level for r in found.rows if r.method != found.reference if r.level)
+
+
+def test_a_reference_that_is_not_there_is_refused_by_name(tmp_path):
+    kept = kinds(tmp_path)
+    for wanted, words in (
+        (
+            "c-snap",
+            r"reference=c-snap: no such study, and no such arm of c-tickets-\w+; there are c-gra",
+        ),
+        ("c-snap/x", "reference=c-snap/x: no such study"),
+        ("c-snip/winnig_ticket", "has no pruned winnig_ticket; did you mean winning_ticket"),
+        ("c-", "reference=c-: several studies are named so: "),
+    ):
+        with pytest.raises(LthError, match=words):
+            asked("grasp", "snip", "tickets", reference=wanted, **kept)
+
+
+def test_studies_that_differ_in_seed_alone_are_pooled(tmp_path):
+    """More trials of one study, and said so; each is paired with the trial of its own seed."""
+    low = [r._replace(value=r.value - 0.1) if r.metric == "accuracy" else r for r in snip().records]
+    paths = [folder(tmp_path, "c-tickets", seed=n) for n in (0, 1, 2)]
+    paths += [folder(tmp_path, "c-snip", low, seed=n, score={"_target_": "lth.score.snip"})
+              for n in (1, 2)]  # fmt: skip
+    groups = pooled(find([str(p) for p in paths]))
+    assert [len(g) for g in groups] == [3, 2]
+    (tickets_note, snip_note) = pool_notes(groups)
+    assert tickets_note.endswith("pooled, as they differ in seed alone (0, 1, 2): more trials of "
+                                 "one study")  # fmt: skip
+    assert "c-snip-" in snip_note
+    notes = fit([s for g in groups for s in g], {0, 1, 2})
+    assert not [note for note in notes if "paired" in note]
+    found = compare(sources(groups))
+    assert row_of(found, WINNER, 3).trials == 9
+    row = row_of(found, "snip", 3)
+    assert (row.trials, row.pairs) == (6, 6) and row.study.count(" + ") == 1
+    values = [0.78 - 0.93, 0.82 - 0.94, 0.83 - 0.95] * 2
+    assert row.difference == pytest.approx(sum(values) / 6)
+
+
+def test_what_differs_otherwise_too_is_not_pooled(tmp_path):
+    recipe = compose()["recipe"]
+    paths = [
+        folder(tmp_path, "c-a"),
+        folder(tmp_path, "c-a", seed=1, recipe=recipe | {"steps": 300}),
+        folder(tmp_path, "c-b", seed=2),
+        folder(tmp_path, "c-a", seed=3, arms={WINNER: ARMS[WINNER], "random_reinit":
+               {"_target_": "lth.arms.random_reinit", "signed": True, "copies": 1}}),
+        folder(tmp_path, "c-a", seed=4, arms={WINNER: ARMS[WINNER]}),
+    ]  # fmt: skip
+    groups = pooled(find([str(p) for p in paths]))
+    assert [[s.config["seed"] for s in g] for g in groups] in ([[0, 4], [1], [2], [3]],
+                                                              [[0], [1, 4], [2], [3]])  # fmt: skip
 
 
 def test_studies_are_no_part_of_what_a_study_is():
@@ -608,6 +722,7 @@ BAD = {
     "name=a/b": "error: name='a/b'",
     "out=/dev/null/x": "cannot write there",
     "action=run": "error: studies: they are compared, not run: add action=compare",
+    "reference=nothing": "error: reference=nothing: ",
 }
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from lth import models
+from lth.config import choices, compose
 from lth.errors import LthError
 from lth.layers import describe
 
@@ -254,3 +255,35 @@ def test_smallest_inputs_that_fit():
     assert models.conv(input_shape=(1, 2, 2), classes=2)(torch.rand(1, 1, 2, 2)).shape[1] == 2
     vgg = models.vgg(input_shape=(1, 16, 16), classes=2, depth=11, width=1).eval()
     assert vgg(torch.rand(1, 1, 16, 16)).shape[1] == 2
+
+
+@pytest.mark.parametrize("name", [n for n in SMALL if n.startswith(("resnet", "vgg"))])
+def test_norms_start_at_one_or_are_drawn_as_the_authors_draw_them(name):
+    """OpenLTH, `bn_initializers.uniform`: U(0, 1) and 0; ones draw nothing, no weight changes."""
+    factory, arguments, shape = SMALL[name]
+    made = {}
+    for norms in (None, "ones", "uniform"):
+        torch.manual_seed(3)
+        chosen = {} if norms is None else {"norms": norms}
+        made[norms] = factory(input_shape=shape, classes=7, **arguments, **chosen)
+    for own, other in zip(made[None].parameters(), made["ones"].parameters(), strict=True):
+        assert torch.equal(own, other)
+    parts = [m for m in made["uniform"].modules() if isinstance(m, nn.BatchNorm2d)]
+    drawn = torch.cat([m.weight.detach() for m in parts])
+    assert drawn.unique().numel() == drawn.numel() > 10
+    assert 0 <= drawn.min() < 0.2 and 0.8 < drawn.max() < 1
+    assert not any(m.bias.any() for m in parts)
+    with pytest.raises(LthError, match=r"model\.norms='zeros': choose from ones, uniform"):
+        factory(input_shape=shape, classes=7, norms="zeros")
+
+
+def test_pruning_at_initialisation_starts_as_its_authors_do():
+    """Frankle et al. 2021 extend OpenLTH: Kaiming normal, BatchNorm in U(0, 1), 391-step epochs."""
+    found = compose(experiment="frankle2021/synflow")
+    assert (found["model"]["init"], found["model"]["norms"]) == ("kaiming_normal", "uniform")
+    assert found["recipe"]["steps"] == 160 * 391
+    assert found["recipe"]["schedule"]["milestones"] == [80 * 391, 120 * 391]
+    others = [p for p in choices("experiment") if "cifar" in str(compose(experiment=p)["data"])]
+    for name in (*others, "frankle2021/synflow"):
+        model = compose(experiment=name)["model"]
+        assert model.get("norms", "ones") == "ones" or name == "frankle2021/synflow"

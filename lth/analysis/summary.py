@@ -32,8 +32,9 @@ def _stability(rows: Sequence[Row]) -> Iterator[str]:
         means = {d: mean(v) for d, v in found.items()}
         density = max(means, key=lambda d: means[d])
         said = "stable" if means[density] < STABLE else "not stable"
-        prefix = f"lr {lr:g}: " if several else ""
+        prefix, pairs = f"lr {lr:g}: " if several else "", len(found[density])
+        over = f"over {pairs} pairs" if pairs > 1 else "one pair"
         yield (
             f"{prefix}{arm}: {measure} at most {100 * means[density]:.2f} points, at "
-            f"{percent(density)}: {said} (below {100 * STABLE:g})"
+            f"{percent(density)}, {over}: {said} (below {100 * STABLE:g})"
         )

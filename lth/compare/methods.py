@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lth.compare.studies import Source
 from lth.errors import LthError
 from lth.imp import WINNER
+from lth.intervals import mean
 from lth.matching import MEASURE
 from lth.statistics import Trials, by_trial
 
@@ -40,7 +41,7 @@ class Result(NamedTuple):
 def names(sources: Sequence[Source]) -> dict[tuple[str, str, float], str]:
     """Name every method (study, arm, lr), each name once.
 
-    The arm for the first study's, ``label`` for the winning ticket of another, ``label, arm`` for
+    The arm where a study has no label, else ``label`` for its winning ticket and ``label, arm`` for
     its other arms; with the learning rate where a study has several.
     """
     short: dict[tuple[str, str, float], str] = {}
@@ -75,10 +76,16 @@ def dense_run(found: Sequence[Result], first: Source) -> float:
     """Return the FLOPs of training the first study's dense network: the unit of cost."""
     for r in found:
         if r.source is first and r.level == 0 and r.values(TRAINING):
-            return mean(r.values(TRAINING))
+            return mean_of(r.values(TRAINING))
     raise LthError(
-        f"{first.study}: no training_flops of a dense network, the unit of cost; run it again"
+        f"{first.study}: no training_flops of a dense network that reached its end, the unit of "
+        "cost; run it again"
     )
+
+
+def mean_of(values: Mapping[int, float]) -> float:
+    """Average over trials."""
+    return mean(list(values.values()))
 
 
 def nearest(density: float, among: Sequence[Result]) -> Result | None:
@@ -95,11 +102,6 @@ def alike(a: float, b: float) -> bool:
 def apart(a: float, b: float) -> float:
     """Return how far apart two densities are: ``|log(a / b)|``."""
     return abs(math.log(a / b)) if a > 0 and b > 0 else math.inf
-
-
-def mean(values: Mapping[int, float]) -> float:
-    """Average over trials."""
-    return math.fsum(values.values()) / len(values)
 
 
 def _same(a: Result, b: Result) -> bool:

@@ -1,7 +1,7 @@
 """The rows of a comparison, from records alone: one per method and density.
 
-A row holds a method's results, what they cost, and how they differ from the reference, the first
-study's winning ticket. Costs are in dense runs: the FLOPs of training the first study's dense
+A row holds a method's results, what they cost, and how they differ from the reference, an arm of
+the first study. Costs are in dense runs: the FLOPs of training the first study's dense
 network once (``lth.cost``).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from lth.compare.methods import (
@@ -20,14 +19,14 @@ from lth.compare.methods import (
     alike,
     apart,
     dense_run,
-    mean,
+    mean_of,
     nearest,
     results,
 )
 from lth.compare.studies import Source
 from lth.errors import LthError
 from lth.imp import WINNER
-from lth.intervals import bootstrap_interval, interval
+from lth.intervals import bootstrap_interval, interval, mean
 from lth.matching import MEASURE
 from lth.statistics import EARLY, differences
 
@@ -102,13 +101,16 @@ class Comparison:
         return sorted(found.values(), key=_rank)
 
 
-def compare(sources: Sequence[Source], levels: Sequence[int] | None = None) -> Comparison:
+def compare(
+    sources: Sequence[Source], levels: Sequence[int] | None = None, arm: str = WINNER
+) -> Comparison:
     """Compare the methods of studies at the densities of ``levels`` of the reference.
 
-    Without ``levels``: at the density that most methods have records of, the least on ties.
+    That is ``arm`` of the first study. Without ``levels``: at the density that most methods have
+    records of, the least on ties.
     """
     found, first = results(sources), sources[0]
-    winners = [r for r in found if r.source is first and r.level and r.trials.cell.arm == WINNER]
+    winners = [r for r in found if r.source is first and r.level and r.trials.cell.arm == arm]
     if not winners:
         raise LthError(f"{first.study}: no pruned network yet; name another study first")
     rates = list(dict.fromkeys(r.lr for r in first.records))
@@ -147,8 +149,9 @@ def _shared(found: Sequence[Result]) -> float:
 
 def _against(result: Result, own: Sequence[Result], shown: float) -> Result | None:
     """Return what a result is paired with: the reference at its density, the dense at ``shown``."""
-    paired = result.source.seed == own[0].source.seed and result.method != own[0].method
-    return nearest(result.density if result.level else shown, own) if paired else None
+    if result.method == own[0].method:
+        return None
+    return nearest(result.density if result.level else shown, own)
 
 
 def _row(result: Result, unit: float, against: Result | None) -> Row:
@@ -166,25 +169,25 @@ def _accuracies(result: Result) -> dict[str, Any]:
     if not result.values(EARLY):
         return {}  # all diverged
     return {
-        EARLY: mean(result.values(EARLY)),
-        "validation_accuracy": mean(result.values("validation_accuracy")),
-        MEASURE: mean(result.values(MEASURE)),
+        EARLY: mean_of(result.values(EARLY)),
+        "validation_accuracy": mean_of(result.values("validation_accuracy")),
+        MEASURE: mean_of(result.values(MEASURE)),
         **_bounds("test", interval, result.values(MEASURE).values()),
-        "test_accuracy_end": mean(result.values("test_accuracy_end")),
+        "test_accuracy_end": mean_of(result.values("test_accuracy_end")),
         **_bounds("end", interval, result.values("test_accuracy_end").values()),
     }
 
 
 def _bounds(name: str, kind: Any, values: Iterable[float]) -> dict[str, float]:
-    """Return ``<name>_low`` and ``<name>_high``; one value has no interval."""
+    """Return ``<name>_low`` and ``<name>_high``; one value, or equal ones, have no interval."""
     found = kind(list(values))
-    return {f"{name}_low": found.low, f"{name}_high": found.high} if found.n > 1 else {}
+    return {f"{name}_low": found.low, f"{name}_high": found.high} if found.bounded else {}
 
 
 def _costs(result: Result, unit: float) -> dict[str, float]:
     if not (result.values(TRAINING) and result.values(SEARCH)):
         return {}
-    parts = {"training": mean(result.values(TRAINING)), "search": mean(result.values(SEARCH))}
+    parts = {"training": mean_of(result.values(TRAINING)), "search": mean_of(result.values(SEARCH))}
     parts["total"] = sum(parts.values())
     in_runs = {f"{name}_cost": flops / unit for name, flops in parts.items()}
     return in_runs | {f"{name}_flops": flops for name, flops in parts.items()}
@@ -197,7 +200,7 @@ def _difference(result: Result, against: Result | None) -> dict[str, Any]:
         return {}
     return {
         "reference_level": against.level,
-        "difference": fmean(found),
+        "difference": mean(found),
         **_bounds("difference", interval, found),
         **_bounds("bootstrap", bootstrap_interval, found),
         "pairs": len(found),

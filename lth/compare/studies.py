@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ SEPARATORS = "-_. "
 
 
 class Source(NamedTuple):
-    """A study's records, and its label among the others: empty for the first.
+    """A study's records, and its label among the others: empty where its arms need none.
 
-    ``weights`` counts those of the dense network, None where that cannot be known.
+    Trials of one number are one trial in all sources, and paired; ``weights`` counts those of the
+    dense network, None where that cannot be known.
     """
 
     label: str
     study: str
-    seed: int
     weights: int | None
     records: Sequence[Record]
 
@@ -57,15 +57,18 @@ def find(patterns: Any) -> list[Study]:
     return _each_once(list(found.values()))
 
 
-def fit(studies: Sequence[Study]) -> list[str]:
-    """Refuse studies of other data or another model than the first; say what else differs."""
+def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
+    """Refuse studies of other data or another model than the first; say what else differs.
+
+    ``paired`` are the seeds of the first's trials, its own if it stands alone.
+    """
     first = studies[0]
     notes = [_incomplete(first)]
     for other in studies[1:]:
         for what in ("data", "model"):
             _same(what, first, other)
         seed, recipe = _changes("seed", first, other), _changes("recipe", first, other)
-        if seed:
+        if seed and other.config["seed"] not in paired:
             notes.append(f"{_told(other, seed, first)}: other trials, so its rows are not paired")
         if recipe:
             longer = " (dense runs are those of the latter)" if _steps(recipe) else ""
@@ -74,17 +77,30 @@ def fit(studies: Sequence[Study]) -> list[str]:
     return [note for note in notes if note]
 
 
-def sources(studies: Sequence[Study]) -> list[Source]:
-    """Read the studies' records."""
-    weights = studies[0].weights
-    return [
-        Source(label, study.id, study.config["seed"], weights, study.records)
-        for label, study in zip(labels([(s.id, s.config) for s in studies]), studies, strict=True)
-    ]
+def sources(groups: Sequence[Sequence[Study]], plain: bool = True) -> list[Source]:
+    """Read the records of studies, each a group of those that differ in seed alone.
+
+    Trials get numbers that tell seeds apart; with ``plain`` the first study has no label.
+    """
+    weights = groups[0][0].weights
+    studies = [study for group in groups for study in group]
+    seeds = sorted({study.config["seed"] for study in studies})
+    step = 1 + max((r.trial for study in studies for r in study.records), default=0)
+    named = labels([(group[0].id, group[0].config) for group in groups], plain)
+    found = []
+    for label, group in zip(named, groups, strict=True):
+        ids = " + ".join(study.id for study in group)
+        records = [
+            r._replace(study=ids, trial=r.trial + step * seeds.index(study.config["seed"]))
+            for study in group
+            for r in study.records
+        ]
+        found.append(Source(label, ids, weights, records))
+    return found
 
 
-def labels(studies: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Label each (id, configuration): none for the first, else its name without what all share.
+def labels(studies: Sequence[tuple[str, Mapping[str, Any]]], plain: bool = True) -> list[str]:
+    """Label each (id, configuration) by its name without what all share; not the first if plain.
 
     Studies of one name are told apart by the settings that differ, at last by their hash.
 
@@ -97,10 +113,12 @@ def labels(studies: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     for (_, config), name in zip(studies, names, strict=True):
         twins = [c for _, c in studies if c["name"] == name and c is not config]
         found.append(", ".join(filter(None, (name[cut:], _settings(config, twins)))))
-    for number, (own, _) in enumerate(studies[1:], start=1):
-        if not found[number] or found[number] in found[1:number] + found[number + 1 :]:
+    first = int(plain)
+    told = found[first:]
+    for number, (own, _) in enumerate(studies[first:], start=first):
+        if not found[number] or told.count(found[number]) > 1:
             found[number] = own[cut:].strip(SEPARATORS)
-    return ["", *found[1:]]
+    return ["", *found[1:]] if plain else found
 
 
 def shared_prefix(names: Sequence[str]) -> str:

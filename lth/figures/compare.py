@@ -30,13 +30,16 @@ REACH = 4.0
 """Accuracies below the best by more than so many times the median's distance leave the panels."""
 
 
-def comparison_figure(found: Comparison) -> Figure:
+def comparison_figure(found: Comparison) -> Figure | None:
     """Draw test accuracy at early stop per method, and against total cost in dense runs.
 
     Left: means with 95 % Student intervals, the reference highlighted, the dense network a band.
-    Right: a point per method, joined to those of its other densities; costs on a log scale.
+    Right: a point per method, joined to those of its other densities; costs on a log scale. None
+    where every network diverged.
     """
     shown = [(row, density) for density in found.densities for row in trained(found.at(density))]
+    if not shown:
+        return None
     figure = Figure(figsize=(13, max(4.2, 1.3 + 0.2 * len(shown))), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     low, high = _limits(found, [row for row, _ in shown])
@@ -166,6 +169,8 @@ def _against_cost(
 
 def _label(figure: Figure, ax: Axes, labels: Sequence[Label]) -> None:
     """Widen the axis of cost until the labels fit inside, and write them."""
+    if not labels:
+        return  # no cost is known
     left, right = ax.dataLim.x0 / 1.25, ax.dataLim.x1
     ax.set_xlim(left, right * 1.25)
     figure.draw_without_rendering()  # what is placed in inches needs the layout

@@ -23,6 +23,7 @@ def resnet(
     width: int = 16,
     shortcut: str = "conv",
     init: str = "glorot_normal",
+    norms: str = "ones",
 ) -> nn.Module:
     """Three stages of (depth - 2) / 6 blocks, ``width`` times 1, 2, 4 wide (He et al. 2016, 4.2).
 
@@ -46,7 +47,7 @@ def resnet(
         channels = wide
     parts |= {"average": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
     parts["output"] = nn.Linear(channels, whole("classes", classes, 2))
-    return initialise(nn.Sequential(parts), init)
+    return initialise(nn.Sequential(parts), init, norms)
 
 
 class Block(nn.Module):

@@ -27,6 +27,7 @@ def vgg(
     depth: int = 19,
     width: int = 64,
     init: str = "glorot_normal",
+    norms: str = "ones",
 ) -> nn.Module:
     """Five stages of 3x3 convolutions, ``width`` times 1, 2, 4, 8, 8 wide, max pools between.
 
@@ -48,4 +49,4 @@ def vgg(
             channels = wide
     parts |= {"average": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
     parts["output"] = nn.Linear(channels, whole("classes", classes, 2))
-    return initialise(nn.Sequential(parts), init)
+    return initialise(nn.Sequential(parts), init, norms)
