@@ -61,6 +61,7 @@ class Journal:
         self._changed = False
         prunable = setup.parts.prune.prunable(setup.parts.layers)
         self.about = provenance() | {"data": _about_data(setup), "prunable": prunable}
+        self.about["identity"] = setup.identity
         self._commands = _commands(setup.folder)
 
     @property
