@@ -43,7 +43,7 @@ def trained(request, tmp_path_factory):
 
     def keep(journal, cohort, entries):
         tickets.update(cohort)
-        add(journal, cohort, entries)
+        return add(journal, cohort, entries)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Journal, "add", keep)
