@@ -157,14 +157,18 @@ class Study:
     @property
     def weights(self) -> int | None:
         """Weights of the dense network, None where that cannot be known without foreign code."""
-        dense = next((p for p in self.members if p.arm == WINNER and p.level == 0), None)
         try:
-            if dense is not None and (entry := self.store.get(self.members[dense])) is not None:
-                if sizes := entry.about.get("ticket", {}).get("sizes"):
-                    return sum(sizes.values())
-            return weights_of(self.config["model"])
-        except (LthError, KeyError):
+            return self._weights_trained() or weights_of(self.config["model"])
+        except Exception:  # whatever a model that a file names makes of its arguments
             return None
+
+    def _weights_trained(self) -> int:
+        """Return what the store says of the dense network; 0 where it says nothing."""
+        if not (self.folder / "members.csv").is_file():
+            return 0
+        dense = [p for p in self.members if p.arm == WINNER and p.level == 0]
+        entry = self.store.get(self.members[dense[0]]) if dense else None
+        return 0 if entry is None else sum(entry.about.get("ticket", {}).get("sizes", {}).values())
 
     def trained(self, **place: Any) -> State:
         """Return the params and buffers at the end of the training of a place (see ``entry``)."""

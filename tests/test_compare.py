@@ -11,7 +11,6 @@ from rich.console import Console
 
 import lth
 from lth import LthError, cli
-from lth.compare import studies as found_studies
 from lth.compare.budget import budgets_of, equal_cost
 from lth.compare.methods import DENSE, names
 from lth.compare.reference import choose, pool_notes, pooled
@@ -533,7 +532,9 @@ def test_sources_count_the_weights_where_the_model_can_be_built(tmp_path):
                                           "classes": 10, "widths": [20, 10]})  # fmt: skip
     (found,) = sources([find([str(path)])])
     assert found[:3] == ("", path.name, 64 * 20 + 20 * 10 + 10 * 10)
-    assert found_studies._weights({"_target_": "no.such.module"}) is None
+    for model in ({"_target_": "no.such.module"}, {"_target_": "lth.models.lenet"}):
+        (found,) = sources([find([str(folder(tmp_path, "c-b", model=model))])])
+        assert found.weights is None
 
 
 def asked(*names, reference=None, **kept):

@@ -437,7 +437,7 @@ def test_learning_rate_rewinding_trains_on_from_the_trained_weights(run):
     before, after = study.entry(level=0).final, study.ticket(level=1)
     assert after.step == 4
     expected = masks.apply(before.params, after.mask)
-    assert all(torch.equal(after.params[n], p) for n, p in expected.items())
+    assert all(torch.equal(after.start.params[n], p) for n, p in expected.items())
 
 
 def test_one_shot_takes_every_mask_from_the_dense_network(run):
