@@ -38,7 +38,8 @@ class Journal:
     def __init__(self, setup: Setup, trainer: Trainer) -> None:
         self.setup, self.trainer = setup, trainer
         self.folder = setup.folder
-        self.held = Holdings(setup.folder, setup.config["arms"], setup.recipe.rates)
+        arms, rates = setup.config["arms"], setup.recipe.rates
+        self.held = Holdings(setup.folder, arms, rates, setup.dataset.digest)
         self.logged = Logged(setup)
         self.seen: set[Place] = set()
         self.diverged: list[Place] = []

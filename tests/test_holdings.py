@@ -11,6 +11,7 @@ from rich.console import Console
 
 import lth
 from lth.config import compose
+from lth.data import Dataset, tensors
 from lth.execute import execute
 from lth.holdings import outdated
 from lth.imp import Place
@@ -149,6 +150,24 @@ def test_the_code_of_an_arm_is_its_definition(run, tmp_path, monkeypatch):
     study = run(arms=arms)
     assert list(study.folder.glob("records-replaced-*.csv"))
     assert "own" in arms_of(study)
+
+
+def rooted(root: str) -> Dataset:
+    """Data that are wherever ``root`` says."""
+    whole = blobs(validation=40)
+    flipped = whole.train_targets.flip(0) if root == "cats" else whole.train_targets
+    given = (whole.train_inputs, flipped), (whole.test_inputs, whole.test_targets)
+    return tensors("rooted", *given, 40)
+
+
+def test_rows_of_other_data_are_never_mixed(run, tmp_path):
+    data = {"_target_": "tests.test_holdings.rooted"}
+    cats = run(data=data | {"root": "cats"})
+    dogs = run(data=data | {"root": "dogs"}, trials=1)
+    fresh = run(data=data | {"root": "dogs"}, trials=1, out=tmp_path / "fresh")
+    assert tables(dogs) == tables(fresh)
+    if cats.folder == dogs.folder:  # nor thrown away
+        assert list(dogs.folder.glob("records-replaced-*.csv"))
 
 
 def test_a_folder_of_before_says_its_arms_by_its_configuration(run):
