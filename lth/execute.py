@@ -66,10 +66,8 @@ class Journal:
         text = OmegaConf.to_yaml(OmegaConf.create(config))
         write_atomic(self.folder / "config.yaml", text.encode())
 
-    def add(
-        self, cohort: Cohort, entries: Mapping[Place, Entry]
-    ) -> tuple[list[Record], list[Record]]:
-        """Take a level in, and write the files anew: a kill loses none of it."""
+    def add(self, cohort: Cohort, entries: Mapping[Place, Entry]) -> list[Record]:
+        """Take a level in, and write the files anew: a kill loses none of it. Return its rows."""
         jobs = self.trainer.jobs(cohort)
         for place, entry in entries.items():
             ticket = cohort[place]
@@ -88,8 +86,7 @@ class Journal:
             if entry.diverged is not None:
                 self.diverged.append(place)
         self.write()
-        new = [self.held.rows[place] for place in entries]
-        return [r for rows in new for r in rows.records], [r for rows in new for r in rows.curves]
+        return [r for place in entries for r in self.held.rows[place].records]
 
     def _search_flops(self, place: Place, ticket: Ticket) -> int:
         """Return what finding the level's mask cost: training the line's winners, and scoring."""
@@ -143,9 +140,10 @@ def execute(setup: Setup, display: Display) -> Journal:
 
 def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> None:
     for cohort, entries in imp(setup.parts, trainer):
-        records, curves = journal.add(cohort, entries)
+        records = journal.add(cohort, entries)
         if trainer.trained:  # what a run has that trains nothing, is logged at its end
-            journal.logged.level((records, curves), (journal.records, journal.curves))
+            level = max(place.level for place in cohort)
+            journal.logged.level(level, journal.records, journal.curves)
         _warn_of_divergence(entries, display)
         display.ended(level_line(records))
     display.over()
