@@ -86,6 +86,8 @@ def main() -> None:
 
         given = [a for a in arguments if a != "--traceback"]
         sys.argv = [sys.argv[0], *ready(given, config_folder)]
+        if "hydra/launcher=joblib" in given:
+            _prepare_joblib()
         _hydra_main()
         if jobs.errors and show_traceback:
             raise jobs.errors[0]
@@ -123,6 +125,8 @@ def task(config: Any) -> None:
 
     from lth.config import default_name
 
+    if Jobs.mine is None:
+        interrupt.alone()
     hydra = HydraConfig.get()
     several = hydra.mode == RunMode.MULTIRUN
     found = OmegaConf.to_container(config, resolve=True)
@@ -140,6 +144,10 @@ def task(config: Any) -> None:
         console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")
     try:
         _act(plain, console)
+    except KeyboardInterrupt:
+        if Jobs.mine is not None:
+            raise
+        os._exit(1)  # the launcher's process would say much; the command has said it
     except Exception as error:
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)  # other jobs go on
         if Jobs.mine is None:
@@ -222,6 +230,17 @@ def _hydra_main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be said in one line
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     decorate(task)()
+
+
+def _prepare_joblib() -> None:
+    """Keep joblib's processes silent when the command is interrupted: they would say much."""
+    from joblib.externals.loky.backend import resource_tracker
+
+    if os.name == "posix":
+        with interrupt.mute():  # it would tell of semaphores, which it tidies up
+            interrupt.start_tracker()
+            resource_tracker.ensure_running()
+    interrupt.aside()
 
 
 def _option(arguments: list[str], name: str) -> str | None:

@@ -53,7 +53,8 @@ class Journal:
     def __init__(self, setup: Setup, trainer: Trainer) -> None:
         self.setup, self.trainer = setup, trainer
         self.folder = setup.folder
-        self.held = Holdings(setup.folder, setup.config["arms"], setup.recipe.rates)
+        arms, rates = setup.config["arms"], setup.recipe.rates
+        self.held = Holdings(setup.folder, arms, rates, setup.dataset.digest)
         self.logged = Logged(setup)
         self.seen: set[Place] = set()
         self.diverged: list[Place] = []
@@ -82,10 +83,8 @@ class Journal:
         text = OmegaConf.to_yaml(OmegaConf.create(config))
         write_atomic(self.folder / "config.yaml", text.encode())
 
-    def add(
-        self, cohort: Cohort, entries: Mapping[Place, Entry]
-    ) -> tuple[list[Record], list[Record]]:
-        """Take a level in, and write the files anew: a kill loses none of it."""
+    def add(self, cohort: Cohort, entries: Mapping[Place, Entry]) -> list[Record]:
+        """Take a level in, and write the files anew: a kill loses none of it. Return its rows."""
         jobs = self.trainer.jobs(cohort)
         for place, entry in entries.items():
             ticket = cohort[place]
@@ -109,8 +108,7 @@ class Journal:
             if entry.diverged is not None:
                 self.diverged.append(place)
         self.write()
-        new = [self.held.rows[place] for place in entries]
-        return [r for rows in new for r in rows.records], [r for rows in new for r in rows.curves]
+        return [r for place in entries for r in self.held.rows[place].records]
 
     def _search_flops(self, place: Place, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.
@@ -162,9 +160,10 @@ def execute(setup: Setup, display: Display) -> Journal:
 
 def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> None:
     for cohort, entries in imp(setup.parts, trainer):
-        records, curves = journal.add(cohort, entries)
+        records = journal.add(cohort, entries)
         if trainer.trained:  # what a run has that trains nothing, is logged at its end
-            journal.logged.level((records, curves), (journal.records, journal.curves))
+            level = max(place.level for place in cohort)
+            journal.logged.level(level, journal.records, journal.curves)
         _warn_of_divergence(entries, display)
         display.ended(level_line(records))
     display.over()

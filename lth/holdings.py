@@ -51,19 +51,23 @@ def definition(spec: Mapping[str, Any]) -> str:
 class Holdings:
     """The rows of a study by place, those of earlier commands and those of this one."""
 
-    def __init__(self, folder: Path, arms: Mapping[str, Any], rates: Sequence[float]) -> None:
+    def __init__(
+        self, folder: Path, arms: Mapping[str, Any], rates: Sequence[float], data: str
+    ) -> None:
         self.folder, self.notes = folder, list[str]()
         self._rates = {float(lr): number for number, lr in enumerate(rates)}
         held = self._read()
         before = self._definitions()
         now = {name: definition(spec) for name, spec in arms.items() if name != WINNER}
         valid = {n for n, d in before.items() if now.get(n, d) == d} | {WINNER}
+        of_other_data = self._data() not in (None, data)
+        valid -= valid if of_other_data else set()
         self.arms = {n: now.get(n, d) for n, d in before.items()} | now
         self._order = {WINNER: -1} | {name: number for number, name in enumerate(self.arms)}
         self.rows = {p: r for p, r in held.items() if p.arm in valid and p.lr in self._rates}
         gone = {p: r for p, r in held.items() if p not in self.rows}
         if gone:
-            self._set_aside(gone)
+            self._set_aside(gone, of_other_data)
             self.write()
         write_atomic(folder / "arms.json", json.dumps(self.arms, indent=2).encode())
 
@@ -122,7 +126,14 @@ class Holdings:
         except LthError:  # it names code that is no longer there
             return {}
 
-    def _set_aside(self, gone: Mapping[Place, Rows]) -> None:
+    def _data(self) -> str | None:
+        """Return the digest of the data that the folder's records are of, None if unknown."""
+        try:
+            return Study(self.folder).provenance["data"]["digest"]
+        except (LthError, OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _set_aside(self, gone: Mapping[Place, Rows], of_other_data: bool) -> None:
         records = [r for rows in gone.values() for r in rows.records]
         curves = [r for rows in gone.values() for r in rows.curves]
         mark = self._mark("replaced")
@@ -130,9 +141,10 @@ class Holdings:
         for name, content in tables.items():
             write_atomic(self.folder / f"{name}-{mark}.csv", content)
         arms = ", ".join(dict.fromkeys(place.arm for place in gone))
+        what = "the data: others" if of_other_data else f"{arms}: defined otherwise"
         self.notes.append(
-            f"{arms}: defined otherwise than when {len(records)} rows of it were recorded; those "
-            f"are now in {self.folder / f'records-{mark}.csv'}"
+            f"{what} than when {len(records)} rows were recorded; those are now in "
+            f"{self.folder / f'records-{mark}.csv'}"
         )
 
     def _keep_damaged(self, error: Exception) -> None:

@@ -19,17 +19,17 @@ class Logged:
     def __init__(self, setup: Setup) -> None:
         self.setup, self.logger = setup, setup.logger
         self._open = False
+        self._told: set[int] = set()
         self._path = setup.folder / "logged.json"
         self._key = digest(setup.config["logger"])
 
-    def level(
-        self, new: tuple[list[Record], list[Record]], whole: tuple[list[Record], list[Record]]
-    ) -> None:
-        """Take the rows of a level of a run that trains; the first call brings the whole study."""
-        if self._open:
-            self.logger.log(*new)
-        else:
-            self._begin(*whole)
+    def level(self, level: int, records: Sequence[Record], curves: Sequence[Record]) -> None:
+        """Take a level of a run that trains: the whole study's rows, so that means are of all.
+
+        The first call brings the levels above, too.
+        """
+        self._begin()
+        self._tell({r.level for r in records if r.level <= level}, records, curves)
 
     def finish(
         self,
@@ -45,7 +45,8 @@ class Logged:
         if not self._open:
             if marks.get(self._key) == state:
                 return [f"logged:  nothing new; {self._name} was told of all of it"]
-            self._begin(records, curves)
+            self._begin()
+        self._tell({r.level for r in records}, records, curves)
         lines = self.logger.finish(records, curves, figures, tickets)
         self._open = False
         if not getattr(self.logger, "failed", False):
@@ -60,11 +61,19 @@ class Logged:
     def _name(self) -> str:
         return target_of(self.setup.config["logger"]).rpartition(".")[2]
 
-    def _begin(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
-        setup = self.setup
-        self.logger.start(setup.id, setup.config["name"], setup.config, setup.folder)
-        self.logger.log(records, curves)
-        self._open = True
+    def _begin(self) -> None:
+        if not self._open:
+            setup = self.setup
+            self.logger.start(setup.id, setup.config["name"], setup.config, setup.folder)
+            self._open = True
+
+    def _tell(self, levels: set[int], records: Sequence[Record], curves: Sequence[Record]) -> None:
+        new = levels - self._told
+        self._told |= new
+        if new:
+            self.logger.log(
+                [r for r in records if r.level in new], [r for r in curves if r.level in new]
+            )
 
     def _marks(self) -> dict[str, str]:
         try:

@@ -103,7 +103,7 @@ class Display:
     def note(self, text: str) -> None:
         """Something the user should know."""
         if self.enabled:
-            self.console.print(text, style="yellow", highlight=False)
+            self.console.print(text, style="yellow", highlight=False, soft_wrap=True)
 
     def say(self, *content: Any) -> None:
         """Print for the user."""

@@ -91,6 +91,10 @@ class Store:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             except OSError:
                 continue  # another job was quicker
+        for path in (self.root / "partial").glob("*.safetensors"):
+            with suppress(OSError):  # of a member that another job has finished meanwhile
+                if self.folder(path.stem).exists() and time.time() - path.stat().st_mtime >= age:
+                    path.unlink()
 
     def abouts(self) -> Iterator[dict[str, Any]]:
         """Yield what is written about every entry, unchecked: for estimates only."""

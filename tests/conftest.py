@@ -1,5 +1,6 @@
 """What every test shares: one intra-op thread, and a data set that trains in a blink."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,16 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    """The command takes signals over; a test that runs it inside gives them back."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if handler is not None:
+            signal.signal(number, handler)
 
 
 def blobs(validation: int = 40, root: str | None = None) -> Dataset:

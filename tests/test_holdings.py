@@ -11,6 +11,7 @@ from rich.console import Console
 
 import lth
 from lth.config import compose
+from lth.data import Dataset, tensors
 from lth.execute import execute
 from lth.holdings import outdated
 from lth.imp import Place
@@ -151,6 +152,24 @@ def test_the_code_of_an_arm_is_its_definition(run, tmp_path, monkeypatch):
     assert "own" in arms_of(study)
 
 
+def rooted(root: str) -> Dataset:
+    """Data that are wherever ``root`` says."""
+    whole = blobs(validation=40)
+    flipped = whole.train_targets.flip(0) if root == "cats" else whole.train_targets
+    given = (whole.train_inputs, flipped), (whole.test_inputs, whole.test_targets)
+    return tensors("rooted", *given, 40)
+
+
+def test_rows_of_other_data_are_never_mixed(run, tmp_path):
+    data = {"_target_": "tests.test_holdings.rooted"}
+    cats = run(data=data | {"root": "cats"})
+    dogs = run(data=data | {"root": "dogs"}, trials=1)
+    fresh = run(data=data | {"root": "dogs"}, trials=1, out=tmp_path / "fresh")
+    assert tables(dogs) == tables(fresh)
+    if cats.folder == dogs.folder:  # nor thrown away
+        assert list(dogs.folder.glob("records-replaced-*.csv"))
+
+
 def test_a_folder_of_before_says_its_arms_by_its_configuration(run):
     study = run(arms=["winning_ticket", "random_mask"])
     before = tables(study)
@@ -240,22 +259,27 @@ def test_a_logger_asked_for_later_is_told_of_all_once(run, say, tmp_path):
         path.unlink()
         return found
 
-    n, m = len(study.records), len(study.curves)
+    def everything():
+        found = lth.Study(study.folder)
+        n, m = len(found.records), len(found.curves)
+        return [["start", study.id], ["log", n, m], ["finish", n]]
+
     out = say(logger=logger)
-    assert told() == [["start", study.id], ["log", n, m], ["finish", n]]
+    assert told() == everything()
     assert "nothing new" not in out and "trained 0 members" in out
     assert "logged:  nothing new; telling was told of all of it" in say(logger=logger)
     assert not (tmp_path / "told").exists()
     say(logger=logger, trials=1)  # narrower: the records are as they were
     assert not (tmp_path / "told").exists()
     run(trials=3)  # what another command added, without a logger
-    more = lth.Study(study.folder)
     say(logger=logger)
-    assert told()[1] == ["log", len(more.records), len(more.curves)]
-    say(logger=logger, trials=3, arms=["winning_ticket", "random_mask"])  # and what this one trains
-    begun, first, second, *_, last = told()
-    assert begun[0] == "start" and first[1] >= len(more.records) and last[0] == "finish"
-    assert second[0] == "log" and second[1] < first[1]
+    assert told() == everything()
+    # and what this one trains: levels 0 and 1 at once, 2; each as all commands have it
+    say(logger=logger, trials=1, levels=[1], arms=["winning_ticket", "random_mask"])
+    begun, first, second, last = told()
+    begin, (_, n, m), end = everything()
+    assert (begun, last) == (begin, end)
+    assert ["log", first[1] + second[1], first[2] + second[2]] == ["log", n, m]
 
 
 def test_the_csv_logger_and_wandb_log_what_is_stored(run, say):

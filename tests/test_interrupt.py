@@ -56,10 +56,18 @@ def test_at_any_moment_of_a_run(delay, number, tmp_path):
     ends_in_one_line(process, number)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("delay", [1, 3, 6, 9, 12])
-def test_at_any_moment_of_a_sweep(delay, tmp_path):
-    process = start("-m", "lth", "-m", *LONG, "seed=0,1", cwd=tmp_path)
+SWEEPS = [("basic", 1), ("joblib", 3), ("basic", 9)] + [
+    ("joblib", d) for d in (1, 2, 2.5, 4, 9, 20)
+]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "delay"),
+    [pytest.param(*case, marks=[pytest.mark.slow] if n else []) for n, case in enumerate(SWEEPS)],
+)
+def test_at_any_moment_of_a_sweep(launcher, delay, tmp_path):
+    process = start("-m", "lth", "-m", *LONG, "seed=0,1", "trainer.workers=1",
+                    f"hydra/launcher={launcher}", cwd=tmp_path)  # fmt: skip
     time.sleep(delay)
     ends_in_one_line(process, signal.SIGINT)
 

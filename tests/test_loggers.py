@@ -41,8 +41,8 @@ def by_level(rows):
     return [[r for r in rows if r.level == n] for n in sorted({r.level for r in rows})]
 
 
-def log_study(logger, folder, records, curves, figures=(), **more):
-    logger.start("lenet-1", "lenet", CONFIG, folder)
+def log_study(logger, folder, records, curves, figures=(), name="lenet-1", **more):
+    logger.start(name, "lenet", CONFIG, folder)
     for pair in zip(by_level(records), by_level(curves), strict=True):
         logger.log(*pair)
     return logger.finish(records, curves, figures, **more)
@@ -90,6 +90,16 @@ def test_wandb_holds_what_the_records_say(tmp_path, capfd):
     assert (run["display_name"], run["run_group"], run["project"]) == ("lenet-1", "lenet", "lth")
     assert {k: run["config"]["update"][k] for k in CONFIG} == CONFIG
     assert next(r["exit"] for r in found if r["type"] == "exit").get("exit_code", 0) == 0
+
+
+def test_a_study_that_is_gone_on_with_is_the_same_run(tmp_path):
+    records, curves = study(trials=1, levels=1, steps=200)
+    for _ in range(2):
+        log_study(loggers.wandb_logger(), tmp_path, records, curves)
+    log_study(loggers.wandb_logger(), tmp_path / "other", records, curves, name="lenet-2")
+    found = [r["run"] for p in runs(tmp_path) for r in read_back(p) if r["type"] == "run"]
+    assert {r["run_id"] for r in found} == {"lenet-1"} and len(runs(tmp_path)) <= 2
+    assert weights_and_biases.run_id("a/b c-0a1b2c3d") == "a-b-c-0a1b2c3d"
 
 
 def test_wandb_draws_values_against_density_and_curves_against_step(tmp_path):

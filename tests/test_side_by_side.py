@@ -171,6 +171,20 @@ def test_a_replacement_killed_half_way_loses_nothing(tmp_path, monkeypatch):
     assert same(Store(tmp_path).get(KEY).start.params, outcome(1.0).start.params)
 
 
+def test_a_gpu_keeps_the_states_of_other_studies_when_it_trains_anew(tmp_path, monkeypatch):
+    """It does not give the same bits twice, so an entry that lacks a state is replaced whole."""
+    from lth.train import stacked, trainer
+
+    here = partial(stacked.run_stacked, device="cpu")
+    monkeypatch.setattr(stacked, "run_stacked", here)
+    monkeypatch.setattr(trainer.Options, "on_gpu", property(lambda _: True))
+    settings = {"trials": 1, "out": tmp_path / "out"}
+    first = alone(**settings, rewind={"step": 3})
+    alone(**settings, rewind={"step": 5})
+    assert first.entry().snapshots == (3, 5)
+    assert alone(**settings, rewind={"step": 3}).provenance["trained"] == 0
+
+
 def test_states_that_a_partial_lacks_are_made_again(tmp_path):
     """It was begun by a study that needed none, and goes on for one that needs one before it."""
     from lth.train import work

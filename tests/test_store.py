@@ -149,6 +149,24 @@ def test_a_writer_killed_half_way_leaves_nothing_that_counts(tmp_path, monkeypat
     assert not litter.exists()
 
 
+def test_a_state_on_the_way_of_a_finished_member_is_swept(tmp_path):
+    store, other = Store(tmp_path), "cd" + "0" * 62
+    store.publish(KEY, outcome())
+    for key in (KEY, other):
+        store.put_partial(key, {"x": torch.zeros(3)}, {})
+        os.utime(tmp_path / "partial" / f"{key}.safetensors", (0, 0))
+    store.sweep()
+    assert [p.stem for p in (tmp_path / "partial").iterdir()] == [other]
+
+
+def test_tensors_that_share_memory_are_kept_each_by_itself(tmp_path):
+    store, shared = Store(tmp_path), torch.arange(6.0)
+    given = {"a": shared, "b": shared, "c": shared.reshape(2, 3).t()}
+    store.put_partial(KEY, given, {})
+    tensors, _ = store.get_partial(KEY)
+    assert same(dict(sorted(tensors.items())), given)
+
+
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -10,14 +10,14 @@ from lth.records import Record
 
 
 class Logger(Protocol):
-    """Told of a study that trains something; one that trains nothing starts no logger."""
+    """Told of a study once; of one that has nothing new to tell, it is not started."""
 
     def start(self, name: str, group: str | None, config: dict[str, Any], folder: Path) -> None:
         """A study begins, its files under ``folder``."""
         ...
 
     def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
-        """Take the new rows of a level; the first call brings all from the store."""
+        """Take the study's rows of a level; the first call brings those of the levels above."""
         ...
 
     def finish(

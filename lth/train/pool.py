@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError, told
-from lth.interrupt import held
+from lth.interrupt import held, start_tracker
 from lth.spec import Spec
 from lth.store import Store
 from lth.train.cohort import MakeEngine
@@ -46,7 +46,7 @@ class Pool:
 
     def __init__(self, workers: int, data: Spec, store: Path, precision: str) -> None:
         context = multiprocessing.get_context("spawn")
-        _start_tracker()
+        start_tracker()
         self._processes: dict[Connection, Any] = {}
         self._heard: set[Connection] = set()  # from those that have started
         with _no_main_module(), held():  # workers never hear a signal: the parent decides
@@ -140,14 +140,6 @@ class _Failed(Exception):
     def __init__(self, error: LthError, died: bool = False) -> None:
         super().__init__(str(error))
         self.error, self.died = error, died
-
-
-def _start_tracker() -> None:
-    """Start Python's own helper process beforehand: that lets go of signals that are held."""
-    if os.name == "posix":
-        from multiprocessing import resource_tracker
-
-        resource_tracker.ensure_running()
 
 
 def count_cores() -> int:
