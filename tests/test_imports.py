@@ -29,13 +29,13 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "statistics", "verdict", "ticket", "spec", "search", "probe", "cost",
-    "dynamic", "gates", "kinds",
+    "dynamic", "gates", "kinds", "parametrized", "trace",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
     ["errors"],
     ["kinds"],
-    ["types", "streams", "spec", "records"],
+    ["types", "streams", "spec", "records", "parametrized", "trace"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],
     ["masks", "prune", "recipe", "verdict"],
     ["ticket", "loggers", "table"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from json import dumps, loads
 from typing import Any
 
@@ -16,7 +15,7 @@ from lth.cost import forward_flops
 from lth.errors import LthError
 from lth.layers import describe
 from lth.spec import Spec, build
-from lth.ticket import Ticket, draw_state, layers_of
+from lth.ticket import Ticket, draw_state, layers_of, memory_key
 
 WIDTHS = ("widths", "blocks", "hidden", "width")
 BUDGETS = ("steps", "flops")
@@ -79,12 +78,16 @@ def narrow(model: Spec, weights: int, arguments: Sequence[str] = WIDTHS) -> Spec
             f"arms.small_dense: {model['_target_']} has none of the arguments "
             f"{', '.join(arguments)}; name those that set its widths: arms.small_dense.arguments"
         )
-    return loads(_narrow(dumps(model), weights, tuple(arguments)))
+    key = (memory_key(model), weights, tuple(arguments))
+    if key not in _narrowed:
+        _narrowed[key] = dumps(_narrow(model, weights, tuple(arguments)))
+    return loads(_narrowed[key])
 
 
-@lru_cache(maxsize=256)
-def _narrow(model: str, weights: int, arguments: tuple[str, ...]) -> str:
-    spec = loads(model)
+_narrowed: dict[Any, str] = {}  # a pure function's memory, nothing else
+
+
+def _narrow(spec: Spec, weights: int, arguments: tuple[str, ...]) -> Spec:
     low, high = 0.0, 1.0
     best = _scaled(spec, low, arguments)
     if (least := count_weights(best)) > weights:
@@ -99,7 +102,7 @@ def _narrow(model: str, weights: int, arguments: tuple[str, ...]) -> str:
         if abs(count - weights) < abs(count_weights(best) - weights):
             best = candidate
         low, high = (middle, high) if count < weights else (low, middle)
-    return dumps(best)
+    return best
 
 
 def count_weights(model: Spec) -> int:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from lth.data.dataset import Dataset
 from lth.recipe import Recipe
 from lth.spec import Spec, digest, module_source, sources
 from lth.streams import stream_seed
-from lth.ticket import Ticket, draw_model, tensors_digest
+from lth.ticket import Ticket, draw_model, memory_key, tensors_digest
 
 NUMERICS = 1
 """Raised whenever ``lth`` itself changes the numbers a member gives."""
@@ -96,15 +94,20 @@ def member_key(job: Job, dataset: Dataset) -> str:
 
 def _model_sources(model: Spec) -> dict[str, str]:
     found = sources(model)
-    for kind in _module_types(json.dumps(model, sort_keys=True)):
+    for kind in _module_types(model):
         found |= module_source(kind)
     return found
 
 
-@lru_cache(maxsize=256)
-def _module_types(model: str) -> list[type]:
+def _module_types(model: Spec) -> list[type]:
     """Every kind of module that a model is made of: a factory may import its parts."""
-    return list(dict.fromkeys(type(m) for m in draw_model(json.loads(model), 0).modules()))
+    key = memory_key(model)
+    if key not in _types:
+        _types[key] = list(dict.fromkeys(type(m) for m in draw_model(model, 0).modules()))
+    return _types[key]
+
+
+_types: dict[str, list[type]] = {}  # a pure function's memory, nothing else
 
 
 def this_machine() -> dict[str, str]:
