@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from lth import masks
 from lth.errors import LthError
@@ -163,6 +164,18 @@ def network_of(model: Spec, state: State) -> nn.Module:
     network = draw_model(model, 0)
     load_state(network, state)
     return network
+
+
+def drawable(model: Spec, input_shape: Sequence[int]) -> Spec:
+    """Return the spec, or one that runs an example where modules are lazy: sizes are known then."""
+    lazy = any(isinstance(p, UninitializedTensorMixin) for p in _tensors(draw_model(model, 0)))
+    if not lazy:
+        return model
+    return {"_target_": "lth.models.materialised", "of": model, "input_shape": list(input_shape)}
+
+
+def _tensors(network: nn.Module) -> list[Any]:
+    return [*network.parameters(), *network.buffers()]
 
 
 def load_state(network: nn.Module, state: State) -> None:

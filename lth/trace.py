@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -68,7 +69,7 @@ def trace(network: nn.Module, input_shape: Sequence[int], layers: Mapping[str, s
 
 def _run(network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> Trace:
     follow = _Follow(network, inputs, layers)
-    with _plainly(), torch.random.fork_rng(devices=[]), torch.no_grad(), follow:
+    with plainly(), torch.random.fork_rng(devices=[]), torch.no_grad(), follow:
         outputs = network(inputs)
     follow.unhook()
     last = frozenset[str]().union(
@@ -79,11 +80,8 @@ def _run(network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> Trace
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Switch off the fused ways through recurrent and attention layers, which hide their products.
-
-    A second derivative needs the same.
-    """
+def plainly() -> Iterator[None]:
+    """Switch off the fused ways through recurrent and attention layers, which hide their products."""
     mha = torch.backends.mha.get_fastpath_enabled()
     mkldnn = torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -93,6 +91,13 @@ def _plainly() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(mha)
         torch._C._set_mkldnn_enabled(mkldnn)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Take the plain ways through attention and recurrent layers: fused ones derive only once."""
+    with plainly(), sdpa_kernel([SDPBackend.MATH]), torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 class _Follow(TorchDispatchMode):

@@ -77,7 +77,7 @@ def fit(studies: Sequence[Study]) -> list[str]:
 
 def sources(studies: Sequence[Study]) -> list[Source]:
     """Read the studies' records."""
-    weights = _weights(studies[0].config["model"])
+    weights = _weights(studies[0].config)
     return [
         Source(label, study.id, study.config["seed"], weights, study.records)
         for label, study in zip(labels([(s.id, s.config) for s in studies]), studies, strict=True)
@@ -220,8 +220,9 @@ def _text(value: Any) -> str:
     return value.rpartition(".")[2] if isinstance(value, str) else str(value).replace("'", "")
 
 
-def _weights(model: Mapping[str, Any]) -> int | None:
+def _weights(config: Mapping[str, Any]) -> int | None:
     try:
-        return layers_of(dict(model)).total
+        include = tuple(config.get("prune", {}).get("include") or ())
+        return layers_of(dict(config["model"]), None, include).total
     except LthError:  # the model's module may not be on the path here
         return None

@@ -42,7 +42,6 @@ class Network:
         self.model, self.view, self.gate = model, view, gate
         self.frozen = frozen or {}
         self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
-        self.buffers: Params = dict(model.named_buffers())
         every = changes or gate is not None or view is not masked
         # 1 * w is w: the dense network pays nothing
         self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if every or not m.all()}
@@ -65,6 +64,11 @@ class Network:
             for module, attribute in places:
                 module.__dict__[attribute] = seen
         return self.model(inputs)
+
+    @property
+    def buffers(self) -> Params:
+        """The model's buffers as they are now: a forward pass may have put others in their place."""
+        return dict(self.model.named_buffers())
 
     def mask_gradients(self) -> None:
         """Finish the backward pass: gradients of pruned weights are 0 before any update."""

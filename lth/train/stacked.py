@@ -6,8 +6,8 @@ so only elementwise optimizers are allowed: one that mixes entries would mix mem
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -19,7 +19,7 @@ from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.spec import build, digest, target_of
 from lth.store import Store
-from lth.ticket import State, draw_model
+from lth.ticket import State, draw_model, memory_key
 from lth.train.batches import Batches
 from lth.train.engine import (
     EVALUATION_BATCH,
@@ -28,8 +28,10 @@ from lth.train.engine import (
     InTurn,
     draws_random_numbers,
     forget,
+    habits_of,
     make_optimizer,
     set_rate,
+    update,
 )
 from lth.train.job import Job
 from lth.train.network import masked
@@ -54,8 +56,10 @@ class Stacked:
         self.loss, self.schedule = build(self.recipe.loss), build(self.recipe.schedule)
         self.model = draw_model(jobs[0].ticket.model, 0).to(self.device)
         starts = [job.ticket.start for job in self.jobs]
+        trains = {n: p.requires_grad for n, p in self.model.named_parameters()}  # a frozen one not
         self.leaves = {
-            n: nn.Parameter(self._stack([s.params[n] for s in starts])) for n in starts[0].params
+            n: nn.Parameter(self._stack([s.params[n] for s in starts]), trains[n])
+            for n in starts[0].params
         }
         self.buffers = {n: self._stack([s.buffers[n] for s in starts]) for n in starts[0].buffers}
         self.masks = {
@@ -197,7 +201,7 @@ class Stacked:
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         self.pieces = {
-            (name, first): nn.Parameter(leaf.data[first:last])
+            (name, first): nn.Parameter(leaf.data[first:last], leaf.requires_grad)
             for first, last in self.slices
             for name, leaf in self.leaves.items()
         }
@@ -214,9 +218,9 @@ class Stacked:
     def _update(self) -> None:
         for first, last in self.slices:
             for name, leaf in self.leaves.items():
-                assert leaf.grad is not None
-                self.pieces[name, first].grad = leaf.grad[first:last]
-        self.optimizer.step()
+                gradient = leaf.grad  # none: this forward pass does not use the parameter
+                self.pieces[name, first].grad = None if gradient is None else gradient[first:last]
+        update(self.optimizer)
         for leaf in self.leaves.values():
             leaf.grad = None
 
@@ -242,7 +246,7 @@ def run_stacked(
     for alike in group_alike(jobs):
         waiting = list(alike)
         # a member's random numbers must not depend on its company
-        limit = 1 if draws_random_numbers(waiting[0], dataset) else most
+        limit = 1 if trains_alone(waiting[0], dataset) else most
         while waiting:
             chunk, rest = waiting[:limit], waiting[limit:]
             try:
@@ -262,10 +266,33 @@ def run_stacked(
 
 
 def make_engine(jobs: Sequence[Job], dataset: Dataset) -> Engine:
-    """Stack the jobs; one that draws random numbers comes alone, and trains as on a CPU."""
-    if len(jobs) == 1 and draws_random_numbers(jobs[0], dataset):
+    """Stack the jobs; one that cannot be stacked comes alone, and trains as on a CPU."""
+    if len(jobs) == 1 and trains_alone(jobs[0], dataset):
         return InTurn(jobs[0], dataset)
     return Stacked(jobs, dataset)
+
+
+def trains_alone(job: Job, dataset: Dataset) -> bool:
+    """Whether a member draws random numbers, replaces its buffers, or ``vmap`` cannot run it."""
+    if draws_random_numbers(job, dataset) or habits_of(job.ticket.model, dataset).replaces:
+        return True
+    key = memory_key(job.ticket.model)
+    if key not in _unstackable:
+        stack = Stacked([replace(job, compile=None)], dataset)
+        inputs = dataset.prepare(dataset.train_inputs[:2]).unsqueeze(0)
+        try:
+            for training in (True, False):
+                stack.model.train(training)
+                stack._run(inputs).sum().backward()
+            _unstackable[key] = False
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # whatever it is that a vmap does not take
+            _unstackable[key] = True
+    return _unstackable[key]
+
+
+_unstackable: dict[str, bool] = {}  # a pure function's memory, nothing else
 
 
 def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -273,7 +300,7 @@ def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
 
     def kind(job: Job) -> tuple[str, list[str], int, int, str, bool]:
         return (
-            json.dumps(job.ticket.model, sort_keys=True), sorted(job.ticket.mask),
+            memory_key(job.ticket.model), sorted(job.ticket.mask),
             job.ticket.step, job.last, digest(job.recipe.identity()), job.ticket.gate is not None,
         )  # fmt: skip
 
