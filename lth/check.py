@@ -63,15 +63,18 @@ def _misfit(kind: str, part: Any) -> str:
 
 
 def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
-    """Try the model and the loss on two examples, as it is measured and as it trains."""
+    """Try the model and the loss on two examples, as it is measured and as it trains: a step."""
     network = draw_model(model, 0)
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if tensor.is_complex():
             raise LthError(f"model={target_of(model)}: {name} is complex: weights are real numbers")
-    logits = _logits(network.eval(), model, dataset)
-    _check_loss(recipe.loss, logits.float(), dataset.train_targets[:2])
+    targets = dataset.train_targets[:2]
+    with torch.no_grad():
+        logits = _logits(network.eval(), model, dataset)
+        _check_loss(recipe.loss, logits.float(), targets)
     before = _shapes(network)
-    _logits(network.train(), model, dataset, " in training")
+    logits = _logits(network.train(), model, dataset, " in training")
+    _check_step(model, build(recipe.loss)(logits.float(), targets))
     odd = sorted(n for n, _ in before ^ _shapes(network))
     if odd:
         raise LthError(
@@ -82,7 +85,7 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
 
 def _logits(network: nn.Module, model: Spec, dataset: Dataset, when: str = "") -> torch.Tensor:
     name, shape = f"model={target_of(model)}", list(dataset.input_shape)
-    with drawing(0), torch.no_grad():
+    with drawing(0):
         try:
             logits = network(dataset.prepare(dataset.train_inputs[:2]))
         except Exception as error:
@@ -98,6 +101,20 @@ def _logits(network: nn.Module, model: Spec, dataset: Dataset, when: str = "") -
             f"(2, {dataset.classes}){mend}; model.classes is left to the data"
         )
     return logits
+
+
+def _check_step(model: Spec, loss: torch.Tensor) -> None:
+    if not loss.requires_grad:
+        raise LthError(
+            f"model={target_of(model)}: nothing in it trains: the loss has no gradient by any "
+            "parameter (all are frozen, or its forward pass is under no_grad)"
+        )
+    try:
+        loss.backward()
+    except Exception as error:
+        raise LthError(
+            f"model={target_of(model)}: it has no gradient: {_first_line(error)}"
+        ) from error
 
 
 def _shapes(network: nn.Module) -> set[tuple[str, tuple[int, ...]]]:
