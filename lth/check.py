@@ -65,14 +65,14 @@ def _misfit(kind: str, part: Any) -> str:
 def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
     """Try the model and the loss on two examples, as it is measured and as it trains: a step."""
     network = draw_model(model, 0)
+    _check_plain(model, network, draw_model(model, 0))
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if tensor.is_complex():
             raise LthError(f"model={target_of(model)}: {name} is complex: weights are real numbers")
-    targets = dataset.train_targets[:2]
+    before, targets = _shapes(network), dataset.train_targets[:2]
     with torch.no_grad():
         logits = _logits(network.eval(), model, dataset)
         _check_loss(recipe.loss, logits.float(), targets)
-    before = _shapes(network)
     logits = _logits(network.train(), model, dataset, " in training")
     _check_step(model, build(recipe.loss)(logits.float(), targets))
     odd = sorted(n for n, _ in before ^ _shapes(network))
@@ -81,6 +81,28 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
             f"model={target_of(model)}: {odd[0]} appears, goes or changes its shape in a forward "
             "pass: register it in __init__, as it will be, or keep it out of the buffers"
         )
+
+
+def _check_plain(model: Spec, network: nn.Module, again: nn.Module) -> None:
+    """Refuse what is compiled or scripted already, and two draws that share memory."""
+    for module in network.modules():
+        if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
+            raise LthError(
+                f"model={target_of(model)}: a {type(module).__name__} cannot be looked into: give "
+                "the plain module; trainer.compile compiles it"
+            )
+    if network is again:
+        raise LthError(
+            f"model={target_of(model)}: it gives the same module every time: let it build a new "
+            "one at each call"
+        )
+    ours, theirs = dict(network.named_parameters()), dict(again.named_parameters())
+    for name, p in ours.items():
+        if p.requires_grad and name in theirs and p.data_ptr() == theirs[name].data_ptr() != 0:
+            raise LthError(
+                f"model={target_of(model)}: two of its draws share the memory of {name}: training "
+                "one would change the other; clone it in the factory"
+            )
 
 
 def _logits(network: nn.Module, model: Spec, dataset: Dataset, when: str = "") -> torch.Tensor:
@@ -144,7 +166,9 @@ def equal_draws(model: Spec, layers: Layers) -> str:
                     f"model={target_of(model)}: two draws from one seed differ ({name}): it draws "
                     "from a generator that no seed reaches; use torch's, numpy's or random's global"
                 )
-    names = [n for n, p in layers.parts.items() if p in layers.shapes and one.params[n].numel() > 1]
+    names = [
+        n for n, w in layers.parts.items() if w not in layers.fixed and one.params[n].numel() > 1
+    ]
     drawn = [n for n in names if not bool((one.params[n] == one.params[n].reshape(-1)[0]).all())]
     equal = [n for n in drawn or names if torch.equal(one.params[n], other.params[n])]
     if not equal:

@@ -1,4 +1,4 @@
-"""Which weights a model has: those of its Linear, Conv, recurrent and attention modules, in order."""
+"""Which weights a model has: those of Linear, Conv, recurrent and attention modules, in order."""
 
 from __future__ import annotations
 

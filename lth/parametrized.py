@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch import _weight_norm as weight_norm  # type: ignore[attr-defined]
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.prune import BasePruningMethod
@@ -57,9 +58,11 @@ def _names(module: nn.Module) -> list[str]:
 
 def _parametrized(module: nn.Module, name: str) -> Weight:
     """Find the parameter behind ``torch.nn.utils.parametrize``."""
-    made = module.parametrizations[name]  # type: ignore[index]
+    made: Any = module.get_submodule(f"parametrizations.{name}")
     kinds = ", ".join(type(p).__name__.lstrip("_") for p in made)
-    parts = {f"parametrizations.{name}.{n}": p for n, p in made._parameters.items() if p is not None}
+    parts = {
+        f"parametrizations.{name}.{n}": p for n, p in made._parameters.items() if p is not None
+    }
     mend = f"take it off (torch.nn.utils.parametrize.remove_parametrizations(module, {name!r}))"
     return _tried(name, parts, made, f"it is made by {kinds}, which does not keep zeros", mend)
 
@@ -80,7 +83,9 @@ def _hooked(module: nn.Module, name: str) -> Weight:
         return getattr(module, name)
 
     kinds = ", ".join(type(h).__name__ for h in hooks) or "the module itself"
-    return _tried(name, parts, make, f"it is made by {kinds}, which does not keep zeros", "take it off")
+    return _tried(
+        name, parts, make, f"it is made by {kinds}, which does not keep zeros", "take it off"
+    )
 
 
 def _tried(
@@ -133,7 +138,7 @@ class _WeightNorm(parametrizations._WeightNorm):
 
     def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
         dead = _dead_rows(weight_v, self.dim)
-        return torch._weight_norm(weight_v + dead, weight_g, self.dim) * (1 - dead)
+        return weight_norm(weight_v + dead, weight_g, self.dim) * (1 - dead)
 
 
 class _WeightNormHook(WeightNorm):
@@ -142,7 +147,7 @@ class _WeightNormHook(WeightNorm):
     def compute_weight(self, module: nn.Module) -> Any:
         g, v = getattr(module, self.name + "_g"), getattr(module, self.name + "_v")
         dead = _dead_rows(v, self.dim)
-        return torch._weight_norm(v + dead, g, self.dim) * (1 - dead)
+        return weight_norm(v + dead, g, self.dim) * (1 - dead)
 
 
 class _SpectralNorm(parametrizations._SpectralNorm):

@@ -36,6 +36,7 @@ class Probe:
     ) -> Tensor:
         """Run the model; norms take the batch's statistics (``training``) or the running ones."""
         self.seen += len(inputs)
-        model = draw_model(self.model, 0).to(inputs.dtype).train(training)
+        model = draw_model(self.model, 0).train(training)
+        model = model.to(inputs.dtype) if inputs.is_floating_point() else model  # tokens are whole
         copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
         return functional_call(model, (params, copies), (inputs,))

@@ -140,9 +140,7 @@ def layerwise(
     return Layerwise(rate, conv_rate, output_rate, dict(rates or {}), included)
 
 
-def globally(
-    rate: float = 0.2, spare: Sequence[str] = (), include: Sequence[str] = ()
-) -> Globally:
+def globally(rate: float = 0.2, spare: Sequence[str] = (), include: Sequence[str] = ()) -> Globally:
     """Prune all layers together, sparing names that match ``spare`` (``output``: the last).
 
     ``include`` counts other parameters among the weights: embeddings, raw parameters.

@@ -128,7 +128,9 @@ def _layers(
     layers = layers_of(model, dataset.input_shape, include)
     if not layers.shapes:
         names = ", ".join(layers.others)
-        raise LthError(f"model={target_of(model)}: no weights to prune: prune.include some: {names}")
+        raise LthError(
+            f"model={target_of(model)}: no weights to prune: prune.include some: {names}"
+        )
     prunable = rule.prunable(layers)
     check_weights(layers, prunable)
     if warning := equal_draws(model, layers):

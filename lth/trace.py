@@ -81,7 +81,7 @@ def _run(network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> Trace
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Switch off the fused ways through recurrent and attention layers, which hide their products."""
+    """Switch off the fused ways through recurrent and attention layers: they hide products."""
     mha = torch.backends.mha.get_fastpath_enabled()
     mkldnn = torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -132,8 +132,8 @@ class _Follow(TorchDispatchMode):
             origin = self._multiply(packet, args, kwargs, found, origin)
         elif packet in (aten.mul, aten.mul_):
             self._scale(args, found)
-        for tensor in tree_leaves(found) if origin is not None else ():
-            if isinstance(tensor, Tensor):
+        for tensor in tree_leaves(found):
+            if isinstance(tensor, Tensor) and origin is not None:
                 self._set(tensor, origin)
         return found
 

@@ -29,7 +29,7 @@ DOORS = {
 PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "statistics", "verdict", "ticket", "spec", "search", "probe", "cost",
-    "dynamic", "gates", "kinds", "parametrized", "trace",
+    "dynamic", "gates", "kinds", "parametrized", "trace", "drawn",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
@@ -37,7 +37,7 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["kinds"],
     ["types", "streams", "spec", "records", "parametrized", "trace"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],
-    ["masks", "prune", "recipe", "verdict"],
+    ["masks", "prune", "recipe", "verdict", "drawn"],
     ["ticket", "loggers", "table"],
     ["dynamic", "gates", "probe", "cost", "rewind", "entry"],
     ["score", "arms", "search", "store"],

@@ -1,5 +1,6 @@
 """Every construct of the zoo, through plan, two levels, arms, analysis, export and back."""
 
+from dataclasses import replace
 from itertools import cycle, islice
 
 import pytest
@@ -99,9 +100,7 @@ def check_member(study, place, out):
     back = Ticket.load(out / "ticket.safetensors")
     inputs = data.prepare(data.test_inputs[:8])
     with torch.no_grad():
-        ours, theirs = (
-            network_of(t.model, t.start).eval()(inputs) for t in (ticket, back)
-        )
+        ours, theirs = (network_of(t.model, t.start).eval()(inputs) for t in (ticket, back))
     assert torch.equal(ours, theirs) and back.density == ticket.density
     assert ticket.density == pytest.approx(masks.density(ticket.mask, layers_of(ticket.model)))
 
@@ -130,7 +129,7 @@ def effective_weights(network, mask):
 
 @NETWORK
 def test_it_goes_all_the_way(name, tmp_path):
-    study = go_through(name, tmp_path, arms_of(name, 2))
+    study = go_through(name, tmp_path, arms_of(name, 4))
     if "output" in ZOO[name]:
         prune = ZOO[name].get("include", ())
         assert layers_of(study.entry().about["model"], SHAPE, prune).output == ZOO[name]["output"]
@@ -170,7 +169,9 @@ def test_gradient_scores_are_numbers_of_every_weight_or_refused_by_name(name, tm
             assert score == "synflow" and "below 0" in str(error)
             continue
         assert all(bool(found[n].isfinite().all()) for n in ticket.mask)
-        assert {n: f.shape for n, f in found.items()} == {n: m.shape for n, m in ticket.mask.items()}
+        assert {n: f.shape for n, f in found.items()} == {
+            n: m.shape for n, m in ticket.mask.items()
+        }
 
 
 FAST = ("lstm", "attention", "unused", "frozen", "experts", "buffers", "weight norm", "encoder")
@@ -183,11 +184,13 @@ def test_stacked_members_train_as_those_alone_do(name, tmp_path):
     setup = prepare(config.compose(**settings_of(name, tmp_path, [WINNER], levels=0)))
     generator = torch.Generator().manual_seed(0)
     jobs = []
+    # Adam would make a step of what is rounded: a bias before BatchNorm has no gradient
+    recipe = replace(setup.recipe, optimizer=OPTIMIZERS[0])
     for trial in range(2):
         ticket = dense(setup.parts, setup.parts.lines[0]._replace(trial=trial))
         mask = {n: torch.rand(m.shape, generator=generator) < 0.6 for n, m in ticket.mask.items()}
         ticket = Ticket(ticket.model, mask, ticket.params, ticket.buffers)
-        jobs.append(Job(ticket, setup.data, setup.recipe, 0.02, Streams(0, trial, 0)))
+        jobs.append(Job(ticket, setup.data, recipe, 0.02, Streams(0, trial, 0)))
     if trains_alone(jobs[0], blobs()):
         assert isinstance(make_engine(jobs[:1], blobs()), InTurn)
         return
@@ -198,4 +201,7 @@ def test_stacked_members_train_as_those_alone_do(name, tmp_path):
         alone.advance(0, 5, torch.Tensor.backward)
         for ours, theirs in zip(together.state(member), alone.state(0), strict=True):
             for n, t in theirs.items():
-                torch.testing.assert_close(ours[n], t, rtol=2e-3, atol=2e-5)
+                fine = t.dtype != torch.bfloat16
+                torch.testing.assert_close(
+                    ours[n], t, rtol=2e-3 if fine else 0.1, atol=2e-5 if fine else 1e-2
+                )

@@ -6,6 +6,7 @@ tokens the sixteen pixels in eight grades.
 """
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from torch.nn.utils import parametrizations, parametrize
 
 
 def conv(a, b, k=3, **more):
-    return nn.Conv2d(a, b, k, padding=k // 2 if "padding" not in more else more.pop("padding"), **more)
+    return nn.Conv2d(
+        a, b, k, padding=k // 2 if "padding" not in more else more.pop("padding"), **more
+    )
 
 
 def rows(x: Tensor) -> Tensor:
@@ -187,7 +190,9 @@ class Patches(nn.Module):
         self.position = nn.Parameter(torch.randn(1, 5, width) * 0.02)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 16), nn.GELU(), nn.Dropout(0.1), nn.Linear(16, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 16), nn.GELU(), nn.Dropout(0.1), nn.Linear(16, width)
+        )
         self.head = nn.Linear(width, classes)
 
     def forward(self, x):
@@ -347,7 +352,7 @@ class Keywords(nn.Module):
     def __init__(self, classes=4, *, widths=(8, 6), act="gelu", **rest):
         super().__init__()
         sizes = [16, *widths, classes]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.act = getattr(F, act)
 
     def forward(self, x, mask=None, *, depth: int | None = None, return_all: bool = False):
@@ -522,7 +527,11 @@ class Siamese(nn.Module):
 class Highway(nn.Module):
     def __init__(self, classes=4):
         super().__init__()
-        self.plain, self.gate, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, classes)
+        self.plain, self.gate, self.head = (
+            nn.Linear(16, 16),
+            nn.Linear(16, 16),
+            nn.Linear(16, classes),
+        )
 
     def forward(self, x):
         x = x.flatten(1)
@@ -637,8 +646,9 @@ class Norms(nn.Sequential):
 
     def __init__(self, classes=4):
         super().__init__(
-            conv(1, 4), nn.GroupNorm(2, 4), nn.PReLU(4), conv(4, 4), nn.InstanceNorm2d(4, affine=True),
-            nn.SiLU(), conv(4, 4), nn.LayerNorm([4, 4, 4]), nn.LocalResponseNorm(2), Head(4, classes),
+            conv(1, 4), nn.GroupNorm(2, 4), nn.PReLU(4), conv(4, 4),
+            nn.InstanceNorm2d(4, affine=True), nn.SiLU(), conv(4, 4), nn.LayerNorm([4, 4, 4]),
+            nn.LocalResponseNorm(2), Head(4, classes),
         )  # fmt: skip
 
 
@@ -716,7 +726,11 @@ class TwoHeads(nn.Module):
 
     def __init__(self, classes=4):
         super().__init__()
-        self.body, self.one, self.two = nn.Linear(16, 8), nn.Linear(8, classes), nn.Linear(8, classes)
+        self.body, self.one, self.two = (
+            nn.Linear(16, 8),
+            nn.Linear(8, classes),
+            nn.Linear(8, classes),
+        )
 
     def forward(self, x):
         x = self.body(x.flatten(1)).relu()
@@ -725,7 +739,9 @@ class TwoHeads(nn.Module):
 
 class StandardizedNet(nn.Sequential):
     def __init__(self, classes=4):
-        super().__init__(Standardized(1, 4, 3), nn.ReLU(), Standardized(4, 4, 3), nn.ReLU(), Head(4, classes))
+        super().__init__(
+            Standardized(1, 4, 3), nn.ReLU(), Standardized(4, 4, 3), nn.ReLU(), Head(4, classes)
+        )
 
 
 def entry(name, **options):
@@ -774,7 +790,9 @@ ZOO = {
     "stochastic depth": entry("Stochastic", flops=True),
     "stochastic depth, numpy's": entry("NumpyDepth", flops=True),
     "unused": entry("Unused", flops=True, output="head.weight"),
-    "weight norm": entry("WeightNormed", flops=True, output="head.parametrizations.weight.original1"),
+    "weight norm": entry(
+        "WeightNormed", flops=True, output="head.parametrizations.weight.original1"
+    ),
     "weight norm, old": entry("WeightNormed", flops=True, arguments={"old": True}),
     "spectral norm": entry("SpectralNormed", flops=True),
     "spectral norm, old": entry("SpectralNormed", flops=True, arguments={"old": True}),

@@ -91,9 +91,7 @@ def narrow(
 _narrowed: dict[Any, str] = {}  # a pure function's memory, nothing else
 
 
-def _narrow(
-    spec: Spec, weights: int, arguments: tuple[str, ...], include: Sequence[str]
-) -> Spec:
+def _narrow(spec: Spec, weights: int, arguments: tuple[str, ...], include: Sequence[str]) -> Spec:
     low, high = 0.0, 1.0
     best = _scaled(spec, low, arguments)
     if (least := count_weights(best, include)) > weights:

@@ -82,9 +82,16 @@ def synflow() -> Score:
         try:
             found = flow(final, mask, buffers, probe, torch.float64)
         except RuntimeError as error:
+            if "indices" in str(error):
+                raise LthError(
+                    "score.synflow: its input is 1.0 everywhere, and the model takes whole numbers "
+                    "(an embedding's); take another score, such as snip"
+                ) from error
             if "dtype" not in str(error):
                 raise
-            found = flow(final, mask, buffers, probe, None)  # a model that mixes types by itself
+            return _check_flow(
+                flow(final, mask, buffers, probe, None), probe
+            )  # it mixes types by itself
         _check_flow(found, probe)
         if all(bool(m.all()) for m in mask.values()):
             _warn_of_loss(found, final, buffers, probe)
@@ -93,12 +100,8 @@ def synflow() -> Score:
     def flow(
         final: Params, mask: Mask, buffers: Params, probe: Probe, dtype: torch.dtype | None
     ) -> Params:
-        positive = {n: p.to(dtype or p.dtype).abs() for n, p in final.items()}
+        positive, running = _positive(final, dtype), _positive(buffers, dtype)
         leaves = _leaves(positive, mask)
-        running = {
-            n: b.to(dtype or b.dtype).abs() if b.is_floating_point() else b
-            for n, b in buffers.items()
-        }
         ones = torch.ones(1, *probe.input_shape, dtype=dtype)
         total = probe.logits(leaves, running, ones, training=False).double().sum()
         weights = [leaves[n] for n in mask]
@@ -108,12 +111,19 @@ def synflow() -> Score:
     return score
 
 
-def _check_flow(scores: Params, probe: Probe) -> None:
+def _positive(tensors: Params, dtype: torch.dtype | None) -> Params:
+    """Return ``|w|`` in the type, or each in its own; whole numbers as they are."""
+    return {
+        n: t.to(dtype or t.dtype).abs() if t.is_floating_point() else t for n, t in tensors.items()
+    }
+
+
+def _check_flow(scores: Params, probe: Probe) -> Params:
     """Refuse scores below 0: what flows is then not kept, and the criterion is not SynFlow."""
     lowest = min(float(s.min()) for s in scores.values())
     highest = max(float(s.abs().max()) for s in scores.values())
     if not lowest < -1e-6 * highest:
-        return
+        return scores
     modules = draw_model(probe.model, 0).named_modules()
     odd = [f"{n or 'the model'} ({type(m).__name__})" for n, m in modules if _recentres(m)]
     why = f"{', '.join(odd[:3])} does not pass it on" if odd else "an operation does not pass it on"
@@ -132,16 +142,15 @@ def _warn_of_loss(scores: Params, final: Params, buffers: Params, probe: Probe) 
     dry = [n for n, s in scores.items() if n in uses and not bool(s.any())]
     if dry:
         warnings.warn(f"score.synflow: nothing flows through {', '.join(dry)}", stacklevel=4)
-    positive = {n: p.abs() for n, p in final.items()}
-    running = {n: b.abs() if b.is_floating_point() else b for n, b in buffers.items()}
-    quiet = replace(probe, seen=0)
+    double = torch.float64
+    positive, running = _positive(final, double), _positive(buffers, double)
+    quiet, ones = replace(probe, seen=0), torch.ones(1, *probe.input_shape, dtype=double)
     with torch.no_grad():
-        ones = torch.ones(1, *probe.input_shape)
         one, two, three = (
-            float(quiet.logits(positive, running, c * ones, training=False).double().sum())
+            float(quiet.logits(positive, running, c * ones, training=False).sum())
             for c in (1, 2, 3)
         )
-    if abs(three - 2 * two + one) > 1e-3 * abs(three - one):
+    if abs(three - 2 * two + one) > 1e-6 * abs(three - one):
         warnings.warn(
             "score.synflow: the outputs are not linear in the inputs even with positive weights "
             "(a saturating activation, a softmax): what flows through the weights is not kept",
@@ -191,9 +200,7 @@ def gradients_of(
     """Return the gradient by each weight: 0 where this forward pass does not use it."""
     if not loss.requires_grad:
         return tuple(torch.zeros_like(w) for w in weights)
-    return torch.autograd.grad(
-        loss, weights, create_graph=create_graph, materialize_grads=True
-    )
+    return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lth import masks
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.spec import Spec, build, locate, target_of
+from lth.spec import build, locate, target_of
 from lth.ticket import (
     State,
     draw_model,
-    drawing,
     load_state,
-    memory_key,
     seed_all,
 )
 from lth.train.batches import Batches
+from lth.train.habits import habits_of
 from lth.train.job import Job
 from lth.train.network import Network
 from lth.types import Loss, Mask, Params
@@ -194,42 +191,6 @@ def measure(
             total += float(loss(logits, answers)) * len(part)
             right += int((logits.argmax(1) == answers).sum())
     return total / len(targets), right / len(targets)
-
-
-class Habits(NamedTuple):
-    """What a model does in training beside computing: draw random numbers, replace buffers."""
-
-    draws: bool
-    replaces: tuple[str, ...]
-
-
-def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
-    """Whether training draws random numbers: a gate does, and dropout."""
-    return job.ticket.gate is not None or habits_of(job.ticket.model, dataset).draws
-
-
-def habits_of(model: Spec, dataset: Dataset) -> Habits:
-    """Try two examples in training: whether it draws (by any generator), or assigns buffers anew."""
-    key = memory_key(model)
-    if key not in _habits:
-        network = draw_model(model, 0).train()
-        before = dict(network.named_buffers())
-        with drawing(), torch.no_grad():
-            generators = _generators()
-            network(dataset.prepare(dataset.train_inputs[:2]).cpu())
-            draws = _generators() != generators
-        after = dict(network.named_buffers())
-        _habits[key] = Habits(draws, tuple(n for n, b in before.items() if after.get(n) is not b))
-    return _habits[key]
-
-
-_habits: dict[str, Habits] = {}  # a pure function's memory, nothing else
-
-
-def _generators() -> tuple[Any, ...]:
-    """Return where the generators stand that a module may draw from."""
-    numpy = np.random.get_state(legacy=False)
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), repr(numpy)
 
 
 def forget(where: Tensor, leaf: Tensor, slots: Mapping[str, Any]) -> None:

@@ -8,46 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from lth import masks
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.spec import build, digest, target_of
+from lth.spec import build
 from lth.store import Store
-from lth.ticket import State, draw_model, memory_key
+from lth.ticket import State, draw_model, load_state, memory_key
+from lth.train.alike import agrees, check_elementwise, equal_rates, group_alike
 from lth.train.batches import Batches
 from lth.train.engine import (
     EVALUATION_BATCH,
     Backward,
     Engine,
     InTurn,
-    draws_random_numbers,
     forget,
-    habits_of,
     make_optimizer,
     set_rate,
     update,
 )
+from lth.train.habits import draws_random_numbers, habits_of
 from lth.train.job import Job
-from lth.train.network import masked
+from lth.train.network import call, masked, places_of
 from lth.train.trainer import Listener, Options
 from lth.train.work import work
 from lth.types import Mask, Params
-
-ELEMENTWISE = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
-"""Optimizers of torch.optim that treat every entry of a tensor alike and alone."""
 
 
 class Stacked:
     """R members of one model at one step, sorted by learning rate inside."""
 
     def __init__(self, jobs: Sequence[Job], dataset: Dataset) -> None:
-        _check_elementwise(jobs[0])
+        check_elementwise(jobs[0])
         self.order = sorted(range(len(jobs)), key=lambda m: jobs[m].lr)
         self.row = {member: row for row, member in enumerate(self.order)}
         self.jobs = [jobs[m] for m in self.order]
@@ -55,6 +51,7 @@ class Stacked:
         self.recipe = jobs[0].recipe
         self.loss, self.schedule = build(self.recipe.loss), build(self.recipe.schedule)
         self.model = draw_model(jobs[0].ticket.model, 0).to(self.device)
+        self._places = places_of(self.model)
         starts = [job.ticket.start for job in self.jobs]
         trains = {n: p.requires_grad for n, p in self.model.named_parameters()}  # a frozen one not
         self.leaves = {
@@ -74,7 +71,7 @@ class Stacked:
             )
             for n in frozen
         }
-        self.slices = list(_equal_rates(self.jobs))
+        self.slices = list(equal_rates(self.jobs))
         self.optimizer = self._make_optimizer()
         self._make_streams()
         forward = vmap(self._one, in_dims=(0, 0, 0, 0, 0))
@@ -183,7 +180,7 @@ class Stacked:
     ) -> Tensor:
         seen = {n: masked(w, masks[n]) if n in masks else w for n, w in leaves.items()}
         seen |= {n: seen[n] + f for n, f in frozen.items()}
-        return functional_call(self.model, (seen, buffers), (inputs,))
+        return call(self.model, self._places, seen | buffers, inputs)
 
     def _run(self, inputs: Tensor) -> Tensor:
         return self._forward(self.leaves, self.masks, self.frozen, self.buffers, inputs)
@@ -273,52 +270,26 @@ def make_engine(jobs: Sequence[Job], dataset: Dataset) -> Engine:
 
 
 def trains_alone(job: Job, dataset: Dataset) -> bool:
-    """Whether a member draws random numbers, replaces its buffers, or ``vmap`` cannot run it."""
+    """Whether a member draws random numbers, replaces its buffers, or is not itself in a stack."""
     if draws_random_numbers(job, dataset) or habits_of(job.ticket.model, dataset).replaces:
         return True
     key = memory_key(job.ticket.model)
     if key not in _unstackable:
-        stack = Stacked([replace(job, compile=None)], dataset)
-        inputs = dataset.prepare(dataset.train_inputs[:2]).unsqueeze(0)
         try:
-            for training in (True, False):
-                stack.model.train(training)
-                stack._run(inputs).sum().backward()
-            _unstackable[key] = False
-        except torch.OutOfMemoryError:
+            _unstackable[key] = not _agrees(job, dataset)
+        except (LthError, torch.OutOfMemoryError):
             raise
         except Exception:  # whatever it is that a vmap does not take
             _unstackable[key] = True
     return _unstackable[key]
 
 
+def _agrees(job: Job, dataset: Dataset) -> bool:
+    stack = Stacked([replace(job, compile=None)] * 2, dataset)
+    alone = draw_model(job.ticket.model, 0).to(stack.device)
+    load_state(alone, job.ticket.start)
+    inputs = dataset.prepare(dataset.train_inputs[:32])
+    return agrees(stack.model.train(), stack._run, stack.leaves, alone, inputs, job.ticket.mask)
+
+
 _unstackable: dict[str, bool] = {}  # a pure function's memory, nothing else
-
-
-def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Group jobs that can be stacked: one model and recipe, the same first and last step."""
-
-    def kind(job: Job) -> tuple[str, list[str], int, int, str, bool]:
-        return (
-            memory_key(job.ticket.model), sorted(job.ticket.mask),
-            job.ticket.step, job.last, digest(job.recipe.identity()), job.ticket.gate is not None,
-        )  # fmt: skip
-
-    return [list(group) for _, group in groupby(sorted(jobs, key=kind), key=kind)]
-
-
-def _equal_rates(jobs: Sequence[Job]) -> Iterator[tuple[int, int]]:
-    first = 0
-    for _, group in groupby(jobs, key=lambda job: job.lr):
-        last = first + len(list(group))
-        yield first, last
-        first = last
-
-
-def _check_elementwise(job: Job) -> None:
-    target = target_of(job.recipe.optimizer)
-    if not target.startswith("torch.optim.") or target.rpartition(".")[2] not in ELEMENTWISE:
-        raise LthError(
-            f"recipe.optimizer={target}: a GPU trains stacked members, so it must be one of "
-            f"{', '.join(ELEMENTWISE)}; or set trainer=cpu"
-        )
