@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import torch
@@ -12,7 +12,7 @@ from lth.errors import LthError
 from lth.spec import digest, target_of
 from lth.ticket import memory_key
 from lth.train.job import Job
-from lth.types import Mask, Params
+from lth.types import Mask
 
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
 """Optimizers of torch.optim that treat every entry of a tensor alike and alone."""
@@ -33,7 +33,7 @@ def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
 def agrees(
     stacked: nn.Module,
     run: Callable[[Tensor], Tensor],
-    leaves: Params,
+    leaves: Mapping[str, Tensor],
     alone: nn.Module,
     inputs: Tensor,
     mask: Mask,
