@@ -533,11 +533,25 @@ def same(a, b):
 MOMENTUM = {"_target_": "torch.optim.SGD", "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}
 
 
-@pytest.mark.parametrize("name", ["experts", "stochastic depth", "unused"])
+class Late(Mlp):
+    """A layer that comes in at the third step, and leaves at the fifth."""
+
+    def __init__(self, classes=4):
+        super().__init__(classes)
+        self.late, self.steps = nn.Linear(8, 8), 0
+
+    def forward(self, x):
+        x = self.body(x.flatten(1)).relu()
+        self.steps += self.training
+        return self.head(x + self.late(x) if self.steps in (3, 4, 6) else x)
+
+
+@pytest.mark.parametrize("name", ["experts", "stochastic depth", "unused", "late"])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_momentum_trains_parameters_without_gradients_as_torch_does(name, nesterov):
     more = {"nesterov": True, "dampening": 0} if nesterov else {}
-    engine = engine_of(ZOO[name]["model"], optimizer=MOMENTUM | more)
+    model = spec("Late") if name == "late" else ZOO[name]["model"]
+    engine = engine_of(model, optimizer=MOMENTUM | more)
     engine.advance(0, 6, torch.Tensor.backward)
     found = engine.state(0).params
     plain = draw_model(engine.job.ticket.model, 5).train()
@@ -613,15 +627,16 @@ def test_a_state_that_does_not_fit_is_refused_by_name():
         network_of(spec("Mlp"), State(state.params, {"odd": torch.zeros(1)}))
 
 
-def test_a_frozen_weight_stays_on_both_engines_and_is_not_pruned(tmp_path):
-    engine = engine_of(ZOO["frozen"]["model"], optimizer=MOMENTUM)
+@pytest.mark.parametrize(("name", "part"), [("frozen", "backbone"), ("lora", "base")])
+def test_a_frozen_weight_stays_on_both_engines_and_is_not_pruned(name, part):
+    engine = engine_of(ZOO[name]["model"], optimizer=MOMENTUM)
     stacked = Stacked([engine.job, engine.job], blobs())
     for one in (engine, stacked):
         one.advance(0, 5, torch.Tensor.backward)
         state = one.state(0)
-        for name, p in engine.job.ticket.params.items():
-            assert torch.equal(state.params[name], p) == name.startswith("backbone"), name
-    assert engine.job.ticket.mask.keys() == {"head.weight"}
+        for n, p in engine.job.ticket.params.items():
+            assert torch.equal(state.params[n], p) == n.startswith(part), n
+    assert not any(n.startswith(part) for n in engine.job.ticket.mask)
 
 
 def test_a_model_that_vmap_cannot_run_trains_alone_on_a_gpu():
