@@ -76,6 +76,8 @@ class Layers:
         """Count other parameters that the patterns match among the weights, after the rest."""
         added: dict[str, tuple[int, ...]] = {}
         for pattern in patterns:
+            if pattern in self.shapes:
+                continue
             names = [n for n in self.others if fnmatchcase(n, pattern)]
             if not names and not any(fnmatchcase(n, pattern) for n in self.shapes):
                 known = ", ".join(self.others) or "none"

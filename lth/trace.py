@@ -20,6 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from lth.errors import LthError
+
 aten = torch.ops.aten
 
 OPERANDS = {
@@ -64,7 +66,11 @@ def trace(network: nn.Module, input_shape: Sequence[int], layers: Mapping[str, s
         try:
             return _run(network, torch.zeros(1, *input_shape, dtype=torch.long), layers)
         except Exception:
-            raise error from None
+            first = str(error).partition("\n")[0] or type(error).__name__
+            raise LthError(
+                f"{type(network).__name__}: its FLOPs and output layer are found by one example "
+                f"of zeros, shape {[1, *input_shape]}, which it does not take: {first}"
+            ) from error
 
 
 def _run(network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> Trace:

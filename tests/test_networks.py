@@ -258,6 +258,26 @@ def test_a_weight_without_zeros_of_its_own_is_refused_and_may_be_spared(how, why
 
 
 @pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("attention", {"stem": 4, "attend.in_proj": 4, "attend.out_proj": 4, "head": 1}),
+        ("attention, wide keys", {"attend.q_proj": 4, "attend.k_proj": 4, "attend.out_proj": 4}),
+        ("own attention", {"q": 4, "k": 4, "v": 4, "head": 1}),
+        ("encoder", {"encoder.layers.1.self_attn.in_proj": 4, "encoder.layers.1.linear2": 4}),
+        ("vit", {"patch": 4, "qkv": 5, "proj": 5, "mlp.3": 5, "head": 1}),
+        # three queries look at four rows: a third of the packed weight thrice, two thirds four times
+        ("queries", {"stem": 4, "look.in_proj": (3 + 2 * 4) / 3, "look.out_proj": 3, "head": 1}),
+    ],
+)
+def test_how_often_an_attentions_weights_are_used(name, times):
+    found = uses(ZOO[name]["model"], SHAPE)
+    for layer, expected in times.items():
+        key = f"{layer}_weight" if layer.endswith("proj") and "." in layer else f"{layer}.weight"
+        key = key if key in found else f"{layer}.weight"
+        assert found[key] == pytest.approx(expected), layer
+
+
+@pytest.mark.parametrize(
     ("name", "pruned"),
     [
         ("lstm", {"rnn.weight_ih_l0": 96, "rnn.weight_hh_l0": 144, "head.weight": 24}),
@@ -445,6 +465,17 @@ def test_the_output_layer_is_the_one_that_gives_the_logits(model, tmp_path):
     assert setup.parts.layers.output == "head.weight" and len(setup.notes) == 1
     assert setup.parts.prune.by_layer(setup.parts.layers)["head.weight"] == 0.1
     assert layers_of(spec(model)).shapes.keys() == setup.parts.layers.shapes.keys()
+
+
+class Pairs(Mlp):
+    def forward(self, x):
+        a, b = super().forward(x).unflatten(0, (2, -1))
+        return torch.cat([a + b, a - b])
+
+
+def test_a_model_that_takes_no_single_example_is_refused(tmp_path):
+    refused(spec("Pairs"), r"Pairs: its FLOPs .*one example of zeros, shape \[1, 1, 4, 4\]",
+            tmp_path / "out")  # fmt: skip
 
 
 def test_where_it_is_not_one_a_line_says_which_was_taken(tmp_path):
@@ -641,7 +672,10 @@ def test_a_frozen_weight_stays_on_both_engines_and_is_not_pruned(name, part):
 
 def test_a_model_that_vmap_cannot_run_trains_alone_on_a_gpu():
     assert trains_alone(engine_of(ZOO["experts"]["model"]).job, blobs())
-    assert not trains_alone(engine_of(spec("Mlp")).job, blobs())
+    for name in ("shared", "tied", "attention", "weight norm", "unused", "float64"):
+        assert not trains_alone(engine_of(ZOO[name]["model"]).job, blobs()), name
+    padded = engine_of(ZOO["text"]["model"])  # torch's vmap moves the padding of all but the first
+    assert trains_alone(padded.job, blobs())
 
 
 # Scores
@@ -665,6 +699,13 @@ def test_a_weight_that_is_not_used_scores_0(score):
     assert not bool(found["unused.weight"].any()) and bool(found["body.weight"].any())
     cut = spec("Mlp")  # the others' scores are those of the network without it
     assert found.keys() - {"unused.weight"} == scored(score(), cut).keys()
+
+
+@pytest.mark.parametrize("arm", ["rigl", "set", "gradual"])
+def test_a_mask_that_changes_over_a_weight_that_is_not_used(arm, tmp_path):
+    study = lth.run(**SETTINGS | {"arms": {"winning_ticket": "winning_ticket", arm: {"every": 2}}},
+                    model=ZOO["unused"]["model"], out=str(tmp_path), progress=False)  # fmt: skip
+    assert study.entry(level=1, arm=arm).diverged is None
 
 
 class Sdpa(nn.Module):
