@@ -31,7 +31,10 @@ OPERANDS = {
 }  # fmt: skip
 """Operations that multiply and add, and which of their arguments are multiplied."""
 
-APPLIED = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase)
+APPLIED = (
+    nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase,
+    nn.MultiheadAttention,
+)  # fmt: skip
 """Modules whose inputs are activations, whatever they were made of: learned queries, say."""
 
 
@@ -122,7 +125,7 @@ class _Follow(TorchDispatchMode):
             self._set(parameter, _Origin(True, frozenset([name])))
         self._set(inputs, _Origin(False))
         modules = [m for m in network.modules() if isinstance(m, APPLIED)]
-        self._hooks = [m.register_forward_pre_hook(self._apply) for m in modules]
+        self._hooks = [m.register_forward_pre_hook(self._apply, with_kwargs=True) for m in modules]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -152,8 +155,8 @@ class _Follow(TorchDispatchMode):
         for hook in self._hooks:
             hook.remove()
 
-    def _apply(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        for tensor in inputs:
+    def _apply(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        for tensor in (*inputs, *named.values()):
             if isinstance(tensor, Tensor):
                 self._origins[_key(tensor)] = _Origin(False, last=self.origin(tensor).last)
                 self._kept.append(tensor)
