@@ -77,7 +77,7 @@ def fit(studies: Sequence[Study]) -> list[str]:
 
 def sources(studies: Sequence[Study]) -> list[Source]:
     """Read the studies' records."""
-    weights = _weights(studies[0].config)
+    weights = _weights(studies[0].config["model"], _included(studies[0].config))
     return [
         Source(label, study.id, study.config["seed"], weights, study.records)
         for label, study in zip(labels([(s.id, s.config) for s in studies]), studies, strict=True)
@@ -220,9 +220,12 @@ def _text(value: Any) -> str:
     return value.rpartition(".")[2] if isinstance(value, str) else str(value).replace("'", "")
 
 
-def _weights(config: Mapping[str, Any]) -> int | None:
+def _weights(model: Mapping[str, Any], include: Sequence[str] = ()) -> int | None:
     try:
-        include = tuple(config.get("prune", {}).get("include") or ())
-        return layers_of(dict(config["model"]), None, include).total
+        return layers_of(dict(model), None, include).total
     except LthError:  # the model's module may not be on the path here
         return None
+
+
+def _included(config: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple((config.get("prune") or {}).get("include") or ())
