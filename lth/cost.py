@@ -8,27 +8,29 @@ biases, norms and the optimizer are not counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import prod
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
-
 from lth import masks
-from lth.identity import code_key
 from lth.spec import Spec
-from lth.ticket import Ticket, draw_model, layers_of
+from lth.ticket import Ticket, layers_of, traced
 from lth.types import Mask
 
 
-def uses(model: Spec, input_shape: Sequence[int]) -> dict[str, int]:
-    """Return how often each weight of a layer is used for one example: 1, or a map's positions."""
-    key = code_key(model), tuple(input_shape)
-    if key not in _used:
-        _used[key] = _uses(model, tuple(input_shape))
-    return dict(_used[key])
+def uses(
+    model: Spec, input_shape: Sequence[int], include: Collection[str] = ()
+) -> dict[str, float]:
+    """Return how often each weight of a layer is used for one example: 1, or a map's positions.
+
+    Whoever uses it: a module, a functional, a product with a raw parameter, a recurrent layer's
+    every step. A mean, where parts of a weight are used more often than others.
+    """
+    names = sorted(include)
+    parts, found = layers_of(model, None, names).parts, dict[str, float]()
+    for name, times in traced(model, input_shape, names).uses.items():
+        layer = parts.get(name, name)
+        found[layer] = max(times, found.get(layer, 0))
+    return found
 
 
 def forward_flops(model: Spec, input_shape: Sequence[int], mask: Mask | None) -> int:
@@ -65,31 +67,7 @@ def scoring_flops(model: Spec, input_shape: Sequence[int], examples: int) -> int
 
 
 def _forward(model: Spec, input_shape: Sequence[int], kept: Mapping[str, int]) -> int:
-    counts = {**layers_of(model).sizes, **kept}
-    return 2 * sum(counts[n] * times for n, times in uses(model, input_shape).items())
-
-
-_used: dict[tuple[str, tuple[int, ...]], dict[str, int]] = {}  # a pure function's memory
-
-
-def _uses(model: Spec, input_shape: tuple[int, ...]) -> dict[str, int]:
-    network = draw_model(model, 0).eval()
-    names = {id(p): n for n, p in network.named_parameters()}
-    found: dict[str, int] = {}
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        name = names[id(module.weight)]
-        of_map = inputs[0] if isinstance(module, _ConvNd) and module.transposed else output
-        places = prod(of_map.shape[2:]) if isinstance(module, _ConvNd) else prod(of_map.shape[1:-1])
-        found[name] = found.get(name, 0) + places
-
-    for module in network.modules():
-        if isinstance(module, nn.Linear | _ConvNd):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        try:
-            network(torch.zeros(1, *input_shape))
-        except Exception:  # it may take tokens, which are whole numbers
-            found.clear()
-            network(torch.zeros(1, *input_shape, dtype=torch.int64))
-    return found
+    layers = layers_of(model)
+    include = [n for n in kept if n in layers.others]
+    counts = {**layers.parameters, **kept}
+    return round(2 * sum(counts[n] * t for n, t in uses(model, input_shape, include).items()))

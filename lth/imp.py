@@ -217,6 +217,14 @@ def check_search(parts: Parts) -> None:
     ))  # fmt: skip
 
 
+def check_score(parts: Parts) -> None:
+    """Score the untrained network once: a score that this model does not suit says so now."""
+    ticket = dense(parts, parts.lines[0])
+    probe = parts.probe(parts.lines[0].trial)
+    if parts.levels and getattr(parts.search, "check", None) is None:
+        scorer(parts, parts.lines[0], 1, ticket.params, probe)(ticket.start, ticket.mask)
+
+
 def members(
     parts: Parts, line: Line, level: int, winner: Ticket, origin: Entry
 ) -> dict[Place, Ticket]:

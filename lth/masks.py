@@ -20,7 +20,9 @@ from lth.types import Mask, Params
 
 def full(layers: Layers, names: Iterable[str]) -> Mask:
     """Keep every weight of the named layers."""
-    return {name: torch.ones(layers.shapes[name], dtype=torch.bool) for name in names}
+    names = list(names)
+    shapes = layers.including(names).shapes
+    return {name: torch.ones(shapes[name], dtype=torch.bool) for name in names}
 
 
 def apply(params: Params, mask: Mask, frozen: Params | None = None) -> Params:
@@ -51,11 +53,12 @@ def density(mask: Mask, layers: Layers) -> float:
 
     The papers' P_m (Frankle & Carbin 2019, arXiv 1803.03635, Section 1).
     """
-    return weights(mask, layers) / layers.total
+    return weights(mask, layers) / layers.including(mask).total
 
 
 def weights(mask: Mask, layers: Layers) -> int:
     """Count the weights kept over all layers, those of unprunable layers included."""
+    layers = layers.including(mask)
     unprunable = layers.total - sum(layers.sizes[n] for n in mask)
     return sum(kept(mask).values()) + unprunable
 

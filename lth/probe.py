@@ -50,8 +50,7 @@ class Probe:
         drawn = stream_seed("model", *self._stands(generator))
         self.seen += len(inputs)
         model = draw_model(self.model, 0).train(training)
-        if inputs.is_floating_point():  # tokens are not
-            model = model.to(inputs.dtype)
+        model = model.to(inputs.dtype) if inputs.is_floating_point() else model  # tokens are whole
         copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
         with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
             # not torch.manual_seed: it would seed every GPU's generator too

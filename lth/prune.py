@@ -51,6 +51,7 @@ class Layerwise:
     conv_rate: float | None = None
     output_rate: float | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
+    include: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _check_rate("rate", self.rate)
@@ -101,6 +102,7 @@ class Globally:
 
     rate: float = 0.2
     spare: Sequence[str] = ()
+    include: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _check_rate("rate", self.rate)
@@ -137,19 +139,29 @@ def layerwise(
     conv_rate: float | None = None,
     output_rate: float | None = None,
     rates: Mapping[str, float] | None = None,
+    include: Sequence[str] = (),
 ) -> Layerwise:
     """Prune each layer by its own rate: ``conv_rate`` for convolutions, half rate for the output.
 
     ``rates`` maps name patterns to rates and wins over the rest; a rate of 0 spares the layer.
+    ``include`` counts other parameters among the weights: embeddings, raw parameters.
     """
-    return Layerwise(rate, conv_rate, output_rate, dict(rates or {}))
+    included = _names("include", include)
+    return Layerwise(rate, conv_rate, output_rate, dict(rates or {}), included)
 
 
-def globally(rate: float = 0.2, spare: Sequence[str] = ()) -> Globally:
-    """Prune all layers together, sparing names that match ``spare`` (``output``: the last)."""
-    if isinstance(spare, str):
-        raise LthError(f"prune.spare={spare}: name a list, such as prune.spare=[{spare}]")
-    return Globally(rate, tuple(spare))
+def globally(rate: float = 0.2, spare: Sequence[str] = (), include: Sequence[str] = ()) -> Globally:
+    """Prune all layers together, sparing names that match ``spare`` (``output``: the last).
+
+    ``include`` counts other parameters among the weights: embeddings, raw parameters.
+    """
+    return Globally(rate, _names("spare", spare), _names("include", include))
+
+
+def _names(setting: str, given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise LthError(f"prune.{setting}={given}: name a list, such as prune.{setting}=[{given}]")
+    return tuple(given)
 
 
 def drop_lowest(scores: Params, mask: Mask, count: int, ties: int = 0) -> Mask:

@@ -230,6 +230,8 @@ def _headline(setup: Setup, display: Display) -> None:
         f"{parts.layers.total:,} weights; {config['trials']} trials, {_levels(parts)}, "
         f"{setup.recipe.steps:,} steps, lr {rates}; {arms}"
     )
+    for note in setup.notes:
+        display.say(note)
 
 
 def _levels(parts: Parts) -> str:

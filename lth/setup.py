@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -19,20 +20,23 @@ from lth.check import (
     check_finite,
     check_model,
     check_parts,
+    check_weights,
+    equal_draws,
 )
 from lth.config import ACTIONS, ASIDE, GROUPS, nearest, study_id
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
 from lth.identity import described
-from lth.imp import WINNER, Line, Parts, check_search
+from lth.imp import WINNER, Line, Parts, check_score, check_search
 from lth.kinds import is_whole
+from lth.layers import Layers, summary
 from lth.probe import Probe
-from lth.prune import kept_by_level
+from lth.prune import Prune, kept_by_level
 from lth.recipe import Recipe
 from lth.search import Search
 from lth.spec import Spec, build, complete, digest, fill, target_of
-from lth.ticket import layers_of
+from lth.ticket import drawable, layers_of
 from lth.train.batches import Batches
 from lth.train.job import Streams
 from lth.train.key import data_identity, numerics
@@ -52,6 +56,7 @@ class Setup:
     parts: Parts
     options: Options
     logger: Any
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def id(self) -> str:
@@ -107,9 +112,9 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     # a default that the model's factory has for these is no wish: the data's are meant
     left = {n: None for n in of_data if n in config["model"] and n not in asked}
     config["model"] = fill({**config["model"], **left}, **of_data)
-    layers = layers_of(config["model"])
+    config["model"] = drawable(config["model"], of_data["input_shape"])
     check_augment(dataset)
-    check_model(config["model"], dataset, recipe)
+    layers, notes = _layers(config["model"], dataset, recipe, prune)
     check_agreement(asked, of_data)
     levels = _levels(config["levels"])
     kept = kept_by_level(prune, layers, max(levels, default=0))
@@ -125,7 +130,32 @@ def prepare(given: Mapping[str, Any]) -> Setup:
         config["seed"],
     )  # fmt: skip
     check_search(parts)
-    return Setup(config, config["data"], dataset, recipe, parts, options, logger)
+    check_score(parts)
+    return Setup(config, config["data"], dataset, recipe, parts, options, logger, notes)
+
+
+def _layers(
+    model: Spec, dataset: Dataset, recipe: Recipe, rule: Prune
+) -> tuple[Layers, tuple[str, ...]]:
+    """Return the model's weights, those the rule includes too, and what is to be said of them."""
+    include = tuple(getattr(rule, "include", ()))
+    layers = layers_of(model, None, include)
+    check_model(model, dataset, recipe)
+    layers = layers_of(model, dataset.input_shape, include)
+    if not layers.shapes:
+        names = ", ".join(layers.others)
+        raise LthError(
+            f"model={target_of(model)}: no weights to prune: prune.include some: {names}"
+        )
+    prunable = rule.prunable(layers)
+    check_weights(layers, prunable)
+    if warning := equal_draws(model, layers):
+        warnings.warn(warning, stacklevel=3)
+    notes = [summary(layers, prunable)]
+    if len(layers.heads) != 1:
+        found = f"come from {', '.join(layers.heads)}" if layers.heads else "come from no weight"
+        notes.append(f"the logits {found}: {layers.output} is taken for the output layer")
+    return layers, tuple(notes)
 
 
 def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,33 +6,38 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import nn
 
 from lth import adopt, kept, masks, ticket_check, ticket_file
+from lth.drawn import (
+    State,
+    draw_model,
+    draw_state,
+    drawable,
+    drawing,
+    layers_of,
+    load_state,
+    memory_key,
+    network_of,
+    seed_all,
+    state_of,
+    traced,
+)
 from lth.errors import LthError
 from lth.files import demand, reading, tensors_digest
-from lth.identity import code_key
 from lth.layers import Layers, describe
 from lth.naming import data_only, laid_over, named
 from lth.records import write_atomic
-from lth.spec import Spec, build
+from lth.spec import Spec
 from lth.trust import Foreign, Trust, names_of, targets
 from lth.types import Mask, Params
 
 __all__ = [
-    "State", "Ticket", "draw_model", "draw_state", "layers_of", "network_of", "state_of",
-    "tensors_digest",
+    "State", "Ticket", "draw_model", "draw_state", "drawable", "drawing", "layers_of", "load_state",
+    "memory_key", "network_of", "seed_all", "state_of", "tensors_digest", "traced",
 ]  # fmt: skip
-
-
-class State(NamedTuple):
-    """Params and buffers of one network at one moment."""
-
-    params: Params
-    buffers: Params
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -207,60 +212,15 @@ KINDS = {
 PLAIN = {name: kind == "plain" for name, kind in KINDS.items()}
 
 
-def draw_model(model: Spec, seed: int) -> nn.Module:
-    """Build the model, its weights drawn from ``seed``; the global generator stays untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build(model)
-    if not isinstance(network, nn.Module):
-        raise LthError(f"{model['_target_']} gave a {type(network).__name__}, not an nn.Module")
-    return network
-
-
-def network_of(model: Spec, state: State) -> nn.Module:
-    """Return the model as a plain ``nn.Module`` in this state."""
-    return fill(draw_model(model, 0), state)
-
-
-def fill(network: nn.Module, state: State) -> nn.Module:
-    """Copy a state into a module, every param and buffer by name; none is left as it was drawn."""
-    tensors = dict(network.named_parameters()) | dict(network.named_buffers())
-    ticket_check.same_names(tensors, state.params | state.buffers)
-    with torch.no_grad():
-        for name, value in (state.params | state.buffers).items():
-            tensors[name].copy_(value)
-    return network
-
-
 def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
     """Return a model in a state, ``model`` named by the user in the place of a file's ``spec``.
 
     Of what a file names by itself no more is made than the state that came with it fills.
     """
     if isinstance(model, nn.Module):
-        return fill(copy.deepcopy(model), state)
+        network = copy.deepcopy(model)
+        load_state(network, state)
+        return network
     spec = spec if model is None else laid_over(spec, named(model))
     ticket_check.outline(spec, state)
     return network_of(spec, state)
-
-
-def draw_state(model: Spec, seed: int) -> State:
-    """Return the initial params and buffers of ``model`` for ``seed``."""
-    return state_of(draw_model(model, seed))
-
-
-def state_of(network: nn.Module) -> State:
-    """Copy a module's params and buffers out of it."""
-    params = {n: p.detach().clone() for n, p in network.named_parameters()}
-    return State(params, {n: b.detach().clone() for n, b in network.named_buffers()})
-
-
-def layers_of(model: Spec) -> Layers:
-    """Describe the weights of the model that a spec names."""
-    key = code_key(model)
-    if key not in _layers:
-        _layers[key] = describe(draw_model(model, 0))
-    return _layers[key]
-
-
-_layers: dict[str, Layers] = {}  # a pure function's memory, nothing else

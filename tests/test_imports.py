@@ -30,7 +30,7 @@ PURE = [
     "errors", "types", "streams", "layers", "masks", "score", "prune", "rewind", "arms", "schedule",
     "loss", "records", "intervals", "statistics", "matching", "verdict", "ticket", "spec", "search",
     "probe", "cost", "dynamic", "gates", "kinds", "names", "plain", "needs", "trust", "files",
-    "ticket_check", "ticket_file", "kept", "adopt", "naming",
+    "ticket_check", "ticket_file", "kept", "adopt", "naming", "parametrized", "trace", "drawn",
 ]  # fmt: skip
 
 STAIRS = [  # each imports from the stairs above its own, or from its own package
@@ -38,9 +38,9 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["kinds", "names", "trust", "files"],
     ["plain"],
     ["types", "streams", "spec", "records", "intervals"],
-    ["identity"],
+    ["identity", "parametrized", "trace"],
     ["layers", "loss", "schedule", "statistics", "models", "data"],
-    ["masks", "prune", "recipe", "matching"],
+    ["masks", "prune", "recipe", "matching", "drawn"],
     ["ticket_check", "ticket_file", "kept", "adopt", "naming"],
     ["ticket", "loggers", "table", "verdict"],
     ["dynamic", "gates", "probe", "cost", "rewind", "entry", "needs"],

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lth.data.dataset import Dataset
 from lth.loss import cross_entropy
 from lth.spec import Spec
-from lth.ticket import State, draw_model
+from lth.ticket import State, draw_model, load_state
 from lth.train import engine
 from lth.train.batches import Batches
 from lth.train.job import Streams
@@ -28,7 +28,6 @@ class Evaluator:
     def __init__(self, model: Spec, dataset: Dataset, loss: Loss | None = None) -> None:
         self.dataset, self.loss = dataset, loss or cross_entropy()
         self.network = draw_model(model, 0).to(dataset.train_inputs.device).eval()
-        self._tensors = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
         norms = (m for m in self.network.modules() if isinstance(m, _BatchNorm))
         self._norms = [norm for norm in norms if norm.track_running_stats]
 
@@ -63,9 +62,7 @@ class Evaluator:
         return State(state.params, {n: b.clone() for n, b in self.network.named_buffers()})
 
     def _load(self, state: State) -> None:
-        with torch.no_grad():
-            for name, value in (state.params | state.buffers).items():
-                self._tensors[name].copy_(value)
+        load_state(self.network, state)
 
 
 def rows_of(dataset: Dataset, name: str, seed: int, trial: int) -> Rows:

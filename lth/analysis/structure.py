@@ -102,6 +102,7 @@ def connections(mask: Mask, wirings: Wirings | None = None) -> dict[str, tuple[T
     found = {}
     for name, m in mask.items():
         groups, transposed = (wirings or {}).get(name, Wiring())
+        m = m if m.ndim > 1 else m.reshape(-1, 1)  # a vector that a user had pruned
         blocks = m.reshape(groups, m.shape[0] // groups, m.shape[1], -1)
         first, second = blocks.sum((2, 3)).reshape(-1), blocks.sum((1, 3)).reshape(-1)
         found[name] = (second, first) if transposed else (first, second)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
+from json import dumps, loads
 from typing import Any
 
 import torch
@@ -13,11 +13,10 @@ from lth import masks
 from lth.arms.protocol import draw_seed
 from lth.cost import forward_flops
 from lth.errors import LthError
-from lth.identity import code_key
 from lth.layers import describe
 from lth.needs import takes
 from lth.spec import Spec, build
-from lth.ticket import Ticket, draw_state, layers_of
+from lth.ticket import Ticket, draw_state, layers_of, memory_key
 from lth.trust import vouched
 
 WIDTHS = ("widths", "blocks", "hidden", "width")
@@ -46,14 +45,16 @@ class SmallDense:
         self, winner: Ticket, generator: torch.Generator, *, input_shape: tuple[int, ...]
     ) -> Ticket:
         """Return the narrow network, freshly drawn, under a full mask."""
-        spec = narrow(winner.model, winner.weights, self.arguments)
-        layers = layers_of(spec)
+        others = layers_of(winner.model).others
+        include = tuple(n for n in winner.mask if n in others)
+        spec = narrow(winner.model, winner.weights, self.arguments, include)
+        layers = layers_of(spec, None, include)
         stretch = 1.0
         if self.budget == "flops":
             large, small = (forward_flops(s, input_shape, None) for s in (winner.model, spec))
             stretch = min(large / small, self.longest or float("inf"))
         state = draw_state(spec, draw_seed(generator))
-        mask = masks.full(layers, layers.shapes)
+        mask = masks.full(layers, [n for n in layers.shapes if n not in layers.fixed])
         return takes(Ticket(spec, mask, *state, stretch=stretch), "total")
 
 
@@ -71,7 +72,9 @@ def small_dense(
     return SmallDense(budget, tuple(arguments), longest)
 
 
-def narrow(model: Spec, weights: int, arguments: Sequence[str] = WIDTHS) -> Spec:
+def narrow(
+    model: Spec, weights: int, arguments: Sequence[str] = WIDTHS, include: Sequence[str] = ()
+) -> Spec:
     """Scale a model's widths so that its number of weights comes closest to ``weights``.
 
     Refused where no width leaves so few: the smallest network has more.
@@ -81,19 +84,19 @@ def narrow(model: Spec, weights: int, arguments: Sequence[str] = WIDTHS) -> Spec
             f"arms.small_dense: {model['_target_']} has none of the arguments "
             f"{', '.join(arguments)}; name those that set its widths: arms.small_dense.arguments"
         )
-    key = code_key(model), weights, tuple(arguments)
+    key = (memory_key(model), weights, tuple(arguments), tuple(include))
     if key not in _narrowed:
-        _narrowed[key] = _narrow(model, weights, tuple(arguments))
-    return deepcopy(_narrowed[key])
+        _narrowed[key] = dumps(_narrow(model, weights, tuple(arguments), include))
+    return loads(_narrowed[key])
 
 
-_narrowed: dict[tuple[str, int, tuple[str, ...]], Spec] = {}  # a pure function's memory
+_narrowed: dict[Any, str] = {}  # a pure function's memory, nothing else
 
 
-def _narrow(spec: Spec, weights: int, arguments: tuple[str, ...]) -> Spec:
+def _narrow(spec: Spec, weights: int, arguments: tuple[str, ...], include: Sequence[str]) -> Spec:
     low, high = 0.0, 1.0
     best = _scaled(spec, low, arguments)
-    if (least := count_weights(best)) > weights:
+    if (least := count_weights(best, include)) > weights:
         raise LthError(
             f"arms.small_dense: the smallest {spec['_target_']} has {least:,} weights, a ticket of "
             f"this study {weights:,}: leave the arm out, or stop at a lower level"
@@ -101,17 +104,17 @@ def _narrow(spec: Spec, weights: int, arguments: tuple[str, ...]) -> Spec:
     for _ in range(40):
         middle = (low + high) / 2
         candidate = _scaled(spec, middle, arguments)
-        count = count_weights(candidate)
-        if abs(count - weights) < abs(count_weights(best) - weights):
+        count = count_weights(candidate, include)
+        if abs(count - weights) < abs(count_weights(best, include) - weights):
             best = candidate
         low, high = (middle, high) if count < weights else (low, middle)
     return best
 
 
-def count_weights(model: Spec) -> int:
+def count_weights(model: Spec, include: Sequence[str] = ()) -> int:
     """Count the weights of a model without making them."""
     with torch.device("meta"):
-        return describe(build(model)).total
+        return describe(build(model)).including(include).total
 
 
 def _scaled(model: Spec, scale: float, arguments: Sequence[str]) -> Spec:

@@ -108,7 +108,7 @@ def _changing(change: Callable[[Tensor, Tensor, torch.Generator], Tensor]) -> Ar
         changed = {}
         for name, mask in winner.mask.items():
             weight = winner.params[name].clone()
-            weight[mask] = change(winner.params[name], mask, generator)
+            weight[mask] = change(winner.params[name], mask, generator).to(weight.dtype)
             changed[name] = weight
         return replace(winner, params=winner.params | changed)
 
@@ -116,4 +116,4 @@ def _changing(change: Callable[[Tensor, Tensor, torch.Generator], Tensor]) -> Ar
 
 
 def _signs(weight: Tensor) -> Tensor:
-    return torch.where(weight < 0, -1.0, 1.0)
+    return torch.where(weight < 0, -1.0, 1.0).to(weight.dtype)

@@ -7,15 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lth import masks
 from lth.data.dataset import Dataset
-from lth.identity import code_key
+from lth.errors import LthError
 from lth.recipe import optimizer_arguments
 from lth.spec import build, locate, target_of
-from lth.ticket import State, draw_model, state_of
+from lth.ticket import (
+    State,
+    draw_model,
+    load_state,
+    seed_all,
+)
 from lth.train.batches import Batches
+from lth.train.habits import habits_of
 from lth.train.job import Job
 from lth.train.network import Network
 from lth.types import Loss, Mask, Params
@@ -79,7 +85,7 @@ class InTurn:
         self.measure = build(job.measure or job.recipe.loss)
         self.schedule = build(job.recipe.schedule)
         model = draw_model(job.ticket.model, 0).to(dataset.train_inputs.device)
-        load(model, job.ticket.start)
+        load_state(model, job.ticket.start)
         frozen = {n: f.to(dataset.train_inputs.device) for n, f in job.ticket.frozen.items()}
         self.mask = job.ticket.mask
         self.network = Network(
@@ -88,7 +94,13 @@ class InTurn:
             changes=job.ticket.dynamics is not None,
         )  # fmt: skip
         self.optimizer = make_optimizer(job, list(self.network.leaves.values()))
-        self._draws = draws_random_numbers(job, dataset)
+        habits = habits_of(job.ticket.model, dataset)
+        self._draws = habits.draws or job.ticket.gate is not None
+        if job.compile is not None and habits.replaces:
+            raise LthError(
+                f"trainer.compile={job.compile}: the model puts other tensors in the place of its "
+                f"buffers ({habits.replaces[0]}), which a compiled one loses: leave compile out"
+            )
 
     def advance(self, start: int, stop: int, backward: Backward) -> Tensor:
         """Make updates ``start..stop``, one after the other."""
@@ -100,7 +112,7 @@ class InTurn:
             loss = self.loss(self._forward(inputs, step).float(), targets)
             backward(loss)
             network.mask_gradients()
-            self.optimizer.step()
+            update(self.optimizer)
             self.optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())
         return torch.stack(losses).double().unsqueeze(0)
@@ -146,11 +158,12 @@ class InTurn:
 
     def put(self, member: int, state: State) -> None:
         """Overwrite the params and buffers in place."""
+        leaves, buffers = self.network.leaves, self.network.buffers
         with torch.no_grad():
             for name, value in state.params.items():
-                self.network.leaves[name].copy_(value)
+                leaves[name].copy_(value)
             for name, value in state.buffers.items():
-                self.network.buffers[name].copy_(value)
+                buffers[name].copy_(value)
 
     def optimizer_state(self, member: int) -> Params:
         """Copy the optimizer's tensors."""
@@ -169,7 +182,7 @@ class InTurn:
 
     def _forward(self, inputs: Tensor, step: int) -> Tensor:
         if self._draws:
-            torch.manual_seed(self.job.streams.of("model", step))
+            seed_all(self.job.streams.of("model", step))
         return self.network(inputs)
 
 
@@ -189,23 +202,6 @@ def measure(
     return total / len(targets), right / len(targets)
 
 
-def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
-    """Whether training draws random numbers: a gate does, and dropout; two examples are tried."""
-    if job.ticket.gate is not None:
-        return True
-    key = code_key(job.ticket.model)
-    if key not in _drawing:
-        model = draw_model(job.ticket.model, 0).train()
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            before = torch.get_rng_state()
-            model(dataset.prepare(dataset.train_inputs[:2]).cpu())
-            _drawing[key] = not torch.equal(before, torch.get_rng_state())
-    return _drawing[key]
-
-
-_drawing: dict[str, bool] = {}  # a pure function's memory, nothing else
-
-
 def forget(where: Tensor, leaf: Tensor, slots: Mapping[str, Any]) -> None:
     """Zero a weight and its moments in place, ``where`` says so."""
     where = where.to(leaf.device)
@@ -213,17 +209,6 @@ def forget(where: Tensor, leaf: Tensor, slots: Mapping[str, Any]) -> None:
         for value in (leaf, *slots.values()):
             if isinstance(value, Tensor) and value.shape == leaf.shape:
                 value.masked_fill_(where, 0.0)
-
-
-def load(model: nn.Module, state: State) -> None:
-    """Copy a state into a module, every name matched."""
-    have = state_of(model)
-    if have.params.keys() != state.params.keys() or have.buffers.keys() != state.buffers.keys():
-        raise ValueError("the state names other params or buffers than the model has")
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    with torch.no_grad():
-        for name, value in (state.params | state.buffers).items():
-            tensors[name].copy_(value)
 
 
 def make_optimizer(job: Job, params: Sequence[Any]) -> torch.optim.Optimizer:
@@ -237,6 +222,31 @@ def make_optimizer(job: Job, params: Sequence[Any]) -> torch.optim.Optimizer:
 
 
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+
+
+def update(optimizer: torch.optim.Optimizer) -> None:
+    """Make a step, also where some parameter has its first gradient later than others.
+
+    Torch's fused SGD fails there (it takes all momenta to be there, or none); its plain one does
+    what it should, and the steps after are fused again.
+    """
+    mixed = [g for g in optimizer.param_groups if g.get("fused") and _is_mixed(optimizer, g)]
+    for group in mixed:
+        group["fused"] = False
+    try:
+        optimizer.step()
+    finally:
+        for group in mixed:
+            group["fused"] = True
+
+
+def _is_mixed(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> bool:
+    if not isinstance(optimizer, torch.optim.SGD) or not group["momentum"]:
+        return False
+    state = optimizer.state
+    moved = [p for p in group["params"] if p.grad is not None]
+    first = sum(state[p].get("momentum_buffer") is None for p in moved)
+    return 0 < first < len(moved)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, job: Job, factor: float) -> None:

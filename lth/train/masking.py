@@ -116,8 +116,9 @@ def dense_gradient(
     with torch.random.fork_rng():
         torch.manual_seed(job.streams.of("model", step))
         logits = functional_call(model, (leaves, buffers), (inputs,))
-    found = torch.autograd.grad(loss(logits.float(), targets), [leaves[n] for n in mask])
-    return {n: g.detach().cpu() for n, g in zip(mask, found, strict=True)}
+    by = [leaves[n] for n in mask]
+    found = torch.autograd.grad(loss(logits.float(), targets), by, materialize_grads=True)
+    return {n: g.detach().cpu() for n, g in zip(mask, found, strict=True)}  # 0 where not used
 
 
 def _finite(tensors: Params) -> bool:

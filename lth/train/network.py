@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,28 @@ from lth.types import Mask, Params, View
 def masked(weight: Tensor, mask: Tensor) -> Tensor:
     """The first view: ``w' = m * w``, so every gradient and moment of a pruned weight is 0."""
     return weight * mask
+
+
+def places_of(model: nn.Module) -> dict[str, str]:
+    """Name every place of a parameter or buffer, and the tensor that lies there."""
+    named = (*model.named_parameters(), *model.named_buffers())
+    names = {id(t): n for n, t in named}
+    return {
+        f"{path}.{attribute}" if path else attribute: names[id(tensor)]
+        for path, module in model.named_modules()
+        for attribute, tensor in (*module._parameters.items(), *module._buffers.items())
+        if tensor is not None
+    }
+
+
+def call(model: nn.Module, places: Mapping[str, str], tensors: Params, inputs: Tensor) -> Tensor:
+    """Run a model on other tensors.
+
+    Every place is named: left to itself ``functional_call`` restores the wrong tensor where a tied
+    weight's module is registered twice, and every later call computes something else.
+    """
+    given = {place: tensors[name] for place, name in places.items()}
+    return functional_call(model, given, (inputs,), tie_weights=False)
 
 
 class Network:
@@ -44,13 +66,13 @@ class Network:
         self.draws = False  # whether the gate draws outside training too
         self.frozen = frozen or {}
         self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
-        self.buffers: Params = dict(model.named_buffers())
         every = changes or gate is not None or view is not masked
         # 1 * w is w: the dense network pays nothing
         self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if every or not m.all()}
         self._compiled: Any = None
         self._places: dict[str, list[tuple[nn.Module, str]]] = {}
         self._on_gradients = view is masked and compiler is None and not self.frozen and not gate
+        self._everywhere = places_of(model)
         self._names = {id(p): n for n, p in self.leaves.items()}
         self._fixed = self._put_scores(gate) if gate is not None else {}
         if compiler is not None:
@@ -80,6 +102,11 @@ class Network:
                 self.draws = False
 
         return forward
+
+    @property
+    def buffers(self) -> Params:
+        """The model's buffers as they are now: a forward pass may have replaced some."""
+        return dict(self.model.named_buffers())
 
     def mask_gradients(self) -> None:
         """Finish the backward pass: gradients of pruned weights are 0 before any update."""
@@ -111,7 +138,7 @@ class Network:
 
     def _functional(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
         seen = {n: self._see(n, w, masks[n]) if n in masks else w for n, w in leaves.items()}
-        return functional_call(self.model, (seen, buffers), (inputs,))
+        return call(self.model, self._everywhere, seen | buffers, inputs)
 
     def _see(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
         if self.gate is not None:

@@ -6,47 +6,44 @@ so only elementwise optimizers are allowed: one that mixes entries would mix mem
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from itertools import groupby
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from lth import masks
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.spec import build, digest, target_of
+from lth.spec import build
 from lth.store import Store
-from lth.ticket import State, draw_model
+from lth.ticket import State, draw_model, load_state, memory_key
+from lth.train.alike import agrees, check_elementwise, equal_rates, group_alike
 from lth.train.batches import Batches
 from lth.train.engine import (
     EVALUATION_BATCH,
     Backward,
     Engine,
     InTurn,
-    draws_random_numbers,
     forget,
     make_optimizer,
     set_rate,
+    update,
 )
+from lth.train.habits import draws_random_numbers, habits_of
 from lth.train.job import Job
-from lth.train.network import masked
+from lth.train.network import call, masked, places_of
 from lth.train.trainer import Listener, Options
 from lth.train.work import work
 from lth.types import Mask, Params
-
-ELEMENTWISE = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
-"""Optimizers of torch.optim that treat every entry of a tensor alike and alone."""
 
 
 class Stacked:
     """R members of one model at one step, sorted by learning rate inside."""
 
     def __init__(self, jobs: Sequence[Job], dataset: Dataset) -> None:
-        _check_elementwise(jobs[0])
+        check_elementwise(jobs[0])
         self.order = sorted(range(len(jobs)), key=lambda m: jobs[m].lr)
         self.row = {member: row for row, member in enumerate(self.order)}
         self.jobs = [jobs[m] for m in self.order]
@@ -55,9 +52,12 @@ class Stacked:
         self.loss, self.schedule = build(self.recipe.loss), build(self.recipe.schedule)
         self.measure = build(jobs[0].measure or self.recipe.loss)
         self.model = draw_model(jobs[0].ticket.model, 0).to(self.device)
+        self._places = places_of(self.model)
         starts = [job.ticket.start for job in self.jobs]
+        trains = {n: p.requires_grad for n, p in self.model.named_parameters()}  # a frozen one not
         self.leaves = {
-            n: nn.Parameter(self._stack([s.params[n] for s in starts])) for n in starts[0].params
+            n: nn.Parameter(self._stack([s.params[n] for s in starts]), trains[n])
+            for n in starts[0].params
         }
         self.buffers = {n: self._stack([s.buffers[n] for s in starts]) for n in starts[0].buffers}
         self.masks = {
@@ -72,7 +72,7 @@ class Stacked:
             )
             for n in frozen
         }
-        self.slices = list(_equal_rates(self.jobs))
+        self.slices = list(equal_rates(self.jobs))
         self.optimizer = self._make_optimizer()
         self._make_streams()
         forward = vmap(self._one, in_dims=(0, 0, 0, 0, 0))
@@ -181,7 +181,7 @@ class Stacked:
     ) -> Tensor:
         seen = {n: masked(w, masks[n]) if n in masks else w for n, w in leaves.items()}
         seen |= {n: seen[n] + f for n, f in frozen.items()}
-        return functional_call(self.model, (seen, buffers), (inputs,))
+        return call(self.model, self._places, seen | buffers, inputs)
 
     def _run(self, inputs: Tensor) -> Tensor:
         return self._forward(self.leaves, self.masks, self.frozen, self.buffers, inputs)
@@ -199,7 +199,7 @@ class Stacked:
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         self.pieces = {
-            (name, first): nn.Parameter(leaf.data[first:last])
+            (name, first): nn.Parameter(leaf.data[first:last], leaf.requires_grad)
             for first, last in self.slices
             for name, leaf in self.leaves.items()
         }
@@ -216,9 +216,9 @@ class Stacked:
     def _update(self) -> None:
         for first, last in self.slices:
             for name, leaf in self.leaves.items():
-                assert leaf.grad is not None
-                self.pieces[name, first].grad = leaf.grad[first:last]
-        self.optimizer.step()
+                gradient = leaf.grad  # none: this forward pass does not use the parameter
+                self.pieces[name, first].grad = None if gradient is None else gradient[first:last]
+        update(self.optimizer)
         for leaf in self.leaves.values():
             leaf.grad = None
 
@@ -244,7 +244,7 @@ def run_stacked(
     for alike in group_alike(jobs):
         waiting = list(alike)
         # a member's random numbers must not depend on its company
-        limit = 1 if draws_random_numbers(waiting[0], dataset) else most
+        limit = 1 if trains_alone(waiting[0], dataset) else most
         while waiting:
             chunk, rest = waiting[:limit], waiting[limit:]
             try:
@@ -264,36 +264,33 @@ def run_stacked(
 
 
 def make_engine(jobs: Sequence[Job], dataset: Dataset) -> Engine:
-    """Stack the jobs; one that draws random numbers comes alone, and trains as on a CPU."""
-    if len(jobs) == 1 and draws_random_numbers(jobs[0], dataset):
+    """Stack the jobs; one that cannot be stacked comes alone, and trains as on a CPU."""
+    if len(jobs) == 1 and trains_alone(jobs[0], dataset):
         return InTurn(jobs[0], dataset)
     return Stacked(jobs, dataset)
 
 
-def group_alike(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Group jobs that can be stacked: one model and recipe, the same first and last step."""
-
-    def kind(job: Job) -> tuple[str, list[str], int, int, str, bool]:
-        return (
-            json.dumps(job.ticket.model, sort_keys=True), sorted(job.ticket.mask),
-            job.ticket.step, job.last, digest(asdict(job.recipe)), job.ticket.gate is not None,
-        )  # fmt: skip
-
-    return [list(group) for _, group in groupby(sorted(jobs, key=kind), key=kind)]
-
-
-def _equal_rates(jobs: Sequence[Job]) -> Iterator[tuple[int, int]]:
-    first = 0
-    for _, group in groupby(jobs, key=lambda job: job.lr):
-        last = first + len(list(group))
-        yield first, last
-        first = last
+def trains_alone(job: Job, dataset: Dataset) -> bool:
+    """Whether a member draws random numbers, replaces its buffers, or is not itself in a stack."""
+    if draws_random_numbers(job, dataset) or habits_of(job.ticket.model, dataset).replaces:
+        return True
+    key = memory_key(job.ticket.model)
+    if key not in _unstackable:
+        try:
+            _unstackable[key] = not _agrees(job, dataset)
+        except (LthError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # whatever it is that a vmap does not take
+            _unstackable[key] = True
+    return _unstackable[key]
 
 
-def _check_elementwise(job: Job) -> None:
-    target = target_of(job.recipe.optimizer)
-    if not target.startswith("torch.optim.") or target.rpartition(".")[2] not in ELEMENTWISE:
-        raise LthError(
-            f"recipe.optimizer={target}: a GPU trains stacked members, so it must be one of "
-            f"{', '.join(ELEMENTWISE)}; or set trainer=cpu"
-        )
+def _agrees(job: Job, dataset: Dataset) -> bool:
+    stack = Stacked([replace(job, compile=None)] * 2, dataset)
+    alone = draw_model(job.ticket.model, 0).to(stack.device)
+    load_state(alone, job.ticket.start)
+    inputs = dataset.prepare(dataset.train_inputs[:32])
+    return agrees(stack.model.train(), stack._run, stack.leaves, alone, inputs, job.ticket.mask)
+
+
+_unstackable: dict[str, bool] = {}  # a pure function's memory, nothing else

@@ -1,0 +1,207 @@
+"""Every construct of the zoo, through plan, two levels, arms, analysis, export and back."""
+
+from dataclasses import replace
+from itertools import cycle, islice
+
+import pytest
+import torch
+from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
+
+from lth import LthError, config, masks
+from lth.analysis.table import Analysis
+from lth.analysis.tickets import tickets
+from lth.cost import forward_flops
+from lth.execute import execute
+from lth.imp import WINNER, Parts, Place, dense, scorer
+from lth.parametrized import weights_of
+from lth.plan import plan
+from lth.progress import Display
+from lth.setup import prepare
+from lth.spec import build
+from lth.study import Study
+from lth.ticket import Ticket, draw_model, drawable, layers_of, network_of
+from lth.trace import plainly
+from lth.train.engine import InTurn, measure
+from lth.train.job import Job, Streams
+from lth.train.stacked import Stacked, make_engine, trains_alone
+from tests.conftest import blobs
+from tests.zoo import ZOO
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
+
+DATA = {"_target_": "tests.conftest.blobs"}
+SHAPE = (1, 4, 4)
+NETWORK = pytest.mark.parametrize("name", ZOO)
+
+EVERY = {n: {"every": 2} for n in ("rigl", "set", "gradual")} | {
+    "rigl_longer": {"times": 2, "of": {"_target_": "lth.arms.rigl", "every": 4}}
+}
+ARMS = [a for a in config.choices("arms") if a != WINNER and not a.startswith("small_dense")]
+OPTIMIZERS = (
+    {"_target_": "torch.optim.SGD", "momentum": 0.9, "weight_decay": 0.01},
+    {"_target_": "torch.optim.Adam"},
+)
+
+
+def settings_of(name, out, arms, **more):
+    made, at = ZOO[name], list(ZOO).index(name)
+    prune = {"rate": 0.4} | ({"include": made["include"]} if "include" in made else {})
+    return {
+        "model": made["model"], "data": DATA, "trials": 1, "levels": 2, "name": "zoo",
+        "rewind": {"step": at % 2 * 2}, "out": str(out), "logger": "none",
+        "prune": {**prune, **more.pop("prune", {})}, "arms": arms,
+        "recipe": {"steps": 6, "batch": 20, "eval_every": 3, "lr": 0.02,
+                   "optimizer": OPTIMIZERS[at // 2 % 2]},
+        "trainer": {"workers": 0, "device": "cpu"}, **more,
+    }  # fmt: skip
+
+
+def arms_of(name, count):
+    """Arms by turns, so that the zoo goes through all of them many times."""
+    first = list(ZOO).index(name) * count % len(ARMS)
+    found = {a: EVERY.get(a, a) for a in islice(cycle(ARMS), first, first + count)}
+    return {WINNER: WINNER} | found
+
+
+def go_through(name, out, arms, **more):
+    setup = prepare(config.compose(**settings_of(name, out, arms, **more)))
+    expected = plan(setup).to_train.total()
+    execute(setup, Display(Console(), enabled=False))
+    study = Study(setup.folder)
+    assert len(study.members) == expected >= 1 + 2 * len(arms)
+    assert plan(setup).stored.total() == expected
+    for place in study.members:
+        check_member(study, place, out)
+    analysis = Analysis(study, setup.dataset)
+    assert all(found.rows for found in analysis) and tickets(analysis) is not None
+    return study
+
+
+def check_member(study, place, out):
+    entry = study.entry(**place._asdict())
+    assert entry.diverged is None
+    assert zeros(entry.start, entry.mask, entry.frozen) and zeros(
+        entry.final, entry.final_mask, entry.frozen
+    )
+    data = blobs()
+    network = network_of(entry.about["model"], entry.final).eval()
+    found = measure(network, build(study.config["recipe"]["loss"]), data,
+                    (data.test_inputs, data.test_targets))  # fmt: skip
+    last = entry.about["step"] + entry.about["steps"]
+    rows = {r.metric: r.value for r in study.records
+            if same(r, place) and r.split == "test" and r.step == last}  # fmt: skip
+    assert (rows["loss"], rows["accuracy"]) == found
+    for effective, mask in effective_weights(network, entry.final_mask):
+        if not entry.frozen:
+            assert not bool(effective[~mask].any())
+    ticket = study.ticket(**place._asdict())
+    ticket.save(out / "ticket.safetensors")
+    back = Ticket.load(out / "ticket.safetensors")
+    inputs = data.prepare(data.test_inputs[:8])
+    with torch.no_grad():
+        ours, theirs = (network_of(t.model, t.start).eval()(inputs) for t in (ticket, back))
+    assert torch.equal(ours, theirs) and back.density == ticket.density
+    assert ticket.density == pytest.approx(masks.density(ticket.mask, layers_of(ticket.model)))
+
+
+def same(record, place):
+    return Place(record.trial, record.lr, record.arm, record.level, record.copy) == place
+
+
+def zeros(state, mask, frozen):
+    return all(
+        torch.equal(state.params[n][~m], frozen[n][~m] if n in frozen else state.params[n][~m] * 0)
+        for n, m in mask.items()
+    )
+
+
+def effective_weights(network, mask):
+    """Yield what the forward pass sees of every masked weight."""
+    names = {id(p): n for n, p in network.named_parameters()}
+    for module in network.modules():
+        for weight in weights_of(module):
+            where, _, own = (weight.through or "").rpartition(".")
+            parameter = module.get_submodule(where)._parameters[own] if own else None
+            if names.get(id(parameter)) in mask:
+                yield getattr(module, weight.name), mask[names[id(parameter)]]
+
+
+@NETWORK
+def test_it_goes_all_the_way(name, tmp_path):
+    study = go_through(name, tmp_path, arms_of(name, 4))
+    if "output" in ZOO[name]:
+        prune = ZOO[name].get("include", ())
+        assert layers_of(study.entry().about["model"], SHAPE, prune).output == ZOO[name]["output"]
+
+
+@pytest.mark.slow
+@NETWORK
+def test_it_goes_all_the_way_in_every_arm(name, tmp_path):
+    go_through(name, tmp_path, arms_of(name, len(ARMS)))
+
+
+@NETWORK
+def test_its_dense_flops_are_torchs(name):
+    if not ZOO[name].get("flops"):
+        pytest.skip("torch's counter counts the attention's own products too")
+    spec = drawable(ZOO[name]["model"], SHAPE)
+    model = draw_model(spec, 0).eval()
+    with plainly(), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, *SHAPE))
+    assert forward_flops(spec, SHAPE, None) == counter.get_total_flops() > 0
+
+
+SCORES = ("snip", "grasp", "gradient_magnitude", "synflow")
+
+
+@pytest.mark.filterwarnings("ignore:score.synflow")
+@NETWORK
+def test_gradient_scores_are_numbers_of_every_weight_or_refused_by_name(name, tmp_path):
+    setup = prepare(config.compose(**settings_of(name, tmp_path, [WINNER], levels=0)))
+    parts, line = setup.parts, setup.parts.lines[0]
+    ticket = dense(parts, line)
+    for score in SCORES:
+        made = Parts(**vars(parts) | {"score": build(config.load("score", score))})
+        try:
+            found = scorer(made, line, 1, ticket.params, parts.probe(0))(ticket.start, ticket.mask)
+        except LthError as error:
+            assert score == "synflow" and "below 0" in str(error)
+            continue
+        assert all(bool(found[n].isfinite().all()) for n in ticket.mask)
+        assert {n: f.shape for n, f in found.items()} == {
+            n: m.shape for n, m in ticket.mask.items()
+        }
+
+
+FAST = ("lstm", "attention", "unused", "frozen", "experts", "buffers", "weight norm", "encoder")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in ZOO]
+)
+def test_stacked_members_train_as_those_alone_do(name, tmp_path):
+    setup = prepare(config.compose(**settings_of(name, tmp_path, [WINNER], levels=0)))
+    generator = torch.Generator().manual_seed(0)
+    jobs = []
+    # Adam would make a step of what is rounded: a bias before BatchNorm has no gradient
+    recipe = replace(setup.recipe, optimizer=OPTIMIZERS[0])
+    for trial in range(2):
+        ticket = dense(setup.parts, setup.parts.lines[0]._replace(trial=trial))
+        mask = {n: torch.rand(m.shape, generator=generator) < 0.6 for n, m in ticket.mask.items()}
+        ticket = Ticket(ticket.model, mask, ticket.params, ticket.buffers)
+        jobs.append(Job(ticket, setup.data, recipe, 0.02, Streams(0, trial, 0)))
+    if trains_alone(jobs[0], blobs()):
+        assert isinstance(make_engine(jobs[:1], blobs()), InTurn)
+        return
+    together = Stacked(jobs, blobs())
+    together.advance(0, 5, torch.Tensor.backward)
+    for member, job in enumerate(jobs):
+        alone = InTurn(job, blobs())
+        alone.advance(0, 5, torch.Tensor.backward)
+        for ours, theirs in zip(together.state(member), alone.state(0), strict=True):
+            for n, t in theirs.items():
+                fine = t.dtype != torch.bfloat16
+                torch.testing.assert_close(
+                    ours[n], t, rtol=2e-3 if fine else 0.1, atol=2e-5 if fine else 1e-2
+                )
