@@ -20,7 +20,8 @@ from lth.setup import prepare
 from lth.store import Store
 from lth.study import Study
 from lth.train.cohort import Cohort
-from lth.train.engine import InTurn, draws_random_numbers
+from lth.train.engine import InTurn
+from lth.train.habits import draws_random_numbers
 from lth.train.key import member_key
 from lth.train.stacked import Stacked
 from lth.train.trainer import Trainer, store_at

@@ -219,7 +219,7 @@ def through_yaml(value):
     tupled, functools.partial(tupled, depth=(4, (5, 6)), sizes=(3,)),
     functools.partial(tupled, kind=nn.GELU), {"_target_": "tests.test_settings.tupled"},
     {"_target_": "tests.test_settings.tupled", "depth": [4, [5, 6]], "sizes": [3]},
-], ids=str)  # fmt: skip
+], ids=["function", "partial", "partial of a class", "spec", "lists"])  # fmt: skip
 def test_a_tuple_stays_one_in_python_and_from_a_file(model):
     found = made(model=model).config["model"]
     assert isinstance(build(found), nn.Module)

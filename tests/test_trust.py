@@ -14,8 +14,8 @@ from lth.analysis.table import Analysis
 from lth.arms.small import narrow
 from lth.compare.studies import find, sources
 from lth.cost import uses
+from lth.identity import code_key, described
 from lth.spec import build, fill
-from lth.spec import sources as source_digests
 from lth.ticket import draw_model, layers_of
 from lth.trust import Foreign, allow, may_call, names_of
 from tests import forged, toys
@@ -78,7 +78,7 @@ def test_what_is_foreign_stays_so_and_is_called_by_nothing(evil):
         for spec in copies:
             assert isinstance(spec, Foreign)
             for call in (
-                build, layers_of, source_digests, fill, lambda s: draw_model(s, 0),
+                build, layers_of, described, code_key, fill, lambda s: draw_model(s, 0),
                 lambda s: uses(s, (1, 4, 4)), lambda s: narrow(s, 9), lambda s: build({**s}),
                 lambda s: lth.run(model=s), lambda s: lth.run(model={"_target_": "x.y", "of": s}),
                 lambda s: Ticket.from_state(s, {}, {}),
