@@ -93,9 +93,9 @@ def load_state(network: nn.Module, state: State) -> None:
 
 def _check_alike(kind: str, here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> None:
     if odd := sorted(here.keys() ^ there.keys()):
-        where = "only the model" if odd[0] in here else "only the state"
+        where = "only in the model" if odd[0] in here else "only in the state"
         raise LthError(
-            f"the state names other {kind} than the model has: {odd[0]} is in {where}"
+            f"the state names other {kind} than the model has: {odd[0]} is {where}"
             + (f", and {len(odd) - 1} more" if len(odd) > 1 else "")
         )
     for name, value in there.items():

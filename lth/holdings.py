@@ -19,7 +19,7 @@ from lth.identity import described
 from lth.imp import WINNER, Place
 from lth.records import COLUMNS, Record, read_csv, table_bytes, write_atomic
 from lth.spec import digest
-from lth.study import Study, members_table, read_members
+from lth.study import Study, members_table, read_config, read_members
 
 TABLES = ("records", "curves", "members")
 
@@ -123,7 +123,7 @@ class Holdings:
         specs = config_of(self.folder).get("arms") or {}
         try:
             return {n: definition(spec) for n, spec in specs.items() if n != WINNER}
-        except LthError:  # it names code that is no longer there
+        except LthError:  # it names code that is no longer there, or that nobody here has named
             return {}
 
     def _data(self) -> str | None:
@@ -169,7 +169,7 @@ def widened(config: Mapping[str, Any], folder: Path, arms: Iterable[str]) -> dic
 
     It is this command's, with the trials, levels and (of ``arms``) the arms of those before it.
     """
-    before = config_of(folder)
+    before = _written(folder)
     specs = before.get("arms") or {}
     found = {name: specs[name] for name in arms if name in specs} | dict(config["arms"])
     for name, spec in found.items():
@@ -188,6 +188,14 @@ def config_of(folder: Path) -> dict[str, Any]:
     """Return the configuration in a study's folder, ``{}`` where there is none to be read."""
     try:
         return Study(folder).config
+    except Exception:  # none, or not to be read: it is written anew
+        return {}
+
+
+def _written(folder: Path) -> dict[str, Any]:
+    """Return a folder's configuration as plain data, to be written again; nothing calls it."""
+    try:
+        return read_config(folder / "config.yaml")
     except Exception:  # none, or not to be read: it is written anew
         return {}
 

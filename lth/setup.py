@@ -36,6 +36,7 @@ from lth.prune import Prune, kept_by_level
 from lth.recipe import Recipe
 from lth.search import Search
 from lth.spec import Spec, build, complete, digest, fill, target_of
+from lth.streams import check_trials
 from lth.ticket import drawable, layers_of
 from lth.train.batches import Batches
 from lth.train.job import Streams
@@ -123,6 +124,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     check_batch(recipe, dataset)
     check_examples(config["score"], dataset)
     check_finite({k: v for k, v in config.items() if k not in ASIDE})
+    check_trials(config["seed"], config["trials"])
     lines = tuple(Line(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates)
     parts = Parts(
         config["model"], layers, score, prune, rewind, arms, lines, levels,

@@ -58,7 +58,7 @@ class Study:
         """The resolved configuration."""
         path = self.folder / "config.yaml"
         with reading(path, "file", "run the study again to write it"):
-            found = _read_config(path)
+            found = read_config(path)
         return {
             k: allow(v, GROUPS.get(k, ()), self.trust, f"{path}: {k}", MEND)
             for k, v in found.items()
@@ -200,7 +200,7 @@ def _member(row: Mapping[str, str]) -> Place:
     return place
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """Read a study's YAML as data: no interpolation is resolved, no alias multiplied."""
     import yaml
     from omegaconf import OmegaConf

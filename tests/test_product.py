@@ -226,6 +226,7 @@ class Case:
         allowed = CHANGES.get(inner["_target_"])
         if allowed is not None:
             allowed = set(allowed) | {"origin", "searched"}
+            allowed |= {"sizes"} if "model" in allowed else set()  # they are the model's
             allowed |= {"params", "buffers", "step", "changes"} if inner.get("reinit") else set()
             allowed |= {"stretch"} if spec is not inner else set()
             allowed |= {"params"} if spec["_target_"] == "lth.arms.rescaled" else set()

@@ -76,7 +76,7 @@ def test_fill_gives_what_a_factory_takes_and_does_not_have():
 
 def test_complete_writes_defaults_out_but_not_torchs():
     found = complete({"_target_": "lth.prune.globally", "rate": 0.3})
-    assert found == {"_target_": "lth.prune.globally", "rate": 0.3, "spare": []}
+    assert found == {"_target_": "lth.prune.globally", "rate": 0.3, "spare": [], "include": []}
     adam = {"_target_": "torch.optim.Adam"}
     assert complete({"deep": [adam]}) == {"deep": [adam]}
     assert complete(complete(found)) == found

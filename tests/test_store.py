@@ -162,7 +162,7 @@ def test_a_state_on_the_way_of_a_finished_member_is_swept(tmp_path):
 def test_tensors_that_share_memory_are_kept_each_by_itself(tmp_path):
     store, shared = Store(tmp_path), torch.arange(6.0)
     given = {"a": shared, "b": shared, "c": shared.reshape(2, 3).t()}
-    store.put_partial(KEY, given, {})
+    store.put_partial(KEY, given, {"step": 1})
     tensors, _ = store.get_partial(KEY)
     assert same(dict(sorted(tensors.items())), given)
 

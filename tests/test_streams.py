@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lth.streams import stream, stream_seed
+from lth import LthError
+from lth.streams import check_trials, stream, stream_seed
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,11 @@ def test_a_stream_is_fresh_each_time_and_apart_from_the_global_one():
 
 def test_seeds_fit_torchs_generators():
     assert all(0 <= stream_seed("x", i) < 2**63 for i in range(1000))
+
+
+def test_trials_whose_generators_would_be_one_are_refused():
+    check_trials(0, 15_000)
+    with pytest.raises(LthError, match="trials 15872 and 20352 would draw the same numbers"):
+        check_trials(0, 20_353)
+    drawn = [torch.Generator().manual_seed(stream_seed("init", 0, t)) for t in (15_872, 20_352)]
+    assert torch.equal(*(torch.rand(3, generator=g) for g in drawn))  # as the line says

@@ -202,7 +202,7 @@ def test_a_studys_folder_calls_nothing(target, evil, study):
                          lambda: lth.run(**opened.config)):  # noqa: B023 # fmt: skip
                 refused(call)
             refused(lambda: list(Analysis(opened, toys.blobs())))  # noqa: B023
-        (source,) = sources(find([str(study.folder)]))
+        (source,) = sources([find([str(study.folder)])])
         assert source.weights == ticket.total
     with forged.nothing_runs(but=("subprocess.Popen", "shutil.rmtree")):  # a run's own
         moved = lth.run(

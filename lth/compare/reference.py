@@ -115,12 +115,19 @@ def _seeds_apart(one: Study, other: Study) -> bool:
     a, b = one.config, other.config
     if a["name"] != b["name"] or a["seed"] == b["seed"]:
         return False
-    if one.provenance.get("identity") != other.provenance.get("identity"):
+    if _identity(one) != _identity(other):
         return False  # other data, or other code
     keys = ({*a, *b} - {*ASIDE, "seed"}) | {"trainer"}
     return _arms_agree(a, b) and not any(
         changes(_plain(a.get(key), key), _plain(b.get(key), key), key) for key in keys
     )
+
+
+def _identity(study: Study) -> Any:
+    try:
+        return study.provenance.get("identity")
+    except LthError:
+        return None
 
 
 def _plain(value: Any, key: str) -> Any:

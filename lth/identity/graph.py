@@ -28,7 +28,16 @@ import torch
 from torch import Tensor
 
 from lth.identity.modules import attributes_of, tensor_digest
-from lth.identity.origin import bound_to, home_of, is_generated, is_library, name_of, slots
+from lth.identity.origin import (
+    bound_to,
+    home_of,
+    is_generated,
+    is_library,
+    marks_of,
+    name_of,
+    of_library,
+    slots,
+)
 from lth.identity.source import read
 
 SILENT = (
@@ -147,6 +156,8 @@ class Walk:
             return ["script", str(value.code)]
         if type(value).__module__ in ("typing", "types"):
             return ["typing"]
+        if isinstance(value, torch._ops.OperatorBase):
+            return ["library", str(value)]
         if isinstance(value, OF_C):
             return ["routine", name_of(value)]
         return self._instance(value)
@@ -154,7 +165,7 @@ class Walk:
     def _function(self, function: FunctionType) -> Any:
         about = [
             self._cells(function), self.token(function.__defaults__),
-            self.token(function.__kwdefaults__), self._state(vars(function)),
+            self.token(function.__kwdefaults__), self._state(marks_of(function)),
         ]  # fmt: skip
         home = home_of(function)
         if is_library(home):
@@ -184,7 +195,9 @@ class Walk:
             if name in ASIDE or (name not in scope and hasattr(builtins, name)):
                 continue
             value = scope.get(name, MISSING)
-            if name in code.changed:
+            if of_library(code.brought.get(name), value):
+                found[name] = ["library", *code.brought[name]]
+            elif name in code.changed:
                 found[name] = ["memory", type(value).__qualname__]
             elif isinstance(value, ModuleType) and not is_library(value.__name__):
                 found |= self._taken(value, name, code.chains, name in code.bare)

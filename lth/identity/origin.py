@@ -15,7 +15,7 @@ import torch
 
 PLUMBING = (
     "lth.entry", "lth.errors", "lth.identity", "lth.kinds", "lth.names", "lth.plain", "lth.records",
-    "lth.spec", "lth.store",
+    "lth.spec", "lth.store", "lth.trace",
 )  # fmt: skip
 """Parts of lth that carry numbers and do not make them; known by name, like a library."""
 
@@ -31,13 +31,20 @@ def is_library(name: str | None) -> bool:
         return any(name == p or name.startswith(p + ".") for p in PLUMBING)
     if name.startswith("namedtuple_"):  # where ``NamedTuple`` makes its methods
         return True
-    module = sys.modules.get(name) or sys.modules.get(root)
-    file = _file_of(root) if module is None else getattr(module, "__file__", None)
+    files = [getattr(sys.modules.get(n), "__file__", None) for n in (name, root)]
+    file = files[0] or files[1] or (None if root in sys.modules else _file_of(root))
     if file is None:  # compiled into Python, or made by hand, as in a notebook
         return root in sys.builtin_module_names or (
             root in sys.stdlib_module_names and root != "__main__"
         )
     return _is_installed(str(file))
+
+
+def of_library(where: tuple[str, str] | None, value: Any) -> bool:
+    """Whether a global name still is what was taken of an installed library: a table, say."""
+    if where is None or not is_library(where[0]):
+        return False
+    return getattr(sys.modules.get(where[0]), where[1], None) is value
 
 
 def _file_of(root: str) -> str | None:
@@ -103,3 +110,11 @@ def slots(kind: type) -> list[str]:
 
 def _as_tuple(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def marks_of(function: FunctionType) -> dict[str, Any]:
+    """Return a function's own attributes, but those in which torch.compile keeps its memory."""
+    return {
+        n: v for n, v in vars(function).items()
+        if n == "__wrapped__" or not n.startswith(("__", "_torchdynamo"))
+    }  # fmt: skip

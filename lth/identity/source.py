@@ -15,7 +15,7 @@ import linecache
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -23,7 +23,15 @@ from types import CodeType
 from typing import Any
 
 from lth.errors import LthError
-from lth.identity.syntax import Function, bare_of, body_of, chains_of, changed_of, imports_of
+from lth.identity.syntax import (
+    Function,
+    bare_of,
+    body_of,
+    brought_by,
+    chains_of,
+    changed_of,
+    imports_of,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,8 @@ class Code:
 
     ``chains`` are the attributes taken of a name, ``("torch", "nn", "Linear")``; a name used
     otherwise is in ``bare`` too. ``imports`` are the modules imported inside, with the name taken
-    of each (empty: the module itself). ``changed`` names globals that the function writes to.
+    of each (empty: the module itself). ``changed`` names globals that the function writes to,
+    ``brought`` those that its file takes of other modules.
     """
 
     digest: str
@@ -41,6 +50,7 @@ class Code:
     bare: frozenset[str] = frozenset()
     imports: tuple[tuple[int, str, str], ...] = ()
     changed: frozenset[str] = frozenset()
+    brought: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def read(code: CodeType, scope: Mapping[str, Any]) -> Code:
@@ -84,7 +94,8 @@ def _read(code: CodeType, scope: Mapping[str, Any]) -> Code:
         return Code(_hash(["instructions", marks]), names, bare=frozenset(names))
     chains, imports = tuple(sorted({*chains_of(found)})), tuple(sorted({*imports_of(found)}))
     bare, changed = frozenset(bare_of(found)), frozenset(changed_of(found))
-    return Code(_hash(body_of(found)), names, chains, bare, imports, changed)
+    brought = {n: m for n, m in _parsed(text or "")[2].items() if n in names}
+    return Code(_hash(body_of(found)), names, chains, bare, imports, changed, brought)
 
 
 def source_of(filename: str) -> str | None:
@@ -108,24 +119,27 @@ def _is_file(code: CodeType, scope: Mapping[str, Any]) -> bool:
 
 def _find(code: CodeType, text: str) -> Function | None:
     """Return the function in ``text`` whose instructions are those of the running code."""
-    tree, codes = _parsed(text)
+    tree, codes, _ = _parsed(text)
     alike = [c for c in codes.get(code.co_qualname, ()) if same(c, code)]
     alike.sort(key=lambda c: abs(c.co_firstlineno - code.co_firstlineno))
     return next((f for c in alike if (f := _node(tree, c)) is not None), None)
 
 
 @lru_cache(maxsize=512)
-def _parsed(text: str) -> tuple[list[Function], dict[str, list[CodeType]]]:
-    """Parse and compile a source text: its functions, and its code by qualified name."""
+def _parsed(
+    text: str,
+) -> tuple[list[Function], dict[str, list[CodeType]], dict[str, tuple[str, str]]]:
+    """Parse and compile a text: its functions, its code by qualified name, what it imports."""
     try:
         tree = ast.parse(text)
         module = compile(text, "<source>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
-        return [], {}
+        return [], {}, {}
     codes: dict[str, list[CodeType]] = {}
     for inner in inside(module):
         codes.setdefault(inner.co_qualname, []).append(inner)
-    return [node for node in ast.walk(tree) if isinstance(node, Function)], codes
+    found = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    return found, codes, brought_by(tree)
 
 
 def _node(functions: list[Function], code: CodeType) -> Function | None:

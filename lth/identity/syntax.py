@@ -123,3 +123,13 @@ def changed_of(function: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr in MUTATORS:
                 yield from _chain(node.func.value)[:1]
+
+
+def brought_by(tree: ast.AST) -> dict[str, tuple[str, str]]:
+    """Return the names that a module takes of others: ``{name: (module, its name there)}``."""
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    }
