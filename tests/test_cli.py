@@ -169,7 +169,7 @@ BAD = {
     "levels=99": "the last useful one is levels=",
     "arms=[nope]": "error: arms=nope: no such choice; there are ",
     "experiment=frankle2019/nope": "error: experiment=frankle2019/nope: no such choice",
-    "action=jump": "error: action=jump: it is one of run, plan, plot",
+    "action=jump": "error: action=jump: it is one of run, plan, explain, plot",
     "out=/dev/null/x": "cannot write there",
     "rewind.step=30": "error: rewind.step=30 leaves nothing to train",
     "recipe.lr=[1e-3,1e-3]": "name at least one learning rate, each once",

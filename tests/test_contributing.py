@@ -48,7 +48,7 @@ def test_both_keep_every_law(own):
     laws.check(study, setup)
     for level in (1, 2):
         ticket, other = (study.ticket(arm=a, level=level) for a in ("winning_ticket", "flipped"))
-        assert all(torch.equal(other.params[n], -ticket.params[n]) for n in ticket.mask)
+        assert all(torch.equal(other.start.params[n], -ticket.start.params[n]) for n in ticket.mask)
     assert masks.kept(ticket.mask) != masks.kept(laws.run(
         out=str(own / "out"), prune="globally")[0].ticket(level=2).mask)  # fmt: skip
 

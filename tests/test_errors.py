@@ -114,7 +114,7 @@ def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
         cli.main()
     err = capsys.readouterr().err
     assert ended.value.code == 1 and err.count("\n") == 1
-    assert "IndexError: too many indices" in err and "mine_brittle.py:9, in forward" in err
+    assert "in training: too many indices" in err and "mine_brittle.py:9, in forward" in err
     (tmp_path / "mine_brittle.py").write_text("import nowhere_at_all\n")
     monkeypatch.delitem(sys.modules, "mine_brittle")
     with pytest.raises(SystemExit):

@@ -75,7 +75,9 @@ def arms():
     return found
 
 
-SEARCHES = {n: s for n, s in group("search").items() if "study" not in s}
+SEARCHES = {  # transfers have rows of their own, tickets of a file tests/test_from_file.py
+    n: s for n, s in group("search").items() if not {"study", "mask"} & s.keys()
+}
 TRANSFERS = ("own", "redrawn", "source", "source-kept")
 STATISTICS = ("rewound", "trained", "initial")
 REWINDS, SCORES, RULES, ARMS = group("rewind"), group("score"), group("prune"), arms()
