@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lth.errors import LthError
 from lth.plain import short
-from lth.spec import digest, plain, spec_of
+from lth.spec import digest, plain, spec_of, target_of
 
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of which one choice is made; ``arms`` takes several, ``experiment`` sets the others."""
@@ -61,6 +61,8 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
         found[group] = _choose(group, names[group], values.get(group), chosen, own)
         if isinstance(chosen, str):
             names[group] = chosen
+        elif group in ("model", "data") and _stands_alone(chosen):  # a study is named after it
+            names[group] = target_of(found[group]).rpartition(".")[2]
     found["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
     found["name"] = found["name"] or default_name(names["model"], names["data"])
     return _resolved(found)
@@ -190,7 +192,7 @@ def _choose(group: str, name: str, overlay: Any, setting: Any, own: Path | None)
         return _merge(load(group, setting, own), overlay or {}, group)
     if setting is None:
         setting = {}
-    if not isinstance(setting, Mapping) or "_target_" in setting:
+    if not isinstance(setting, Mapping) or _stands_alone(setting):
         return spec_of(setting, group)
     inner = {
         key: load(f"{group}/{key}", value, own)
@@ -200,6 +202,13 @@ def _choose(group: str, name: str, overlay: Any, setting: Any, own: Path | None)
     }
     chosen = _merge(load(group, name, own), overlay or {}, group)
     return _merge(chosen, {**setting, **inner}, group)
+
+
+def _stands_alone(setting: Any) -> bool:
+    """Whether a choice is a factory or a spec, and not laid over the default choice."""
+    if setting is None or isinstance(setting, str):
+        return False
+    return not isinstance(setting, Mapping) or "_target_" in setting
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any], where: str = "") -> dict[str, Any]:

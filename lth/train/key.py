@@ -115,7 +115,9 @@ def data_identity(dataset: Dataset) -> Identity:
     """
     kind = type(dataset)
     walk = Walk(kind.prepare if kind is Dataset else kind)
-    state = {n: v for n, v in vars(dataset).items() if n not in ("name", "note", "digest")}
+    own = kind is Dataset  # whose private attributes follow from the others
+    aside = ("name", "note")
+    state = {n: v for n, v in vars(dataset).items() if n not in aside and not (own and n[0] == "_")}
     content = {n: Walk(v) for n, v in sorted(state.items())}
     pieces = dict(walk.pieces)
     for found in content.values():
@@ -157,10 +159,13 @@ def check_same(job: Job, here: Identity) -> None:
     part = paths[0].partition(".")[0]
     spec = {"data": job.data, "model": job.ticket.model}.get(part)
     what = part if spec is None else f"{part}={spec.get('_target_')}"
+    listed = named or paths
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
     raise LthError(
-        f"{what}: a worker process built it otherwise than this one ({', '.join(named or paths)}): "
-        "it draws random numbers without a seed, depends on what changes from process to process, "
-        "or its file was edited meanwhile; make it the same every time, or set trainer.workers=0"
+        f"{what}: a worker process built it otherwise than this one ({', '.join(listed[:3])}{more}"
+        "): it draws random numbers without a seed, depends on what changes from process to "
+        "process, or its file was edited meanwhile; make it the same every time, or set "
+        "trainer.workers=0"
     )
 
 
