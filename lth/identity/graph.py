@@ -29,6 +29,7 @@ from torch import Tensor
 
 from lth.identity.modules import attributes_of, tensor_digest
 from lth.identity.origin import (
+    SILENT,
     bound_to,
     home_of,
     is_generated,
@@ -39,12 +40,6 @@ from lth.identity.origin import (
     slots,
 )
 from lth.identity.source import read
-
-SILENT = (
-    "_thread", "_io", "asyncio", "concurrent", "contextvars", "io", "logging", "multiprocessing",
-    "rich", "socket", "subprocess", "threading", "tqdm", "wandb", "weakref", "_weakref",
-)  # fmt: skip
-"""Libraries whose objects hold no numbers, only handles and memory; known by their class."""
 
 ASIDE = (
     "__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__file__",

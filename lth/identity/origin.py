@@ -20,6 +20,13 @@ PLUMBING = (
 """Parts of lth that carry numbers and do not make them; known by name, like a library."""
 
 
+SILENT = (
+    "_thread", "_io", "asyncio", "concurrent", "contextvars", "io", "logging", "multiprocessing",
+    "rich", "socket", "subprocess", "threading", "tqdm", "wandb", "weakref", "_weakref",
+)  # fmt: skip
+"""Libraries whose objects hold no numbers, only handles and memory; known by their class."""
+
+
 def is_library(name: str | None) -> bool:
     """Whether a module is of Python or of an installed package, and so is known by its name.
 
