@@ -46,6 +46,7 @@ PROJECT = {
 
         log = logging.getLogger(__name__)
         WIDTH = 6
+        WIDE = 2.0
         BIAS = torch.tensor([0.25, 0.5])
         GRID = np.array([1.0, 2.0])
         TABLE = {"relu": torch.relu, "own": helpers.bend}
@@ -53,6 +54,7 @@ PROJECT = {
         cubed = partial(helpers.power, exponent=3)
         halve = lambda x: x * 0.5
         _seen = {}
+        _table = {"scale": 1.0, "wide": WIDE}
 
         def unused(x):
             return x + UNUSED
@@ -63,7 +65,8 @@ PROJECT = {
 
         def remember(key):
             _seen[key] = True
-            return key
+            _table["calls"] = _table.get("calls", 0) + 1
+            return key if _table["scale"] else None
 
         def make_scaler(scale):
             def scaler(x):
@@ -279,6 +282,8 @@ PROJECT = {
 
 CHANGES = [  # (file, before, after)
     ("net.py", "WIDTH = 6", "WIDTH = 7"),
+    ("net.py", '{"scale": 1.0,', '{"scale": 0.0,'),
+    ("net.py", "WIDE = 2.0", "WIDE = 3.0"),
     ("net.py", "[0.25, 0.5]", "[0.25, 0.75]"),
     ("net.py", "np.array([1.0, 2.0])", "np.array([1.0, 3.0])"),
     ("net.py", "np.array([1.0, 2.0])", "np.array([1.0, 2.0], np.float32)"),
@@ -369,7 +374,7 @@ SAME = [
     ("net.py", 'print("here")', 'print("there")'),
     ("net.py", '"careful"', '"look out"'),
     ("net.py", "return x * scale\n", "return (x\n                * scale)\n"),
-    ("net.py", "_seen = {}", "_seen = {'other': True}"),
+    ("net.py", "_seen = {}", "_seen = {  # what was seen\n}"),
     ("net.py", "cubed = partial(", "\n\n\ncubed = partial("),
     ("net.py", "def squash(self, x):", "def squash(self, x):\n        'Say what.'"),
     ("net.py", "return x - 1", "pass\n        return x - 1"),
@@ -537,6 +542,12 @@ def test_what_is_changed_in_memory_counts(project, tmp_path):
     assert job_of(tmp_path)[0].key == job.key
     sys.modules["net"].Net.slope = 0.25
     assert job_of(tmp_path)[0].key != job.key
+
+
+def test_what_a_function_remembers_while_it_runs_is_not_what_it_is(project, tmp_path):
+    job, _ = project()
+    sys.modules["net"].remember("more")
+    assert job_of(tmp_path)[0].key == job.key
 
 
 def cell(text, name="<cell>"):

@@ -193,7 +193,9 @@ class Walk:
             if of_library(code.brought.get(name), value):
                 found[name] = ["library", *code.brought[name]]
             elif name in code.changed:
-                found[name] = ["memory", type(value).__qualname__]
+                said, *parts = code.changed[name]
+                made_of = [[p, self.token(scope.get(p))] for p in parts if p not in code.changed]
+                found[name] = ["memory", type(value).__qualname__, said, made_of]
             elif isinstance(value, ModuleType) and not is_library(value.__name__):
                 found |= self._taken(value, name, code.chains, name in code.bare)
             else:

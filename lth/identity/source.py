@@ -28,9 +28,11 @@ from lth.identity.syntax import (
     bare_of,
     body_of,
     brought_by,
+    canonical,
     chains_of,
     changed_of,
     imports_of,
+    statements_with,
 )
 
 
@@ -40,8 +42,8 @@ class Code:
 
     ``chains`` are the attributes taken of a name, ``("torch", "nn", "Linear")``; a name used
     otherwise is in ``bare`` too. ``imports`` are the modules imported inside, with the name taken
-    of each (empty: the module itself). ``changed`` names globals that the function writes to,
-    ``brought`` those that its file takes of other modules.
+    of each (empty: the module itself). ``changed`` names globals that the function writes to, with
+    a digest of how they are defined and the names that go into it; ``brought`` those that its file takes of other modules.
     """
 
     digest: str
@@ -49,7 +51,7 @@ class Code:
     chains: tuple[tuple[str, ...], ...] = ()
     bare: frozenset[str] = frozenset()
     imports: tuple[tuple[int, str, str], ...] = ()
-    changed: frozenset[str] = frozenset()
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     brought: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -93,9 +95,24 @@ def _read(code: CodeType, scope: Mapping[str, Any]) -> Code:
         marks = [*map(str, sys.version_info[:2]), *map(repr, instructions(code))]
         return Code(_hash(["instructions", marks]), names, bare=frozenset(names))
     chains, imports = tuple(sorted({*chains_of(found)})), tuple(sorted({*imports_of(found)}))
-    bare, changed = frozenset(bare_of(found)), frozenset(changed_of(found))
+    bare = frozenset(bare_of(found))
     brought = {n: m for n, m in _parsed(text or "")[2].items() if n in names}
+    changed = {n: _definition(n, text or "", brought) for n in changed_of(found) if n in names}
     return Code(_hash(body_of(found)), names, chains, bare, imports, changed, brought)
+
+
+def _definition(name: str, text: str, brought: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    """Digest what a module says of a global; what it holds now is a function's memory."""
+    module, there = brought.get(name, ("", name))
+    file = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        tree = ast.parse((source_of(file) or "") if file else text)
+    except (SyntaxError, ValueError):
+        return ("",)
+    found = list(statements_with(tree, there))
+    nodes = (n for statement in found for n in ast.walk(statement))
+    used = {n.id for n in nodes if isinstance(n, ast.Name)} - {there}
+    return _hash([canonical(s) for s in found]), *sorted(used)
 
 
 def source_of(filename: str) -> str | None:

@@ -133,3 +133,12 @@ def brought_by(tree: ast.AST) -> dict[str, tuple[str, str]]:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
         for alias in node.names
     }
+
+
+def statements_with(tree: ast.Module, name: str) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, outside its functions and classes, that use a name."""
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(statement)):
+            yield statement
