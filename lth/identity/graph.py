@@ -1,8 +1,7 @@
 """Everything a value can reach that could change a result, as one digest.
 
 The walk is over what is in memory, which is what runs: functions with what they refer to, classes
-with their attributes and bases, instances with their state. What belongs to an installed library is
-known by its name.
+with attributes and bases, instances with their state. What an installed library has, by its name.
 """
 
 from __future__ import annotations
@@ -195,7 +194,7 @@ class Walk:
             elif name in code.changed:
                 said, *parts = code.changed[name]
                 made_of = [[p, self.token(scope.get(p))] for p in parts if p not in code.changed]
-                found[name] = ["memory", type(value).__qualname__, said, made_of]
+                found[name] = ["memory", said, made_of]
             elif isinstance(value, ModuleType) and not is_library(value.__name__):
                 found |= self._taken(value, name, code.chains, name in code.bare)
             else:

@@ -43,7 +43,8 @@ class Code:
     ``chains`` are the attributes taken of a name, ``("torch", "nn", "Linear")``; a name used
     otherwise is in ``bare`` too. ``imports`` are the modules imported inside, with the name taken
     of each (empty: the module itself). ``changed`` names globals that the function writes to, with
-    a digest of how they are defined and the names that go into it; ``brought`` those that its file takes of other modules.
+    a digest of how they are defined and the names that go into that; ``brought`` names those that
+    its file takes of other modules.
     """
 
     digest: str
