@@ -76,10 +76,18 @@ def parse(text: str | bytes) -> Any:
         raise Damaged("nested too deeply") from None
 
 
+def is_torchs(content: bytes) -> bool:
+    """Whether a file is one of ``torch.save``'s, a zip or a pickle, and none of safetensors.
+
+    The latter begins with the length of its header, any bytes at all, but then with a brace.
+    """
+    return content[:2] in (b"PK", b"\x80\x02") and content[8:9] != b"{"
+
+
 def header(content: bytes) -> tuple[dict[str, Described], dict[str, str]]:
     """Read what a safetensors file says that it holds, and its metadata; no tensor is made."""
     length = int.from_bytes(content[:8], "little")
-    if content[:2] in (b"PK", b"\x80\x02"):
+    if is_torchs(content):
         raise Damaged("it is torch.save's, not safetensors")
     demand(0 < length <= min(MAX_HEADER, len(content) - 8), "its header does not fit in it")
     found = parse(content[8 : 8 + length])

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from lth import adopt
 from lth.errors import LthError
-from lth.files import header, reading
+from lth.files import header, is_torchs, reading
 from lth.masks import load_mask
 from lth.search import Ahead, Case, Found
 from lth.ticket import State, Ticket
@@ -67,29 +67,37 @@ def _read(path: Path, own: State) -> tuple[Mask, State | None]:
     if _is_torch(path):
         state, pruned = adopt.renamed(adopt.read_file(path), own, "mask")
         mask = {n: adopt.as_mask(n, m) for n, m in (pruned or state).items()}
-        return mask, State(*adopt.completed(state, own)) if pruned else None
+        return mask, _finite(State(*adopt.completed(state, own))) if pruned else None
     if not _is_ticket(path):
         return load_mask(path), None
     ticket = _ticket(path)
-    return ticket.mask, State(*adopt.completed(ticket.params | ticket.buffers, own))
+    return ticket.mask, _finite(State(*adopt.completed(ticket.params | ticket.buffers, own)))
 
 
 def _read_weights(path: Path, own: State) -> State:
     if _is_torch(path):
         state, _ = adopt.renamed(adopt.read_file(path), own, "weights")
-        return State(*adopt.completed(state, own))
+        return _finite(State(*adopt.completed(state, own)))
     if not _is_ticket(path):
         raise LthError("it holds a mask, no weights")
     ticket = _ticket(path)
-    return State(*adopt.completed(ticket.params | ticket.buffers, own))
+    return _finite(State(*adopt.completed(ticket.params | ticket.buffers, own)))
 
 
 def _ticket(path: Path) -> Ticket:
     ticket = Ticket.load(path)
-    for name in ("frozen", "dynamics", "gate"):
-        if getattr(ticket, name):
+    plain = Ticket(ticket.model, ticket.mask, ticket.params, ticket.buffers)
+    for name in ("frozen", "dynamics", "gate", "stretch", "changes", "noise"):
+        if getattr(ticket, name) != getattr(plain, name):
             raise LthError(f"its ticket has {name}: only a mask and weights can be trained here")
     return ticket
+
+
+def _finite(state: State) -> State:
+    for name, value in (state.params | state.buffers).items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise LthError(f"its {name} holds values that are no finite numbers")
+    return state
 
 
 def _fit(mask: Mask, whole: Mask) -> None:
@@ -104,7 +112,7 @@ def _fit(mask: Mask, whole: Mask) -> None:
 
 def _is_torch(path: Path) -> bool:
     with reading(path, "file", "name another"), open(path, "rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02")
+        return is_torchs(file.read(9))
 
 
 def _is_ticket(path: Path) -> bool:

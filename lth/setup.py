@@ -18,11 +18,9 @@ from lth.check import (
     check_batch,
     check_examples,
     check_finite,
-    check_model,
     check_parts,
-    check_weights,
-    equal_draws,
 )
+from lth.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.config import ACTIONS, ASIDE, GROUPS, nearest, study_id
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
@@ -151,6 +149,7 @@ def _layers(
         )
     prunable = rule.prunable(layers)
     check_weights(layers, prunable)
+    check_zeros(model, dataset, prunable)
     if warning := equal_draws(model, layers):
         warnings.warn(warning, stacklevel=3)
     notes = [summary(layers, prunable)]

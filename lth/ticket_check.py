@@ -133,11 +133,22 @@ def outline(model: Spec, state: tuple[Params, Params]) -> None:
     if not all(may_call(t, ("models",)) for t in targets(model)):
         return  # a user's own, whom a user has named
     params, buffers = state
+    most = max(10_000, sum(t.numel() for t in (*params.values(), *buffers.values())))
+    if (asked := greatest(model)) > most:
+        raise LthError(f"its model asks for {asked:,} of something, and has not so many weights")
     with without_memory(2 * len(params) + 1000):
         network = build(model)
     if isinstance(network, nn.Module):
         have = dict(network.named_parameters()) | dict(network.named_buffers())
         same_names(have, params | buffers)
+
+
+def greatest(value: Any) -> int:
+    """Return the greatest whole number in plain data."""
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return max(map(greatest, inner), default=0)
+    return value if isinstance(value, int) else 0
 
 
 def weights_of(model: Spec) -> int:

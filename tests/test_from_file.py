@@ -159,3 +159,21 @@ def test_weights_that_do_not_fit_are_refused_before_any_work(run, tmp_path):
 def test_a_file_must_be_named(mask):
     with pytest.raises(LthError, match=r"search\.mask: name the file"):
         from_file(mask)
+
+
+def test_weights_that_are_no_numbers_are_refused_before_any_work(run, tmp_path):
+    params, mask = parts()
+    torch.save(mask, tmp_path / "mask.pth")
+    torch.save({n: p * float("nan") for n, p in params.items()}, tmp_path / "weights.pth")
+    with pytest.raises(LthError, match="holds values that are no finite numbers"):
+        run(tmp_path / "mask.pth", tmp_path / "weights.pth")
+    assert not list(tmp_path.rglob("entry.json"))
+
+
+@pytest.mark.parametrize("field", [{"stretch": 10.0}, {"noise": 3}, {"changes": {"lr": 0.5}}])
+def test_what_else_a_ticket_has_is_refused_by_name(field, run, tmp_path):
+    params, mask = parts()
+    ticket = Ticket(MODEL | {"_target_": "lth.models.lenet"}, mask, params, {}, **field)
+    ticket.save(tmp_path / "ticket.safetensors")
+    with pytest.raises(LthError, match=f"its ticket has {next(iter(field))}"):
+        run(tmp_path / "ticket.safetensors")

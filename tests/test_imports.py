@@ -47,6 +47,7 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["entry_check"],
     ["score", "arms", "search", "store", "restore"],
     ["imp", "check"],
+    ["check_model"],
     ["train"],
     ["config", "provenance", "study"],
     ["analysis", "compare", "transfer", "from_file"],

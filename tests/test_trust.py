@@ -289,3 +289,13 @@ def test_a_config_resolves_no_interpolation(study, monkeypatch):
     set_config(study, ("name",), "${oc.env:SECRET}")
     assert lth.Study(study.folder).config["name"] == "${oc.env:SECRET}"
     assert json.dumps(lth.Study(study.folder).config)
+
+
+def test_a_file_cannot_ask_for_more_layers_than_it_has_weights(tmp_path):
+    model = {"_target_": "torch.nn.Transformer", "num_encoder_layers": 10**7, "d_model": 8}
+    weight = {"x": torch.ones(2)}
+    Ticket(model, {"x": torch.ones(2, dtype=torch.bool)}, weight, {}, sizes={"x": 2}, total=2).save(
+        tmp_path / "t.safetensors"
+    )
+    with pytest.raises(LthError, match="asks for 10,000,000 of something"):
+        Ticket.load(tmp_path / "t.safetensors").module()

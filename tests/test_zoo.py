@@ -6,6 +6,8 @@ from itertools import cycle, islice
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import save
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lth import LthError, config, masks
@@ -24,6 +26,7 @@ from lth.trace import plainly
 from lth.train.engine import InTurn, measure
 from lth.train.job import Job, Streams
 from lth.train.stacked import Stacked, make_engine, trains_alone
+from tests import laws
 from tests.conftest import blobs
 from tests.zoo import ZOO
 
@@ -204,3 +207,62 @@ def test_stacked_members_train_as_those_alone_do(name, tmp_path):
                 torch.testing.assert_close(
                     ours[n], t, rtol=2e-3 if fine else 0.1, atol=2e-5 if fine else 1e-2
                 )
+
+
+class Counting(nn.Module):
+    """What it computes depends on how often it has trained, which no buffer holds."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.head, self.count = nn.Linear(16, classes), 0
+
+    def forward(self, inputs):
+        self.count += self.training
+        return self.head(inputs.flatten(1)) * (1 + self.count / 10)
+
+
+class Clipping(nn.Module):
+    """It writes to its weights in the forward pass."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.head = nn.Linear(16, classes)
+
+    def forward(self, inputs):
+        self.head.weight.data.clamp_(min=0.01)
+        return self.head(inputs.flatten(1))
+
+
+class Logging(Clipping):
+    """It keeps what it has seen, which changes nothing."""
+
+    def forward(self, inputs):
+        self.seen = inputs.mean()
+        return self.head(inputs.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (Counting, "changes attributes that its outputs depend on"),
+        (Clipping, "its forward pass writes to head.weight, so that pruned weights come back"),
+    ],
+)
+def test_a_network_that_would_not_be_what_it_says_is_refused_before_work(model, words, tmp_path):
+    settings = laws.SETTINGS | {"model": model, "out": str(tmp_path), "arms": [WINNER]}
+    with pytest.raises(LthError, match=words):
+        prepare(config.compose(**settings))
+    assert prepare(config.compose(**settings | {"model": Logging}))
+
+
+@pytest.mark.parametrize("length", [640, 19280, 66176])
+def test_a_file_of_ours_is_never_taken_for_another(length, tmp_path):
+    from lth.files import header
+
+    empty = len(save({"x": torch.zeros(1)}, metadata={"m": ""})) - 4 - 8
+    content = save({"x": torch.zeros(1)}, metadata={"m": "y" * (length - empty)})
+    assert int.from_bytes(content[:8], "little") == length
+    assert header(content)[1]["m"][0] == "y"
+    torch.save({"x": torch.zeros(1)}, tmp_path / "x.pt")
+    with pytest.raises(LthError, match=r"torch\.save's"):
+        header((tmp_path / "x.pt").read_bytes())

@@ -6,12 +6,10 @@ with attributes and bases, instances with their state. What an installed library
 
 from __future__ import annotations
 
-import builtins
 import enum
 import functools
-import importlib
-import importlib.util
 import inspect
+import re
 import types
 from collections import deque
 from collections.abc import Iterable, Mapping, Set
@@ -19,37 +17,46 @@ from dataclasses import MISSING, Field
 from hashlib import sha256
 from json import dumps
 from pathlib import PurePath
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GenericAlias,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    UnionType,
+)
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lth.identity.modules import attributes_of, tensor_digest
+from lth.errors import LthError
+from lth.identity.modules import attributes_of, scripted, tensor_digest
 from lth.identity.origin import (
+    ASIDE,
     SILENT,
     bound_to,
     home_of,
     is_generated,
     is_library,
+    keeps_inside,
     marks_of,
     name_of,
-    of_library,
     slots,
+    sort_key,
 )
+from lth.identity.references import references
 from lth.identity.source import read
 
-ASIDE = (
-    "__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__file__",
-    "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__",
-    "__conditional_annotations__", "__firstlineno__", "__static_attributes__", "__type_params__",
-    "__parameters__", "__orig_bases__", "__abstractmethods__", "_abc_impl", "__match_args__",
-    "__dataclass_params__", "__spec__", "__loader__", "__package__", "__builtins__", "__cached__",
-    "__path__", "_is_protocol", "_is_runtime_protocol", "__protocol_attrs__",
-    "__non_callable_proto_members__", "__callable_proto_members_only__",
-)  # fmt: skip
-"""Attributes that say where a thing stands or how it is typed, not what it does."""
+TENSORS = (Tensor, nn.Parameter, nn.Buffer)
+
+PARTS = ("fget", "fset", "fdel", "__func__", "func", "args", "keywords", "__dict__")
+"""What properties, bound functions and partials hold."""
 
 OF_C = (
     types.BuiltinFunctionType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,
@@ -85,8 +92,9 @@ class Walk:
             return [kind.__name__, repr(value)]
         if isinstance(value, Tensor):
             shape = [str(value.dtype), list(value.shape), value.requires_grad]
-            return ["tensor", *shape, tensor_digest(value)]
-        if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+            own = [] if kind in TENSORS else [self.token(kind), self._state(vars(value))]
+            return ["tensor", *shape, tensor_digest(value), *own]
+        if (kind is np.ndarray or isinstance(value, np.generic)) and value.dtype != object:
             array = np.ascontiguousarray(value)
             shape = [str(array.dtype), list(array.shape)]
             return ["array", *shape, sha256(array.tobytes()).hexdigest()]
@@ -109,10 +117,9 @@ class Walk:
         try:
             if isinstance(value, Mapping):
                 return ["dict", [[self.token(k), self.token(v)] for k, v in value.items()]]
-            found = [self.token(v) for v in value]
-            if isinstance(value, Set):
-                found.sort(key=dumps)
-            return [type(value).__name__, found]
+            # a set's own order goes by addresses
+            items = sorted(value, key=sort_key) if isinstance(value, Set) else value
+            return [type(value).__name__, [self.token(v) for v in items]]
         finally:
             self._path.pop()
 
@@ -129,12 +136,11 @@ class Walk:
             return self._function(value)
         if isinstance(value, MethodType):
             return ["method", self.token(value.__func__), self.token(value.__self__)]
-        if isinstance(value, staticmethod | classmethod):
+        if type(value) in (staticmethod, classmethod):
             return [type(value).__name__, self.token(value.__func__)]
-        if isinstance(value, property):
-            return ["property", *(self.token(f) for f in (value.fget, value.fset, value.fdel))]
-        if isinstance(value, functools.partial):
-            return ["partial", *map(self.token, (value.func, value.args, value.keywords))]
+        if isinstance(value, property | staticmethod | classmethod | functools.partial):
+            parts = [getattr(value, n) for n in PARTS if hasattr(value, n)]
+            return ["made", self.token(type(value)), *map(self.token, parts)]
         if isinstance(value, type):
             return self._class(value)
         if isinstance(value, ModuleType):
@@ -145,15 +151,21 @@ class Walk:
             return ["code", read(value, {}).digest]
         if isinstance(value, Field):  # but its type, which is an annotation
             parts = value.name, value.default, value.default_factory, value.init, value.kw_only
-            return ["field", *map(self.token, parts)]
-        if isinstance(value, torch.jit.ScriptFunction | torch.jit.ScriptModule):
-            return ["script", str(value.code)]
-        if type(value).__module__ in ("typing", "types"):
+            return ["field", *map(self.token, (*parts, dict(value.metadata)))]
+        if isinstance(value, re.Pattern):
+            return ["pattern", self.token(value.pattern), value.flags]
+        if isinstance(value, MappingProxyType):
+            return self._container(dict(value))
+        if isinstance(value, ref):
+            return ["reference", self.token(value())]
+        if isinstance(value, torch.jit.ScriptFunction):
+            return ["script", scripted(value)]
+        if type(value).__module__ == "typing" or isinstance(value, GenericAlias | UnionType):
             return ["typing"]
         if isinstance(value, torch._ops.OperatorBase):
             return ["library", str(value)]
         if isinstance(value, OF_C):
-            return ["routine", name_of(value)]
+            return ["routine", name_of(value), self.token(getattr(value, "__self__", None))]
         return self._instance(value)
 
     def _function(self, function: FunctionType) -> Any:
@@ -166,7 +178,7 @@ class Walk:
             return ["library", f"{home}.{function.__code__.co_qualname}", *about]
         code = read(function.__code__, function.__globals__)
         self.pieces[f"{home}.{function.__code__.co_qualname}"] = code.digest
-        return ["function", code.digest, *about, self._references(function)]
+        return ["function", code.digest, *about, references(function, self.token, self.named)]
 
     def _cells(self, function: FunctionType) -> Any:
         cells: Iterable[CellType] = function.__closure__ or ()
@@ -181,68 +193,8 @@ class Walk:
         except ValueError:  # nothing in it yet
             return ["empty"]
 
-    def _references(self, function: FunctionType) -> Any:
-        """Return what stands behind every global name, attribute chain and import inside."""
-        code, scope = read(function.__code__, function.__globals__), function.__globals__
-        found: dict[str, Any] = {}
-        for name in code.names:
-            if name in ASIDE or (name not in scope and hasattr(builtins, name)):
-                continue
-            value = scope.get(name, MISSING)
-            if of_library(code.brought.get(name), value):
-                found[name] = ["library", *code.brought[name]]
-            elif name in code.changed:
-                said, *parts = code.changed[name]
-                made_of = [[p, self.token(scope.get(p))] for p in parts if p not in code.changed]
-                found[name] = ["memory", said, made_of]
-            elif isinstance(value, ModuleType) and not is_library(value.__name__):
-                found |= self._taken(value, name, code.chains, name in code.bare)
-            else:
-                found[name] = self._named(f"{home_of(function)}.{name}", value)
-        for level, module, name in code.imports:
-            found |= self._imported(function, level, module, name, code.chains)
-        return sorted(found.items())
-
-    def _taken(
-        self, module: ModuleType, name: str, chains: Iterable[tuple[str, ...]], whole: bool
-    ) -> dict[str, Any]:
-        """Follow ``name.a.b`` into the user's modules; a module used otherwise counts whole."""
-        if whole:
-            return {name: self.token(module)}
-        found = {}
-        for chain in (c for c in chains if c[0] == name):
-            value: Any = module
-            for depth, part in enumerate(chain[1:], 2):
-                owner, value = value, getattr(value, part, MISSING)
-                if not isinstance(value, ModuleType):
-                    label = f"{owner.__name__}.{part}"
-                    found[".".join(chain[:depth])] = self._named(label, value)
-                    break
-        return found
-
-    def _imported(
-        self, function: FunctionType, level: int, module: str, name: str, chains: Any
-    ) -> dict[str, Any]:
-        package = function.__globals__.get("__package__") or ""
-        try:
-            full = importlib.util.resolve_name("." * level + module, package) if level else module
-            if is_library(full):
-                return {}
-            found: Any = importlib.import_module(full)
-        except ImportError:
-            return {module: ["missing"]}
-        if not name:
-            return self._taken(found, module.partition(".")[0], chains, False) or {
-                module: self.token(found)
-            }
-        if name == "*" or not hasattr(found, name):
-            return {module: self.token(found)}
-        value = getattr(found, name)
-        if isinstance(value, ModuleType):
-            return self._taken(value, name, chains, False) or {name: self.token(value)}
-        return {name: self._named(f"{full}.{name}", value)}
-
-    def _named(self, label: str, value: Any) -> Any:
+    def named(self, label: str, value: Any) -> Any:
+        """Return a value's token, and note it by its name if it is plain."""
         if value is MISSING:
             return ["missing"]
         found = self.token(value)
@@ -258,18 +210,22 @@ class Walk:
         own = {n: v for n, v in vars(kind).items() if n not in ASIDE and not is_generated(v)}
         if issubclass(kind, enum.Enum):
             members = {n: m.value for n, m in kind.__members__.items()}
-            own = members | {n: v for n, v in own.items() if inspect.isroutine(v)}
+            inside = ("_generate_next_value_", "__new__")  # enum's own
+            own = members | {
+                n: v for n, v in own.items()
+                if n not in (*members, *inside) and (n[0] != "_" or inspect.isroutine(v))
+            }  # fmt: skip
         label = name_of(kind)
         self.pieces[label] = f"class of {len(own)} attributes"
         bases = [self.token(base) for base in kind.__bases__]
-        attributes = [[n, self._named(f"{label}.{n}", own[n])] for n in sorted(own)]
+        attributes = [[n, self.named(f"{label}.{n}", own[n])] for n in sorted(own)]
         return ["class", self.token(type(kind)), bases, attributes]
 
     def _module(self, module: ModuleType) -> Any:
         if is_library(module.__name__):
             return ["library", module.__name__]
         own = {n: v for n, v in vars(module).items() if n not in ASIDE}
-        return ["module", [[n, self._named(f"{module.__name__}.{n}", own[n])] for n in sorted(own)]]
+        return ["module", [[n, self.named(f"{module.__name__}.{n}", own[n])] for n in sorted(own)]]
 
     def _instance(self, value: Any) -> Any:
         kind = type(value)
@@ -280,20 +236,30 @@ class Walk:
             found.append(self._container(dict(value) if isinstance(value, dict) else list(value)))
         state = dict(getattr(value, "__dict__", {}))
         state |= {s: getattr(value, s) for s in slots(kind) if hasattr(value, s)}
-        if state or len(found) > 2 or not is_library(kind.__module__):
-            return [*found, self._state(state)]
-        return [*found, *self._reduced(value)]
+        found.append(self._state(state))
+        return [*found, *self._reduced(value, bool(state) or len(found) > 3)]
 
     def _state(self, state: Mapping[str, Any]) -> Any:
         """Write attributes by name."""
         return [[n, self.token(v)] for n, v in attributes_of(state) if n not in ASIDE]
 
-    def _reduced(self, value: Any) -> list[Any]:
-        """Ask an object of a library for what pickle would write; handles have nothing to say."""
+    def _reduced(self, value: Any, seen: bool) -> list[Any]:
+        """Return what pickle would write of an object that has more to it than its attributes.
+
+        One that tells nothing of itself is refused: it could stand for anything.
+        """
+        kind = type(value)
+        if not keeps_inside(kind):
+            return []
         try:
             parts = value.__reduce_ex__(2)
         except Exception:
-            return []
+            if seen:
+                return []
+            raise LthError(
+                f"a {name_of(kind)} cannot be told from another by what it shows, so no result can "
+                "be filed under it: make it inside the function that uses it"
+            ) from None
         if isinstance(parts, str):
             return [parts]
         items = [list(p) if i > 2 and p is not None else p for i, p in enumerate(parts)]

@@ -15,7 +15,7 @@ from lth.identity.origin import is_library
 
 def tensor_digest(value: Tensor) -> str:
     """Hash a tensor's bytes: SHA-256."""
-    flat = value.detach().cpu().contiguous().reshape(-1)
+    flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
     if flat.is_sparse or flat.is_quantized:
         raise LthError(f"a {value.layout} tensor cannot be told by its bytes: make it dense")
     return sha256(flat.view(torch.uint8).numpy().data).hexdigest()
@@ -45,3 +45,11 @@ def attributes_of(state: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Order attributes by name; of hooks, which torch files by running numbers, keep the hooks."""
     hooks = {n: list(v.values()) for n, v in state.items() if "_hooks" in n and isinstance(v, dict)}
     return sorted({**state, **hooks}.items(), key=lambda item: item[0])
+
+
+def scripted(function: Any) -> Any:
+    """Write what torch.jit has made of a function, those that it calls too, and its constants."""
+    lines = [line.partition("#")[0].rstrip() for line in str(function.inlined_graph).splitlines()]
+    constants = getattr(function.code_with_constants[1], "const_mapping", {})
+    held = {n: tensor_digest(c) for n, c in constants.items() if isinstance(c, Tensor)}
+    return [lines, sorted(held.items())]

@@ -20,6 +20,17 @@ PLUMBING = (
 """Parts of lth that carry numbers and do not make them; known by name, like a library."""
 
 
+ASIDE = (
+    "__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__file__",
+    "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__",
+    "__conditional_annotations__", "__firstlineno__", "__static_attributes__", "__type_params__",
+    "__parameters__", "__orig_bases__", "__abstractmethods__", "_abc_impl", "__match_args__",
+    "__dataclass_params__", "__spec__", "__loader__", "__package__", "__builtins__", "__cached__",
+    "__path__", "_is_protocol", "_is_runtime_protocol", "__protocol_attrs__",
+    "__non_callable_proto_members__", "__callable_proto_members_only__",
+)  # fmt: skip
+"""Attributes that say where a thing stands or how it is typed, not what it does."""
+
 SILENT = (
     "_thread", "_io", "asyncio", "concurrent", "contextvars", "io", "logging", "multiprocessing",
     "rich", "socket", "subprocess", "threading", "tqdm", "wandb", "weakref", "_weakref",
@@ -36,14 +47,14 @@ def is_library(name: str | None) -> bool:
     root = name.partition(".")[0]
     if root == "lth":
         return any(name == p or name.startswith(p + ".") for p in PLUMBING)
+    if root == "__main__":  # whatever program this is, its main module is the user's
+        return False
     if name.startswith("namedtuple_"):  # where ``NamedTuple`` makes its methods
         return True
     files = [getattr(sys.modules.get(n), "__file__", None) for n in (name, root)]
     file = files[0] or files[1] or (None if root in sys.modules else _file_of(root))
     if file is None:  # compiled into Python, or made by hand, as in a notebook
-        return root in sys.builtin_module_names or (
-            root in sys.stdlib_module_names and root != "__main__"
-        )
+        return root in sys.builtin_module_names or root in sys.stdlib_module_names
     return _is_installed(str(file))
 
 
@@ -111,8 +122,32 @@ def bound_to(function: BuiltinFunctionType) -> Any:
 
 def slots(kind: type) -> list[str]:
     """Name the attributes that a class and its bases keep outside ``__dict__``."""
-    found = [s for k in kind.__mro__ for s in _as_tuple(vars(k).get("__slots__", ()))]
+    found = [_mangled(k, s) for k in kind.__mro__ for s in _as_tuple(vars(k).get("__slots__", ()))]
     return [s for s in found if s not in ("__dict__", "__weakref__")]
+
+
+def _mangled(kind: type, name: str) -> str:
+    private = name.startswith("__") and not name.endswith("__")
+    return f"_{kind.__name__.lstrip('_')}{name}" if private else name
+
+
+def keeps_inside(kind: type) -> bool:
+    """Whether instances have more to them than attributes: a value of C's, a way to be pickled."""
+    own = kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
+    static = (k for k in kind.__mro__ if k is not object and not k.__flags__ & HEAP_TYPE)
+    return (
+        own or next(static, None) is not None or (is_library(kind.__module__) and not slots(kind))
+    )
+
+
+HEAP_TYPE = 1 << 9
+"""CPython's mark of a class that was made by a class statement (Py_TPFLAGS_HEAPTYPE)."""
+
+
+def sort_key(value: Any) -> tuple[str, str]:
+    """Order what is in a set, the same in every process: by kind, then by value or name."""
+    plain = value is None or isinstance(value, bool | int | float | complex | str | bytes)
+    return type(value).__qualname__, repr(value) if plain else name_of(value)
 
 
 def _as_tuple(value: Any) -> tuple[str, ...]:

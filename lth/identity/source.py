@@ -51,7 +51,7 @@ class Code:
     names: tuple[str, ...]
     chains: tuple[tuple[str, ...], ...] = ()
     bare: frozenset[str] = frozenset()
-    imports: tuple[tuple[int, str, str], ...] = ()
+    imports: tuple[tuple[int, str, str, str], ...] = ()
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     brought: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 

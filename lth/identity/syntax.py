@@ -13,7 +13,7 @@ IGNORED = ("ctx", "kind", "returns", "annotation", "type_comment", "type_params"
 """Fields of syntax nodes that change no result, or that only some versions of Python have."""
 
 MESSAGES = re.compile(
-    r"print|warnings\.warn|_?log(ger|ging)?\.(debug|info|warn|warning|error|critical)"
+    r"print|(warnings\.)?warn|_?log(ger|ging)?\.(debug|info|warn|warning|error|critical)"
 )
 """Calls whose text is for a reader, where nothing is done with what they return."""
 
@@ -82,9 +82,10 @@ def _is_message(node: ast.AST) -> bool:
 
 
 def chains_of(function: ast.AST) -> Iterator[tuple[str, ...]]:
-    """Yield the attributes taken of a name: ``("torch", "nn", "Linear")``."""
+    """Yield the attributes taken of a name, as far as they go: ``("torch", "nn", "Linear")``."""
+    inner = {id(n.value) for n in ast.walk(function) if isinstance(n, ast.Attribute)}
     for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and (chain := _chain(node)):
+        if isinstance(node, ast.Attribute) and id(node) not in inner and (chain := _chain(node)):
             yield chain
 
 
@@ -104,13 +105,27 @@ def bare_of(function: ast.AST) -> Iterator[str]:
             yield node.id
 
 
-def imports_of(function: ast.AST) -> Iterator[tuple[int, str, str]]:
-    """Yield what is imported inside: (level, module, name), the name empty for a module."""
+def imports_of(function: ast.AST) -> Iterator[tuple[int, str, str, str]]:
+    """Yield what is imported inside: (level, module, its part or nothing, the name it gets)."""
     for node in ast.walk(function):
         if isinstance(node, ast.Import):
-            yield from ((0, alias.name, "") for alias in node.names)
+            yield from ((0, alias.name, "", alias.asname or "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node.level, node.module or "", alias.name) for alias in node.names)
+            module = node.module or ""
+            yield from ((node.level, module, a.name, a.asname or "") for a in node.names)
+        elif isinstance(node, ast.Call) and (name := _named_import(node)):
+            yield 0, name, "*", ""
+
+
+def _named_import(call: ast.Call) -> str:
+    """Return the module that ``importlib.import_module("name")`` and its like name."""
+    if not call.args or not isinstance(call.args[0], ast.Constant):
+        return ""
+    which = _chain(call.func)[-1:]
+    given = call.args[0].value
+    return (
+        given if which in (("import_module",), ("__import__",)) and isinstance(given, str) else ""
+    )
 
 
 def changed_of(function: ast.AST) -> Iterator[str]:
@@ -119,10 +134,10 @@ def changed_of(function: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Global):
             yield from node.names
         elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            yield from _chain(node.value)[:1]
+            yield from [node.value.id] if isinstance(node.value, ast.Name) else []
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in MUTATORS:
-                yield from _chain(node.func.value)[:1]
+            if node.func.attr in MUTATORS and isinstance(node.func.value, ast.Name):
+                yield node.func.value.id
 
 
 def brought_by(tree: ast.AST) -> dict[str, tuple[str, str]]:
