@@ -170,10 +170,14 @@ def test_weights_that_are_no_numbers_are_refused_before_any_work(run, tmp_path):
     assert not list(tmp_path.rglob("entry.json"))
 
 
+LENET = {"_target_": "lth.models.lenet", "input_shape": [1, 4, 4], "classes": 4, "widths": [10]}
+
+
 @pytest.mark.parametrize("field", [{"stretch": 10.0}, {"noise": 3}, {"changes": {"lr": 0.5}}])
 def test_what_else_a_ticket_has_is_refused_by_name(field, run, tmp_path):
-    params, mask = parts()
-    ticket = Ticket(MODEL | {"_target_": "lth.models.lenet"}, mask, params, {}, **field)
+    params = draw_state(LENET, 0).params
+    mask = {n: p > 0 for n, p in params.items() if p.ndim > 1}
+    ticket = Ticket(LENET, mask, params, {}, **field)
     ticket.save(tmp_path / "ticket.safetensors")
     with pytest.raises(LthError, match=f"its ticket has {next(iter(field))}"):
         run(tmp_path / "ticket.safetensors")

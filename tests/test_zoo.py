@@ -257,12 +257,12 @@ def test_a_network_that_would_not_be_what_it_says_is_refused_before_work(model, 
 
 @pytest.mark.parametrize("length", [640, 19280, 66176])
 def test_a_file_of_ours_is_never_taken_for_another(length, tmp_path):
-    from lth.files import header
+    from lth.files import Damaged, header
 
     empty = len(save({"x": torch.zeros(1)}, metadata={"m": ""})) - 4 - 8
     content = save({"x": torch.zeros(1)}, metadata={"m": "y" * (length - empty)})
     assert int.from_bytes(content[:8], "little") == length
     assert header(content)[1]["m"][0] == "y"
     torch.save({"x": torch.zeros(1)}, tmp_path / "x.pt")
-    with pytest.raises(LthError, match=r"torch\.save's"):
+    with pytest.raises(Damaged, match=r"torch\.save's"):
         header((tmp_path / "x.pt").read_bytes())
