@@ -3,10 +3,14 @@
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from lth.data import Dataset, tensors
+
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same")  # a suite says the same twice
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -644,8 +644,8 @@ def test_a_model_that_replaces_buffers_trains_alone_on_a_gpu_and_is_not_compiled
 def test_a_state_that_does_not_fit_is_refused_by_name():
     network, state = draw_model(spec("Mlp"), 0), draw_state(spec("Mlp"), 1)
     cases = {
-        "body.weight is in only the model": {"body.bias": state.params["body.bias"]},
-        "odd is in only the state": state.params | {"odd": torch.zeros(1)},
+        "body.weight is only in the model": {"body.bias": state.params["body.bias"]},
+        "odd is only in the state": state.params | {"odd": torch.zeros(1)},
         r"head.bias is \(4,\) in the model, \(1,\) in the state":
             state.params | {"head.bias": torch.zeros(1)},
     }  # fmt: skip
@@ -653,7 +653,7 @@ def test_a_state_that_does_not_fit_is_refused_by_name():
         with pytest.raises(LthError, match=match):
             load_state(network, State(params, state.buffers))
     with pytest.raises(
-        LthError, match="other buffers than the model has: odd is in only the state"
+        LthError, match="other buffers than the model has: odd is only in the state"
     ):
         network_of(spec("Mlp"), State(state.params, {"odd": torch.zeros(1)}))
 

@@ -46,7 +46,8 @@ for number, changes in enumerate(everyone):
                 "levels": 1, "arms": ["winning_ticket"], "logger": "none", "progress": False,
                 "trainer": {"workers": 0, "device": "cpu"}, "out": out,
             } | changes)
-            print(json.dumps([number, str(study.folder), study.provenance["trained"]]), flush=True)
+            said = json.dumps([number, str(study.folder), study.provenance["trained"]])
+            os.write(1, (said + "\\n").encode())  # a line whole, whoever else writes
             code = 0
         finally:
             os._exit(code)
