@@ -142,7 +142,7 @@ class Entry:
 
     def _check_shapes(self, state: State) -> None:
         """Refuse a state of other shapes than the start has."""
-        described, _ = header((self.folder / "tensors.safetensors").read_bytes())
+        described, _ = header(read_patiently(self.folder / "tensors.safetensors"))
         for kind, values in zip(("params", "buffers"), state, strict=True):
             for name, value in values.items():
                 own = self.about["shapes"].get(name) if kind == "params" else None
