@@ -136,10 +136,7 @@ def execute(setup: Setup, display: Display) -> Journal:
     """Train what is missing, level by level, and keep the study's files true on the way."""
     store = store_at(setup.out)
     with locked(setup.folder, display.note):
-        trainer = Trainer(
-            setup.data, setup.dataset, setup.recipe, setup.parts.seed, setup.snapshots, store,
-            setup.options, display,
-        )  # fmt: skip
+        trainer = setup.trainer(store, display)
         journal = Journal(setup, trainer)
         journal.begin()
         for note in journal.held.notes:

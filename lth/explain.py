@@ -14,7 +14,6 @@ from lth.setup import Setup
 from lth.store import Store
 from lth.train.job import Job
 from lth.train.key import differences
-from lth.train.trainer import Trainer
 
 TENSORS = {
     "start": "the weights that it starts from", "buffers": "the buffers that it starts from",
@@ -50,10 +49,7 @@ def explain(setup: Setup) -> list[Reason]:
     A ticket below one that is not trained is not known, so its member is not among them.
     """
     store = Store(setup.out / "store")
-    trainer = Trainer(
-        setup.data, setup.dataset, setup.recipe, setup.parts.seed, setup.snapshots, store,
-        setup.options, Silent(),
-    )  # fmt: skip
+    trainer = setup.trainer(store, Silent())
     candidates = [a for a in store.abouts() if "identity" in a]
     found: dict[tuple[bool, tuple[str, ...]], list[Place]] = defaultdict(list)
 

@@ -13,7 +13,6 @@ from lth.prune import kept_by_level
 from lth.setup import Setup
 from lth.store import Store
 from lth.train.job import this_machine
-from lth.train.trainer import Trainer
 
 
 class Silent:
@@ -52,10 +51,7 @@ class Plan:
 def plan(setup: Setup) -> Plan:
     """Walk the stored chain, re-deriving masks; below a missing winner all counts as to-train."""
     store = Store(setup.out / "store")
-    trainer = Trainer(
-        setup.data, setup.dataset, setup.recipe, setup.parts.seed, setup.snapshots, store,
-        setup.options, Silent(),
-    )  # fmt: skip
+    trainer = setup.trainer(store, Silent())
     found = Plan()
     if not setup.options.on_gpu:
         found.workers = setup.options.processes

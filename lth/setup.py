@@ -34,12 +34,13 @@ from lth.prune import Prune, kept_by_level
 from lth.recipe import Recipe
 from lth.search import Search
 from lth.spec import Spec, build, complete, digest, fill, target_of
+from lth.store import Store
 from lth.streams import check_trials
 from lth.ticket import drawable, layers_of
 from lth.train.batches import Batches
 from lth.train.job import Streams
-from lth.train.key import data_identity, numerics
-from lth.train.trainer import Options
+from lth.train.key import Identities
+from lth.train.trainer import Listener, Options, Trainer
 
 T = TypeVar("T")
 
@@ -65,9 +66,20 @@ class Setup:
     @cached_property
     def identity(self) -> str:
         """What the study's data and code are, as far as all of its members share them."""
-        shared = {k: self.config[k] for k in SHARED}
-        code = [data_identity(self.dataset).parts, numerics().parts, described(shared)]
-        return digest(code)
+        shared = described({k: self.config[k] for k in SHARED})
+        return digest([self.identities.data.parts, self.identities.numerics.parts, shared])
+
+    @cached_property
+    def identities(self) -> Identities:
+        """The identities of the study's members; data is hashed and code is walked once a run."""
+        return Identities(self.dataset)
+
+    def trainer(self, store: Store, listener: Listener) -> Trainer:
+        """Return what trains the study's cohorts, or looks them up."""
+        return Trainer(
+            self.data, self.dataset, self.recipe, self.parts.seed, self.snapshots, store,
+            self.options, listener, self.identities,
+        )  # fmt: skip
 
     @property
     def out(self) -> Path:

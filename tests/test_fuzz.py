@@ -53,6 +53,17 @@ def mutated(content, seed):
     return bytes(found)
 
 
+def changed(draw):
+    """Return what changes the description and the tensors of a file before it is signed anew."""
+
+    def change(about, tensors):
+        if draw(st.booleans()):
+            odd_tensor(draw, tensors)
+        replaced(draw, about)
+
+    return change
+
+
 def replaced(draw, value):
     """Put something odd in the place of one value of plain data, or take it out."""
     places = list(_places(value))
@@ -132,13 +143,8 @@ def test_ticket_files(count, tmp_path):
 
     @fuzz
     def signed(draw):
-        def change(about, tensors):
-            if draw(st.booleans()):
-                odd_tensor(draw, tensors)
-            replaced(draw, about)
-
         try:
-            forged.signed(path, change)
+            forged.signed(path, changed(draw))
         except (TypeError, ValueError, RuntimeError):
             return  # no safetensors file can say that
         used(lambda: Ticket.load(path))
@@ -238,13 +244,8 @@ def test_entries_of_the_store(count, arm, study, tmp_path):
 
     @fuzz
     def signed(draw):
-        def change(about, tensors):
-            if draw(st.booleans()):
-                odd_tensor(draw, tensors)
-            replaced(draw, about)
-
         try:
-            forged.entry(fresh(), change)
+            forged.entry(fresh(), changed(draw))
         except (TypeError, ValueError, RuntimeError, KeyError):
             return
         look(exact=False)

@@ -101,15 +101,17 @@ class Trainer:
         store: Store,
         options: Options,
         listener: Listener,
+        identities: Identities | None = None,
     ) -> None:
         self.data, self.dataset, self.recipe, self.seed = data, dataset, recipe, seed
         self.snapshots, self.store, self.options = tuple(snapshots), store, options
         self.listener = listener
-        self.identities = Identities(dataset)
+        self.identities = identities or Identities(dataset)
         self.trained: set[str] = set()
         self.reused: set[str] = set()
         self._pool: Pool | None = None
         self._told = False
+        self._last: tuple[Cohort, dict[Place, Job]] = {}, {}
 
     def __call__(self, cohort: Cohort) -> dict[Place, Entry]:
         """Return every member's entry; what the store lacks is trained.
@@ -137,8 +139,11 @@ class Trainer:
         )
 
     def jobs(self, cohort: Cohort) -> dict[Place, Job]:
-        """Describe each member's training, under its key."""
-        return {place: self._job(place, ticket) for place, ticket in cohort.items()}
+        """Describe each member's training, under its key; a cohort asked about again, once."""
+        if cohort is not self._last[0]:
+            jobs = {place: self._job(place, ticket) for place, ticket in cohort.items()}
+            self._last = cohort, jobs
+        return dict(self._last[1])
 
     def look_up(self, jobs: Mapping[Place, Job]) -> dict[Place, Entry]:
         """Return the entries that the store has."""
