@@ -93,9 +93,9 @@ def check_agreement(asked: Mapping[str, Any], of_data: Mapping[str, Any]) -> Non
 
 def check_batch(recipe: Recipe, dataset: Dataset) -> None:
     """Refuse a batch that the training split does not have."""
-    if recipe.batch > _size(dataset):
+    if recipe.batch > dataset.training:
         raise LthError(
-            f"recipe.batch={recipe.batch}: the training split has {_size(dataset)} examples"
+            f"recipe.batch={recipe.batch}: the training split has {dataset.training} examples"
         )
 
 
@@ -106,15 +106,11 @@ def check_examples(score: Any, dataset: Dataset) -> None:
     for inner in score.values():
         check_examples(inner, dataset)
     asked = score.get("per_class")
-    if isinstance(asked, int) and asked * dataset.classes > _size(dataset):
+    if isinstance(asked, int) and asked * dataset.classes > dataset.training:
         raise LthError(
             f"score.per_class={asked}: that is {asked * dataset.classes} examples of "
-            f"{dataset.classes} classes, and the training split has {_size(dataset)}"
+            f"{dataset.classes} classes, and the training split has {dataset.training}"
         )
-
-
-def _size(dataset: Dataset) -> int:
-    return len(dataset.train_targets) - dataset.validation
 
 
 def check_finite(value: Any, path: str = "") -> None:

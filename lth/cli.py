@@ -201,11 +201,11 @@ def _no_choice(path: str, text: str) -> str:
     _, _, offered = text.partition("Available options in")
     names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
     names = [name for name in names if "=" not in name]
-    if not names:
-        from lth.config import choices
+    from lth.config import choices, no_choice
 
-        names = choices(group)
-    return f"{group}={name}: no such choice; there are {', '.join(names)}"
+    if path.startswith("data/"):  # a path of the user's own may have more of these
+        group, _, name = path.partition("/")
+    return no_choice(group, name, names or choices(group))
 
 
 def _near(key: str) -> str:

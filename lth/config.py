@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -116,12 +116,13 @@ def study_id(config: Mapping[str, Any], identity: str = "") -> str:
 def without_root(data: Any) -> Any:
     """Drop where the data lies, also of a data set inside another.
 
-    Of this package's data sets alone: a ``root`` of the user's own may name which data it is.
+    Of this package's data sets alone, whose content says what they are: a ``root`` or ``path`` of
+    the user's own may name which data it is.
     """
     if not isinstance(data, Mapping):
         return data
     own = str(data.get("_target_", "")).startswith("lth.")
-    return {k: without_root(v) for k, v in data.items() if not (own and k == "root")}
+    return {k: without_root(v) for k, v in data.items() if not (own and k in ("root", "path"))}
 
 
 def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
     path = next((p for p in paths if p.is_file()), None)
     if path is None:
         offered = dict.fromkeys(c for folder in _folders(own) for c in choices(group, folder))
-        raise LthError(f"{group}={name}: no such choice; there are {', '.join(offered)}")
+        raise LthError(no_choice(group, name, offered))
     found = _read(path)
     if group == "experiment":
         return found
@@ -140,6 +141,16 @@ def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
             under = load(f"{group}/{inner}" if inner else group, choice, own)
             parts = _merge(parts, {inner: under} if inner else under)
     return _merge(parts, found)
+
+
+def no_choice(group: str, name: str, offered: Iterable[str]) -> str:
+    """Say that there is no such YAML, and what there is; a path is told how it is given."""
+    said = f"{group}={name}: no such choice"
+    if group == "data" and name.endswith(".npz"):
+        return f"{said}; a file is data=npz data.path={name}"
+    if group == "data" and Path(name).is_dir():
+        return f"{said}; a folder is data=folder data.path={name}"
+    return f"{said}; there are {', '.join(offered)}"
 
 
 def _folders(own: Path | None) -> list[Path]:

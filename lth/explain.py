@@ -20,6 +20,7 @@ TENSORS = {
     "frozen": "the values at which pruned weights are frozen", "mask": "the mask",
     "data.train_inputs": "the training inputs", "data.train_targets": "the training targets",
     "data.test_inputs": "the test inputs", "data.test_targets": "the test targets",
+    "data.own_validation": "what is validated on",
     "data._mean": "the mean for normalisation", "data._std": "the deviation for normalisation",
 }  # fmt: skip
 """Parts that are digests of tensors, in words."""

@@ -110,7 +110,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
     search = build(config["search"])
     dataset = data_of(config["data"])
-    epoch = (len(dataset.train_targets) - dataset.validation) / recipe.batch
+    epoch = dataset.training / recipe.batch
     rewind = build(
         config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch
     )

@@ -360,7 +360,7 @@ BASES = {  # what a choice needs besides its YAML to be refused for nothing else
 LEFT_OUT = [  # they need files, or another study
     ("search", "transferred"), ("search", "from_file"), ("data", "mnist"),
     ("data", "fashion_mnist"), ("data", "cifar10"),
-    ("data", "cifar10_augmented"),
+    ("data", "cifar10_augmented"), ("data", "cifar100"), ("data", "npz"), ("data", "folder"),
 ]  # fmt: skip
 GROUPS = (*config.GROUPS, "recipe/optimizer", "recipe/schedule", "arms")
 CHOICES = [(g, n) for g in GROUPS for n in config.choices(g) if (g, n) not in LEFT_OUT]

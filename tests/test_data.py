@@ -19,9 +19,10 @@ from torch.func import vmap
 from lth import data
 from lth.data.altered import random_labels, subset
 from lth.data.augment import FlipAndCrop
-from lth.data.cifar10 import FOLDER, RECORD, TEST, TRAIN
-from lth.data.cifar10 import Source as CifarSource
-from lth.data.cifar10 import load as load_cifar
+from lth.data.cifar import PIXELS
+from lth.data.cifar import load as load_cifar
+from lth.data.cifar10 import SOURCE as CIFAR10
+from lth.data.cifar100 import SOURCE as CIFAR100
 from lth.data.mnist import FASHION_MNIST, MNIST
 from lth.data.mnist import load as load_mnist
 from lth.errors import LthError
@@ -30,7 +31,9 @@ from tests.conftest import blobs
 
 REAL = Path(__file__).parents[2] / "shared" / "data"  # lies beside the checkout on some machines
 TINY = replace(MNIST, rows={"train": 30, "t10k": 12})
-TINY_CIFAR = CifarSource(rows=6)
+TINY_CIFAR = replace(CIFAR10, rows=(6, 6))
+TINY_CIFAR100 = replace(CIFAR100, rows=(30, 6))
+FOLDER, RECORD = CIFAR10.folder, 1 + PIXELS
 
 
 def idx(values):
@@ -58,20 +61,22 @@ def write_mnist(root, files, packed=True, name="mnist"):
     return root
 
 
-def fake_cifar():
-    count = TINY_CIFAR.rows
-    files = {}
-    for name in (*TRAIN, *TEST):
-        records = torch.randint(256, (count, RECORD), generator=stream(name), dtype=torch.uint8)
-        records[:, 0] = torch.tensor([3, 9, 0, 1, 2, 5])
+def fake_cifar(source=TINY_CIFAR):
+    """Records of every file of a source; the classes 3, 9, 0, 1, 2, 5 over and over."""
+    files, labels = {}, source.labels
+    for name in (*source.train, source.test):
+        rows = source.rows[name == source.test]
+        shape = (rows, labels + PIXELS)
+        records = torch.randint(256, shape, generator=stream(name), dtype=torch.uint8)
+        records[:, labels - 1] = torch.tensor([3, 9, 0, 1, 2, 5]).repeat(rows // 6)
         files[name] = records
     return files
 
 
-def write_cifar(root, files):
-    (root / FOLDER).mkdir()
+def write_cifar(root, files, folder=FOLDER):
+    (root / folder).mkdir()
     for name, records in files.items():
-        (root / FOLDER / name).write_bytes(records.numpy().tobytes())
+        (root / folder / name).write_bytes(records.numpy().tobytes())
     return root
 
 
@@ -195,6 +200,26 @@ def test_cifar_asks_for_the_official_number_of_images(tmp_path):
     write_cifar(tmp_path, fake_cifar())
     with pytest.raises(LthError, match=r"data_batch_1\.bin: damaged, 18,438 bytes, not 10,000 rec"):
         data.cifar10(str(tmp_path))
+    write_cifar(tmp_path, fake_cifar(TINY_CIFAR100), CIFAR100.folder)
+    with pytest.raises(LthError, match=r"train\.bin: damaged, 92,220 bytes, not 50,000 records of"):
+        data.cifar100(str(tmp_path))
+
+
+def test_cifar100_has_its_fine_classes(tmp_path):
+    files = fake_cifar(TINY_CIFAR100)
+    files["train.bin"][7, 1] = 99
+    write_cifar(tmp_path, files, "cifar-100-binary")
+    found = load_cifar(TINY_CIFAR100, str(tmp_path), 5, FlipAndCrop(2))
+    assert found.name == "cifar100" and found.classes == 100 and found.note == "local files"
+    assert found.train_targets.tolist() == files["train.bin"][:, 1].tolist()
+    assert found.test_targets.tolist() == [3, 9, 0, 1, 2, 5]
+    assert torch.equal(found.train_inputs.flatten(1), files["train.bin"][:, 2:])
+    assert torch.equal(found.test_inputs.flatten(1), files["test.bin"][:, 2:])
+    path = tmp_path / "cifar-100-binary" / "test.bin"
+    path.write_bytes(b"\x00\x64" * (6 * (2 + PIXELS) // 2))
+    with pytest.raises(LthError) as error:
+        load_cifar(TINY_CIFAR100, str(tmp_path), 5, None)
+    assert one_line(error).startswith(f"{path}: label 100, not 0..99; put the official cifar-100-b")
 
 
 # --- downloads ----------------------------------------------------------------------------------
@@ -267,7 +292,7 @@ def test_no_network_is_one_line_that_tells_of_data_root(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
     monkeypatch.setattr(pooch, "retrieve", fail)
-    for factory in (data.mnist, data.fashion_mnist, data.cifar10):
+    for factory in (data.mnist, data.fashion_mnist, data.cifar10, data.cifar100):
         with pytest.raises(LthError) as error:
             factory()
         message = one_line(error)
@@ -275,29 +300,32 @@ def test_no_network_is_one_line_that_tells_of_data_root(tmp_path, monkeypatch):
         assert message.endswith("name the folder that holds them in data.root")
 
 
-def test_cifar_is_unpacked_from_the_archive_and_mended_if_damaged(site, tmp_path):
+@pytest.mark.parametrize("source", [TINY_CIFAR, TINY_CIFAR100], ids=lambda s: s.name)
+def test_cifar_is_unpacked_from_the_archive_and_mended_if_damaged(site, tmp_path, source):
     folder, address, asked = site
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, records in fake_cifar().items():
+        for name, records in fake_cifar(source).items():
             content = records.numpy().tobytes()
-            entry = tarfile.TarInfo(f"{FOLDER}/{name}")
+            entry = tarfile.TarInfo(f"{source.folder}/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    (folder / "cifar.tar.gz").write_bytes(packed.getvalue())
+    (folder / source.archive).write_bytes(packed.getvalue())
     known = "md5:" + hashlib.md5(packed.getvalue(), usedforsecurity=False).hexdigest()
-    source = CifarSource("cifar.tar.gz", known, (address,), TINY_CIFAR.rows)
+    source = replace(source, known_hash=known, mirrors=(address,))
     found = load_cifar(source, None, 5, None)
     assert found.note == "downloaded, hash checked"
-    assert torch.equal(found.test_inputs.flatten(1), fake_cifar()["test_batch.bin"][:, 1:])
+    pixels = fake_cifar(source)[source.test][:, source.labels :]
+    assert torch.equal(found.test_inputs.flatten(1), pixels)
 
-    cut = tmp_path / "cache" / "lth" / "cifar10" / "cifar.tar.gz.untar" / FOLDER / TRAIN[2]
+    unpacked = tmp_path / "cache" / "lth" / source.name / f"{source.archive}.untar" / source.folder
+    cut = unpacked / source.train[-1]
     cut.write_bytes(b"half")
     with pytest.raises(LthError, match="delete it and run again to download it anew"):
         load_cifar(source, None, 5, None)
     cut.unlink()  # as told
     assert load_cifar(source, None, 5, None).digest == found.digest
-    assert asked == ["/cifar.tar.gz"]
+    assert asked == [f"/{source.archive}"]
 
 
 # --- normalisation and splits -------------------------------------------------------------------

@@ -24,6 +24,7 @@ DOORS = {
     ],
     "sklearn": ["lth.data.digits"],
     "pooch": ["lth.data.fetch"],
+    "PIL": ["lth.data.folder"],
 }
 
 PURE = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lth.data.arrays import PIXELS, WHOLE, inputs_of, targets_of
 from lth.data.normalise import constants, is_normalised, tell_of_far_values
+from lth.data.overlap import tell_of_shared_rows
 from lth.errors import LthError
 from lth.types import Augment
 
@@ -24,8 +25,9 @@ class Dataset:
 
     ``mean`` and ``std`` (one value per channel or feature, in the inputs' units) are those of the
     official training file; none of them, or int32 and int64 inputs with 0 and 1: inputs pass as
-    they are. ``validation`` examples of that file are held out, drawn anew in every trial; the
-    test set is fixed.
+    they are. ``validation`` examples of that file are held out, drawn anew in every trial; or, with
+    ``own_validation``, its last ones, the same in every trial, which are a validation split of the
+    data's own and not in the constants. The test set is fixed.
     """
 
     name: str
@@ -39,14 +41,15 @@ class Dataset:
     validation: int
     augment: Augment | None = None
     note: str = ""
+    own_validation: bool = False
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
             self._take_split(split)
-        self._check_alike()
+        _check_alike(self.name, self.train_inputs, self.test_inputs, "the test set")
         self._check_counts()
         for split in ("train", "test"):
-            self._check_classes(split)
+            _check_known(self.name, split, getattr(self, f"{split}_targets"), self.classes)
         self._take_constants()
 
     def __repr__(self) -> str:
@@ -66,6 +69,11 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
         return tuple(self.train_inputs.shape[1:])
+
+    @property
+    def training(self) -> int:
+        """How many examples a trial trains on."""
+        return len(self.train_targets) - self.validation
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Normalise a raw batch: ``(x - mean) / std``, float32; or pass it as it is."""
@@ -91,31 +99,6 @@ class Dataset:
         rows, answers = len(getattr(self, inputs)), len(getattr(self, targets))
         if rows != answers or rows == 0:
             raise LthError(f"{self.name}: {rows} {split} inputs, {answers} targets")
-
-    def _check_classes(self, split: str) -> None:
-        targets = getattr(self, f"{split}_targets")
-        greatest, row = targets.max(0)
-        if int(greatest) >= self.classes:
-            raise LthError(
-                f"{self.name}: {split}_targets[{int(row)}] = {int(greatest)}: the classes are "
-                f"0..{self.classes - 1}"
-            )
-
-    def _check_alike(self) -> None:
-        """Refuse test examples of another shape or kind than those of training."""
-        train, test = self.train_inputs, self.test_inputs
-        if train.shape[1:] != test.shape[1:]:
-            raise LthError(
-                f"{self.name}: an example of training has shape {list(train.shape[1:])}, one of "
-                f"the test set {list(test.shape[1:])}: make them alike"
-            )
-        if train.dtype in WHOLE and test.dtype in WHOLE:
-            return
-        if train.dtype != test.dtype:
-            raise LthError(
-                f"{self.name}: training inputs are {train.dtype}, test inputs {test.dtype}: their "
-                "units may differ; make them alike"
-            )
 
     def _check_counts(self) -> None:
         """Refuse numbers of classes and of validation examples that make no sense."""
@@ -161,7 +144,7 @@ def tensors(
     name: str,
     train: tuple[Any, Any],
     test: tuple[Any, Any],
-    validation: int,
+    validation: int | tuple[Any, Any],
     augment: Augment | None = None,
     note: str = "",
     normalise: bool | None = None,
@@ -169,30 +152,58 @@ def tensors(
 ) -> Dataset:
     """Make a data set of tensors or arrays ``(inputs, targets)``, and compute its constants.
 
-    ``mean_c`` and ``std_c`` run over every pixel of channel c of the training file: exact sums for
-    uint8, so they are the same on every machine, else in float64. A channel without spread has
-    std 1. int32 and int64 inputs are tokens and pass as they are, unless ``normalise`` is true; if
-    it is false all inputs do, uint8 as int64. ``classes`` says how many there are where training
-    need not have an example of each; they are counted otherwise.
+    ``validation`` is how many training examples are held out, drawn anew in every trial, or a
+    validation split of one's own, the same in every trial. ``mean_c`` and ``std_c`` run over every
+    pixel of channel c of the training file: exact sums for uint8, so they are the same on every
+    machine, else in float64. A channel without spread has std 1. int32 and int64 inputs are tokens
+    and pass as they are, unless ``normalise`` is true; if it is false all inputs do, uint8 as
+    int64. ``classes`` says how many there are where training need not have an example of each;
+    they are counted otherwise.
     """
-    parts: list[Tensor] = []
-    for split, pair in (("train", train), ("test", test)):
-        inputs, targets = _pair(name, split, pair)
-        parts.append(inputs_of(inputs, f"{name}: {split}_inputs").cpu())
-        parts.append(targets_of(targets, f"{name}: {split}_targets").cpu())
-        if len(parts[-2]) == 0 or len(parts[-1]) == 0:
-            raise LthError(f"{name}: {len(parts[-2])} {split} inputs, {len(parts[-1])} targets")
+    own = isinstance(validation, tuple | list)
+    given = {"train": train, "test": test} | ({"validation": validation} if own else {})
+    parts = {split: _taken(name, split, pair) for split, pair in given.items()}
+    targets = parts["train"][1]
     if classes is None:
-        classes = int(max(parts[1].max(), parts[3].max())) + 1
-        _check_classes(name, parts[1], classes)
-    inputs = parts[0]
+        classes = int(max(t.max() for _, t in parts.values())) + 1
+        _check_classes(name, targets, classes)
+    inputs = parts["train"][0]
     mean, std = constants(inputs) if is_normalised(inputs, normalise) else ([], [])
+    if own:
+        inputs, targets = _joined(name, parts, classes)
+    held_out: Any = len(parts["validation"][1]) if own else validation
     found = Dataset(
-        name, parts[0], parts[1], parts[2], parts[3], mean, std, classes, validation, augment, note
+        name, inputs, targets, *parts["test"], mean, std, classes, held_out, augment, note, own
     )
     if mean and inputs.dtype not in PIXELS:
         tell_of_far_values(name, found.prepare(found.test_inputs))
+    if own:
+        tell_of_shared_rows(name, parts["validation"][0], parts["train"][0], parts["test"][0])
     return found
+
+
+def _taken(name: str, split: str, pair: Any) -> tuple[Tensor, Tensor]:
+    """Take a split's arrays as tensors in memory."""
+    raw, classes = _pair(name, split, pair)
+    inputs = inputs_of(raw, f"{name}: {split}_inputs").cpu()
+    targets = targets_of(classes, f"{name}: {split}_targets").cpu()
+    if len(inputs) == 0 or len(targets) == 0:
+        raise LthError(f"{name}: {len(inputs)} {split} inputs, {len(targets)} targets")
+    return inputs, targets
+
+
+def _joined(
+    name: str, parts: Mapping[str, tuple[Tensor, Tensor]], classes: int
+) -> tuple[Tensor, Tensor]:
+    """Put the validation split behind the training examples, where `split` looks for it."""
+    inputs, targets = zip(parts["train"], parts["validation"], strict=True)
+    for split in ("train", "validation"):
+        rows, answers = (len(part) for part in parts[split])
+        if rows != answers:
+            raise LthError(f"{name}: {rows} {split} inputs, {answers} targets")
+    _check_alike(name, inputs[0], inputs[1], "the validation split")
+    _check_known(name, "validation", targets[1], classes)
+    return torch.cat(inputs), torch.cat(targets)
 
 
 def _pair(name: str, split: str, pair: Any) -> tuple[Any, Any]:
@@ -200,6 +211,30 @@ def _pair(name: str, split: str, pair: Any) -> tuple[Any, Any]:
         what = f"{len(pair)} things" if isinstance(pair, tuple | list) else type(pair).__name__
         raise LthError(f"{name}: {split} is a pair (inputs, targets), not {what}")
     return pair[0], pair[1]
+
+
+def _check_alike(name: str, train: Tensor, other: Tensor, where: str) -> None:
+    """Refuse examples of another shape or kind than those of training."""
+    if train.shape[1:] != other.shape[1:]:
+        raise LthError(
+            f"{name}: an example of training has shape {list(train.shape[1:])}, one of {where} "
+            f"{list(other.shape[1:])}: make them alike"
+        )
+    if train.dtype != other.dtype and not (train.dtype in WHOLE and other.dtype in WHOLE):
+        what = where.split()[1]
+        raise LthError(
+            f"{name}: training inputs are {train.dtype}, {what} inputs {other.dtype}: their units "
+            "may differ; make them alike"
+        )
+
+
+def _check_known(name: str, split: str, targets: Tensor, classes: int) -> None:
+    greatest, row = targets.max(0)
+    if int(greatest) >= classes:
+        raise LthError(
+            f"{name}: {split}_targets[{int(row)}] = {int(greatest)}: the classes are "
+            f"0..{classes - 1}"
+        )
 
 
 def _check_classes(name: str, targets: Tensor, classes: int) -> None:
@@ -216,16 +251,24 @@ def _check_classes(name: str, targets: Tensor, classes: int) -> None:
 
 
 def split(dataset: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw a trial's (train, validation) rows of the training file: disjoint, together all."""
+    """Draw a trial's (train, validation) rows of the training file: disjoint, together all.
+
+    A validation split of the data's own is not drawn: it is the last rows.
+    """
+    if dataset.own_validation:
+        rows = torch.arange(len(dataset.train_targets))
+        return rows[: dataset.training], rows[dataset.training :]
     order = torch.randperm(len(dataset.train_targets), generator=generator)
     return order[dataset.validation :].sort().values, order[: dataset.validation].sort().values
 
 
 def content_digest(dataset: Dataset) -> str:
-    """Hash the tensors and the normalisation constants: SHA-256."""
+    """Hash the tensors, the normalisation constants and what is validated on: SHA-256."""
     found = hashlib.sha256(repr((list(dataset.mean), list(dataset.std), dataset.classes)).encode())
     for name in ("train_inputs", "train_targets", "test_inputs", "test_targets"):
         tensor = getattr(dataset, name).cpu().contiguous()
         found.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    if dataset.own_validation:
+        found.update(f"validation|{dataset.validation}".encode())
     return found.hexdigest()

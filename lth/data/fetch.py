@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lth.data.place import brief
 from lth.errors import LthError
 
 
@@ -62,7 +63,7 @@ def download(
         except (OSError, ValueError) as error:  # no network, no space, another hash
             reason = error
     raise LthError(
-        f"cannot download {file} from {' or '.join(mirrors)} ({_brief(reason)}); "
+        f"cannot download {file} from {' or '.join(mirrors)} ({brief(reason)}); "
         "get the official files elsewhere and name the folder that holds them in data.root"
     )
 
@@ -70,8 +71,3 @@ def download(
 def _options(pooch: Any, members: Sequence[str]) -> dict[str, Any]:
     unpack = pooch.Untar(members=list(members)) if members else None
     return {"processor": unpack, "progressbar": sys.stderr.isatty()}
-
-
-def _brief(error: Exception | None) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:120]}{'...' if len(text) > 120 else ''}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils import data as torch_data
 
 from lth.data.arrays import tensor_of
 from lth.data.dataset import Dataset, tensors
+from lth.data.splits import Splits, splits_of, tenth
 from lth.errors import LthError, told
 from lth.spec import build, target_of
 from lth.types import Augment
@@ -22,7 +24,8 @@ TWICE = 16
 
 SHAPES = (
     "an lth.data.Dataset, (train, test) of torch data sets, or of pairs of arrays: "
-    "((inputs, targets), (inputs, targets))"
+    "((inputs, targets), (inputs, targets)); or these by name, 'train', 'test' and perhaps "
+    "'validation'"
 )
 
 
@@ -42,23 +45,34 @@ def dataset_of(found: Any, where: str, name: str = "data") -> Dataset:
     """Make a ``Dataset`` of what a data factory gave; a tenth is held out where none says."""
     if isinstance(found, Dataset):
         return found
-    if isinstance(found, Mapping) and set(found) == {"train", "test"}:
-        found = found["train"], found["test"]
+    if isinstance(found, Mapping):
+        splits = splits_of(found, f"{where}: its mapping")
+        return _of_splits(splits, where, name)
     parts = list(found) if isinstance(found, tuple | list) else []
     if len(parts) == 4 and all(_is_array(p) for p in parts):
         parts = _paired(parts)
-    if len(parts) == 2 and all(isinstance(p, tuple | list) and len(p) == 2 for p in parts):
-        (inputs, targets), test = parts
-        return tensors(name, (inputs, targets), test, _tenth(targets))
-    if len(parts) != 2 or any(isinstance(p, tuple | list) or _is_array(p) for p in parts):
+    if len(parts) != 2:
         raise LthError(f"{where} gave no data set but {_words(found)}: give {SHAPES}")
-    return from_dataset(parts[0], parts[1], name=name)
+    return _of_splits(Splits(*parts), where, name)
+
+
+def _of_splits(splits: Splits, where: str, name: str) -> Dataset:
+    """Make a ``Dataset`` of splits that are pairs of arrays, or torch data sets, all of them."""
+    own = None if isinstance(splits.validation, Integral) else splits.validation
+    given = [s for s in (splits.train, splits.test, own) if s is not None]
+    if all(isinstance(s, tuple | list) and len(s) == 2 for s in given):
+        held_out: Any = splits.validation
+        held_out = tenth(splits.train[1]) if held_out is None else held_out
+        return tensors(name, splits.train, splits.test, held_out)
+    if len(given) < 2 or any(isinstance(s, tuple | list) or _is_array(s) for s in given):
+        raise LthError(f"{where} gave no data set but {_words(tuple(given))}: give {SHAPES}")
+    return from_dataset(splits.train, splits.test, splits.validation, name=name)
 
 
 def from_dataset(
     train: Any,
     test: Any,
-    validation: int | None = None,
+    validation: Any = None,
     augment: Augment | None = None,
     name: str | None = None,
     normalise: bool | None = None,
@@ -66,13 +80,17 @@ def from_dataset(
     """Read two torch data sets of ``(input, class)`` once, into tensors.
 
     Inputs may be tensors, arrays or pictures (PIL's, then uint8 ``[C, H, W]``), all of one shape.
-    ``validation`` training examples are held out, by default a tenth. What a data set draws at
-    random (augmentation) would be the same in every epoch and is refused: see ``augment``.
+    ``validation`` training examples are held out, by default a tenth; or it is a data set too. What
+    a data set draws at random (augmentation) would be the same in every epoch and is refused: see
+    ``augment``.
     """
     name = name or type(train).__name__.lower()
     parts = [_read(d, f"{name}: {split}") for split, d in (("train", train), ("test", test))]
-    held_out = _tenth(parts[0][1]) if validation is None else validation
-    return tensors(name, parts[0], parts[1], held_out, augment, normalise=normalise)
+    if validation is None:
+        validation = tenth(parts[0][1])
+    elif hasattr(validation, "__getitem__") or hasattr(validation, "__iter__"):
+        validation = _read(validation, f"{name}: validation")
+    return tensors(name, parts[0], parts[1], validation, augment, normalise=normalise)
 
 
 def _read(dataset: Any, where: str) -> tuple[Tensor, Tensor]:
@@ -156,10 +174,6 @@ def _paired(parts: list[Any]) -> list[Any]:
         if fits(parts[a], parts[b]) and fits(parts[c], parts[d]):
             return [(parts[a], parts[b]), (parts[c], parts[d])]
     return parts
-
-
-def _tenth(targets: Any) -> int:
-    return max(1, (len(targets) if hasattr(targets, "__len__") else 0) // 10)
 
 
 def _is_array(value: Any) -> bool:
