@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lth import data as data
     from lth.api import run as run
     from lth.errors import LthError as LthError
     from lth.study import Study as Study
@@ -17,11 +18,13 @@ _WHERE = {
     "run": "lth.api", "Study": "lth.study", "Ticket": "lth.ticket", "LthError": "lth.errors",
 }  # fmt: skip
 
-__all__ = ["LthError", "Study", "Ticket", "run"]
+__all__ = ["LthError", "Study", "Ticket", "data", "run"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are asked for: ``lth --help`` must not wait for torch."""
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
+    if name == "data":
+        return import_module("lth.data")
     raise AttributeError(f"module 'lth' has no attribute {name!r}")

@@ -18,15 +18,20 @@ VALUED = (
 
 MULTIRUN = ("-m", "--multirun")
 
+PATHS = ("path", "root", "out")
+"""Settings that name a place: what Hydra reads otherwise (``~``, a comma, 2024) is theirs."""
+
 
 def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[str]:
-    """Put flags first and, in a sweep, spell out globs over choices; an empty sweep is refused.
+    """Put flags first, quote paths, and spell out globs over choices; no sweep may be empty.
 
     Hydra's own glob sees only the files right in a group's folder, and a sweep that is empty it
     takes for done.
     """
     flags, settings = _apart(arguments)
-    if set(flags) & set(MULTIRUN):
+    several = bool(set(flags) & set(MULTIRUN))
+    settings = [_quoted(setting, several) for setting in settings]
+    if several:
         folder = Path(config_folder) if config_folder else None
         settings = [_spelled_out(setting, folder) for setting in settings]
     return [*flags, *settings]
@@ -50,6 +55,20 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if argument in VALUED:
             flags += [value for value in [next(rest, None)] if value is not None]
     return flags, settings
+
+
+def _quoted(setting: str, several: bool) -> str:
+    """Quote a path that Hydra cannot read, or would sweep over where there is no sweep."""
+    key, _, text = setting.partition("=")
+    if key.rpartition(".")[2] not in PATHS or text[:1] in ("'", '"', "["):
+        return setting
+    override = _parse(setting)
+    if override is not None and override.is_sweep_override() and several:
+        return setting
+    if override is not None and isinstance(override.value(), str | None):
+        return setting
+    escaped = text.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def _spelled_out(setting: str, folder: Path | None) -> str:

@@ -244,7 +244,7 @@ HOSTILE = {
     "pickled": (pickled, "cannot be read (ValueError: Object arrays cannot be loaded when allow_p"),
     "cut": (cut, "not an .npz file"),
     "spoilt": (spoilt, "cannot be read ("),
-    "no array": (member(b"hello"), "has shape ()"),
+    "no array": (member(b"hello"), "give numbers"),
     "code": (member(header("__import__('os').system('true')")), "cannot be read ("),
     "huge": (member(header("{'descr': '|u1', 'fortran_order': False, 'shape': (10**14,)}")), "can"),
     "too large": (member(header("{'descr': '|u1', 'fortran_order': False, "

@@ -14,7 +14,8 @@ from tests.test_conf import by_hydra
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-TEXTS = {p.name: p.read_text(encoding="utf-8") for p in ROOT.glob("*.md")} | {
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+TEXTS = {p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in PAGES} | {
     "ledger": (ROOT / "experiments" / "README.md").read_text(encoding="utf-8"),
     "help": cli.HELP,
 }
@@ -41,7 +42,7 @@ def test_there_are_commands_to_test():
 
 @pytest.mark.parametrize("overrides", [c for c in commands() if "-m" not in c], ids=" ".join)
 def test_every_command_composes(overrides):
-    assert by_hydra(*overrides)["model"]["_target_"]
+    assert by_hydra(*sweep.ready(overrides))["model"]["_target_"]
 
 
 SWEEPS = [c for c in commands() if "-m" in c]
@@ -64,7 +65,7 @@ def test_every_make_target_and_file_that_is_named_exists():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     for name, text in TEXTS.items():
         assert set(re.findall(r"^    make (\w+)", text, re.M)) <= targets, name
-        folder = ROOT / "experiments" if name == "ledger" else ROOT
+        folder = ROOT / "experiments" if name == "ledger" else (ROOT / name).parent
         links = re.findall(r"\]\((?!http|#)([^)#]+)", text)
         assert not [link for link in links if not (folder / link).exists()], name
     named = re.findall(r"`((?:lth|conf|tests|experiments)/[\w/.]+)`", TEXTS["CONTRIBUTING.md"])
@@ -79,6 +80,17 @@ def test_the_python_example_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     step, tests = done.stdout.split()[-2:]
     assert step == "0" and 22 < int(tests) <= 44  # 22 members, at early stop and, if later, the end
+
+
+def test_the_data_of_ones_own_is_one_data_set(tmp_path):
+    folder = tmp_path / "mydata.py"
+    folder.write_text(next(b for b in blocks("python") if "mydata.py" in b))
+    done = subprocess.run(
+        [sys.executable, "-c", "import mydata; from lth.data.own import data_of; "
+         "print(data_of({'_target_': 'mydata.blobs', 'seed': 2}))"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.stdout.strip() == "Dataset(blobs: 400 + 100 examples of shape [8], 4 classes)"
 
 
 def test_the_extensions_run(tmp_path, monkeypatch):

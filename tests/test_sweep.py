@@ -56,3 +56,21 @@ def test_what_does_not_sweep_stays_as_it_is():
         [s, m, "levels=[1]"] for s in ("seed=0", "seed=1") for m in ("model=lenet", "model=conv2")
     ]  # fmt: skip
     assert ready(["seed=range(3,3)"]) == ["seed=range(3,3)"]  # Hydra says that it is no sweep
+
+
+@pytest.mark.parametrize(
+    "path", ["~/mine.npz", "a(1).npz", "a,b.npz", "ünï.npz", "it's.npz", "{a}"]
+)
+def test_a_path_is_taken_as_it_is_written(path):
+    (given,) = ready([f"data.path={path}"])
+    assert _value(given) == path
+    assert ready(["data.path=my file.npz", "out=o"]) == ["data.path=my file.npz", "out=o"]
+    assert ready(["-m", "data.path=a,b"]) == ["-m", "data.path=a,b"]
+
+
+def _value(setting):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(setting)
+    assert not override.is_sweep_override()
+    return override.value()
