@@ -15,9 +15,9 @@ from lth.data import from_dataset, image_folder, npz, random_labels, subset, ten
 from lth.data.dataset import split
 from lth.data.own import data_of, dataset_of
 from lth.data.splits import array_called
-from lth.setup import prepare
-from lth.spec import build
+from lth.spec.build import build
 from lth.streams import stream
+from lth.study.setup import prepare
 from tests import forged, laws
 from tests.test_own_data import Items, items, line
 from tests.toys import blobs

@@ -16,7 +16,7 @@ from lth.data.arrays import tensor_of
 from lth.data.dataset import Dataset, tensors
 from lth.data.splits import Splits, splits_of, tenth
 from lth.errors import LthError, told
-from lth.spec import build, target_of
+from lth.spec.build import build, target_of
 from lth.types import Augment
 
 TWICE = 16
