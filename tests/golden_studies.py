@@ -25,7 +25,7 @@ BASE = {
     "logger": "none", "trainer": {"workers": 0, "device": "cpu"},
 }  # fmt: skip
 SGD = {**RECIPE, "lr": 0.05, "optimizer": {"_target_": "torch.optim.SGD", "momentum": 0.9}}
-CONSTANT = {"_target_": "lth.schedule.constant"}
+CONSTANT = {"_target_": "lth.recipe.schedule.constant"}
 CONTROLS = ["winning_ticket", "random_mask", "signed_reinit", "reshuffle", "constant",
             "small_dense", "freeze", "sgd_noise", "noise", "rescaled"]  # fmt: skip
 
@@ -36,10 +36,10 @@ STUDIES = {
     "momentum": {"recipe": SGD},
     "rates": {"recipe": {**RECIPE, "lr": [1e-3, 5e-3]}},
     "learning-rate-rewinding": {"rewind": "learning_rate"},
-    "fine-tuning": {"rewind": {"_target_": "lth.rewind.fine_tune", "length": 12}},
+    "fine-tuning": {"rewind": {"_target_": "lth.pruning.rewind.fine_tune", "length": 12}},
     "one-shot": {"search": "one_shot", "rewind": "to_init"},
     "snip": {"search": "at_init", "score": "snip", "prune": "globally", "rewind": "to_init"},
-    "synflow": {"search": {"_target_": "lth.search.at_init", "rounds": 10}, "score": "synflow",
+    "synflow": {"search": {"_target_": "lth.pruning.search.at_init", "rounds": 10}, "score": "synflow",
                 "rewind": "to_init"},
     "convolutions": {"model": toys.norm_net, "levels": 1, "recipe": {**RECIPE, "steps": 8},
                      "rewind": "to_init"},
