@@ -1,4 +1,4 @@
-"""A dozen small studies whose every number is held: run ``python -m tests.golden_studies`` to write.
+"""A dozen small studies whose every number is held; ``python -m tests.golden_studies`` writes them.
 
 The numbers of a study may change only where CHANGELOG's "Results changed" says why.
 """
@@ -39,8 +39,8 @@ STUDIES = {
     "fine-tuning": {"rewind": {"_target_": "lth.pruning.rewind.fine_tune", "length": 12}},
     "one-shot": {"search": "one_shot", "rewind": "to_init"},
     "snip": {"search": "at_init", "score": "snip", "prune": "globally", "rewind": "to_init"},
-    "synflow": {"search": {"_target_": "lth.pruning.search.at_init", "rounds": 10}, "score": "synflow",
-                "rewind": "to_init"},
+    "synflow": {"search": {"_target_": "lth.pruning.search.at_init", "rounds": 10},
+                "score": "synflow", "rewind": "to_init"},
     "convolutions": {"model": toys.norm_net, "levels": 1, "recipe": {**RECIPE, "steps": 8},
                      "rewind": "to_init"},
     "changing-masks": {"levels": 1, "rewind": "to_init", "arms": [
