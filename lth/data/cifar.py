@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lth.data.dataset import Dataset, tensors
-from lth.data.fetch import MemberId, cached, download, local
+from lth.data.fetch import OfficialFiles, cached, download, local
 from lth.errors import LthError
 from lth.types import Augment
 
@@ -47,21 +47,21 @@ def load(source: Source, root: str | None, validation: int, augment: Augment | N
     )
 
 
-def _downloaded(source: Source) -> MemberId:
+def _downloaded(source: Source) -> OfficialFiles:
     members = [f"{source.folder}/{name}" for name in (*source.train, source.test)]
     unpacked = download(source.archive, source.known_hash, source.mirrors, source.name, members)
     return cached(unpacked / source.folder)
 
 
 def _read(
-    source: Source, place: MemberId, names: tuple[str, ...], rows: int
+    source: Source, place: OfficialFiles, names: tuple[str, ...], rows: int
 ) -> tuple[Tensor, Tensor]:
     records = torch.cat([_records(source, place, name, rows) for name in names])
     pixels, label = records[:, source.labels :], records[:, source.labels - 1]
     return pixels.reshape(-1, 3, 32, 32), label.long()
 
 
-def _records(source: Source, place: MemberId, name: str, rows: int) -> Tensor:
+def _records(source: Source, place: OfficialFiles, name: str, rows: int) -> Tensor:
     """Read uint8 ``[rows, labels + 3072]``: red, green and blue planes, row-major."""
     path, size = place.folder / name, source.labels + PIXELS
     content = _content(path, place.mend)

@@ -13,7 +13,7 @@ from lth.errors import LthError
 
 
 @dataclass(frozen=True)
-class MemberId:
+class OfficialFiles:
     """A folder of official files; ``mend`` says what to do about a bad one."""
 
     folder: Path
@@ -21,15 +21,15 @@ class MemberId:
     note: str
 
 
-def local(root: str, folder: str) -> MemberId:
+def local(root: str, folder: str) -> OfficialFiles:
     """Use the official files under the user's own ``root``."""
     mend = f"put the official {folder} files there, or leave out data.root to download them"
-    return MemberId(Path(root).expanduser() / folder, mend, "local files")
+    return OfficialFiles(Path(root).expanduser() / folder, mend, "local files")
 
 
-def cached(folder: Path) -> MemberId:
+def cached(folder: Path) -> OfficialFiles:
     """Use files that ``download`` put on this machine."""
-    return MemberId(
+    return OfficialFiles(
         folder, "delete it and run again to download it anew", "downloaded, hash checked"
     )
 
