@@ -15,6 +15,7 @@ from lth.data import from_dataset, image_folder, npz, random_labels, subset, ten
 from lth.data.dataset import split
 from lth.data.own import data_of, dataset_of
 from lth.data.splits import array_called
+from lth.results.compare.studies import fit
 from lth.spec.build import build
 from lth.streams import stream
 from lth.study.setup import prepare
@@ -295,19 +296,24 @@ def test_a_path_that_is_none_is_told_of(what):
 def test_where_a_file_lies_is_not_part_of_what_a_study_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    settings = laws.SETTINGS | {"recipe": {"steps": 4, "batch": 8, "eval_every": 4}, "trials": 1,
-                                "levels": 1, "out": "out", "progress": False}  # fmt: skip
+
+    def run(path):
+        return laws.run(out="out", trials=1, levels=1, data={"_target_": "lth.data.npz", "path": path},
+                        recipe={"steps": 4, "batch": 8, "eval_every": 4})[0]  # fmt: skip
+
     saved(tmp_path, **ARRAYS)
-    with_path = {"_target_": "lth.data.npz", "path": "mine.npz"}
-    first = lth.run(**settings | {"data": with_path})
-    assert first.provenance["trained"] == 2 + 1
+    first = run("mine.npz")
+    assert first.provenance["trained"] == 3
     (tmp_path / "home").mkdir()
     os.rename("mine.npz", "home/moved.npz")
-    again = lth.run(**settings | {"data": with_path | {"path": "~/moved.npz"}})
+    again = run("~/moved.npz")
     assert again.id == first.id and again.provenance["trained"] == 0
     saved(tmp_path, **ARRAYS | {"y_train": Y[::-1]})
-    other = lth.run(**settings | {"data": with_path})
+    other = run("mine.npz")
     assert other.id != first.id and other.provenance["trained"] == 3
+    assert fit([again, first]) == []
+    with pytest.raises(lth.LthError, match="its data hold others than those of"):
+        fit([first, other])
 
 
 # --- folders of pictures -------------------------------------------------------------------------

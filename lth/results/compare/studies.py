@@ -16,6 +16,8 @@ from lth.store.study import Study
 
 SEPARATORS = "-_. "
 
+ONE_DATA = "only studies of one data set can be compared"
+
 
 class Source(NamedTuple):
     """A study's records, and its label among the others: empty where its arms need none.
@@ -67,6 +69,8 @@ def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
     for other in studies[1:]:
         for what in ("data", "model"):
             _same(what, first, other)
+        if len({_content(first), _content(other)} - {None}) > 1:
+            raise LthError(f"{other.id}: its data hold others than those of {first.id}: {ONE_DATA}")
         seed, recipe = _changes("seed", first, other), _changes("recipe", first, other)
         if seed and other.config["seed"] not in paired:
             notes.append(f"{_told(other, seed, first)}: other trials, so its rows are not paired")
@@ -191,8 +195,16 @@ def _changes(what: str, first: Study, other: Study) -> list[Change]:
 
 def _same(what: str, first: Study, other: Study) -> None:
     if found := _changes(what, first, other):
-        kind = {"data": "data set"}.get(what, what)
-        raise LthError(f"{_told(other, found, first)}: only studies of one {kind} can be compared")
+        only = ONE_DATA if what == "data" else f"only studies of one {what} can be compared"
+        raise LthError(f"{_told(other, found, first)}: {only}")
+
+
+def _content(study: Study) -> str | None:
+    """Return the digest of a study's data, which no path tells; None where it is not known."""
+    try:
+        return study.provenance["data"]["digest"]
+    except (LthError, KeyError, TypeError):
+        return None
 
 
 def _steps(found: Sequence[Change]) -> bool:
