@@ -295,16 +295,17 @@ def test_a_path_that_is_none_is_told_of(what):
 
 def test_where_a_file_lies_is_not_part_of_what_a_study_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
     def run(path):
-        return laws.run(out="out", trials=1, levels=1, data={"_target_": "lth.data.npz", "path": path},
-                        recipe={"steps": 4, "batch": 8, "eval_every": 4})[0]  # fmt: skip
+        data = {"_target_": "lth.data.npz", "path": path}
+        recipe = {"steps": 4, "batch": 8, "eval_every": 4}
+        return laws.run(out="out", trials=1, levels=1, data=data, recipe=recipe)[0]
 
     saved(tmp_path, **ARRAYS)
     first = run("mine.npz")
     assert first.provenance["trained"] == 3
     (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # matplotlib has looked into it by now
     os.rename("mine.npz", "home/moved.npz")
     again = run("~/moved.npz")
     assert again.id == first.id and again.provenance["trained"] == 0
