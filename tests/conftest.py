@@ -1,4 +1,4 @@
-"""What every test shares: one intra-op thread, and a data set that trains in a blink."""
+"""What every test has: one intra-op thread, and signals as they were."""
 
 import signal
 from pathlib import Path
@@ -6,8 +6,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
-
-from lth.data import Dataset, tensors
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")  # a suite says the same twice
@@ -28,16 +26,3 @@ def _signals_as_before():
     for number, handler in before.items():
         if handler is not None:
             signal.signal(number, handler)
-
-
-def blobs(validation: int = 40, root: str | None = None) -> Dataset:
-    """Four noisy 1x4x4 pictures: 200 to train on, 60 to test on."""
-    generator = torch.Generator().manual_seed(7)
-    centres = torch.randint(60, 190, (4, 1, 4, 4), generator=generator)
-
-    def draw(count: int):
-        targets = torch.arange(count) % 4
-        noise = torch.randint(-60, 60, (count, 1, 4, 4), generator=generator)
-        return (centres[targets] + noise).to(torch.uint8), targets
-
-    return tensors("blobs", draw(200), draw(60), validation)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import lth
 from lth import LthError
 from lth.config import compose
 from lth.networks import masks
@@ -30,16 +29,14 @@ from lth.study.actions import ACTIONS
 from lth.study.progress import Display
 from lth.study.setup import prepare
 from lth.types import MemberId
-from tests.conftest import blobs
+from tests import toys
 from tests.synthetic import REINIT, WINNER
 from tests.synthetic import study as made_up
 from tests.test_verdict import member as record_of
-from tests.toys import mlp, norm_net
+from tests.toys import blobs, norm_net, run_study
 
-SETTINGS = {
-    "data": partial(blobs, validation=40), "model": partial(mlp, width=10), "logger": "none",
-    "recipe": {"steps": 60, "batch": 20, "lr": 0.02, "eval_every": 20}, "trials": 2, "levels": 2,
-    "trainer": {"workers": 0, "device": "cpu"}, "name": "toy",
+SETTINGS = toys.SETTINGS | {
+    "recipe": {"steps": 60, "batch": 20, "lr": 0.02, "eval_every": 20},
     "arms": {
         "winning_ticket": {}, "sgd_noise": {"copies": 2}, "dense_child": {}, "random_mask": {},
     },
@@ -54,7 +51,7 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(out):
-    return lth.run(**SETTINGS, out=out, progress=False)
+    return run_study(**SETTINGS, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +158,10 @@ def test_a_network_has_no_barrier_to_itself(anew):
 
 def test_losses_are_the_studys_own(tmp_path):
     loss = {"_target_": "lth.recipe.loss.cross_entropy", "label_smoothing": 0.3}
-    study = lth.run(
+    study = run_study(
         **SETTINGS | {"trials": 1, "levels": 1, "arms": {"winning_ticket": {}, "sgd_noise": {}},
                       "recipe": SETTINGS["recipe"] | {"loss": loss}},
-        out=str(tmp_path), progress=False,
+        out=tmp_path,
     )  # fmt: skip
     points = [p for m in Analysis(study) for p in m.points if p.split == "test"]
     for entry, point in ((study.entry(level=1), points[0]), (study.entry(level=0), points[29])):
@@ -399,10 +396,10 @@ def test_every_line_is_a_table_of_points(study, found):
 
 
 def test_norms_are_measured_with_and_without_recalibration(tmp_path):
-    study = lth.run(
+    study = run_study(
         **SETTINGS | {"model": partial(norm_net), "trials": 1, "levels": 1, "arms":
                       {"winning_ticket": {}, "sgd_noise": {}}},
-        out=str(tmp_path), progress=False,
+        out=tmp_path,
     )  # fmt: skip
     found = list(Analysis(study))
     values = {r.measure: r.value for m in found for r in m.rows if r.arm == "sgd_noise"}

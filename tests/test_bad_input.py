@@ -11,7 +11,6 @@ from functools import partial
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 import lth
@@ -21,28 +20,18 @@ from lth.networks.ticket import Ticket, draw_state, layers_of
 from lth.recipe.recipe import Recipe
 from lth.spec.build import spec_of
 from lth.store.store import Store
-from lth.study.progress import Display
-from lth.study.run import execute
-from lth.study.run import study_of as study_on_disk
 from lth.study.setup import prepare
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
 from lth.train.options import Options
 from lth.train.stacked import run_stacked
+from tests import toys
 from tests.toys import blobs, fewer, mlp, norm_net, pictures
 
 BLOBS = {"_target_": "tests.toys.blobs", "validation": 40}
 LENET = partial(models.lenet, widths=[10, 8])
-SETTINGS = {
-    "data": partial(blobs, validation=40),
-    "model": partial(mlp, width=10),
-    "recipe": {"steps": 20, "batch": 20, "lr": 0.02, "eval_every": 5},
-    "trainer": {"workers": 0, "device": "cpu"},
-    "logger": "none",
-    "trials": 1,
-    "levels": 1,
-    "name": "toy",
-}
+ONE = {"trials": 1, "levels": 1}
+SETTINGS = toys.SETTINGS | ONE
 
 
 def spec(target, **arguments):
@@ -50,14 +39,11 @@ def spec(target, **arguments):
 
 
 def setup_of(root, **changes):
-    return prepare(config.compose(**SETTINGS | {"out": str(root / "out")} | changes))
+    return toys.setup_of(root / "out", **ONE | changes)
 
 
 def study_of(root, **changes):
-    """Run a study, without figures."""
-    setup = setup_of(root, **changes)
-    execute(setup, Display(Console(), enabled=False))
-    return study_on_disk(setup)
+    return toys.run_study(root / "out", **ONE | changes)
 
 
 def entries(root):

@@ -9,7 +9,6 @@ import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
 
-import lth
 from lth import LthError, cli
 from lth.config import compose, study_id
 from lth.records.intervals import bootstrap_interval, interval
@@ -23,7 +22,7 @@ from lth.results.compare.table import budget_tables, comparison_tables, legend
 from lth.results.figures import save
 from lth.results.figures.compare import LONGEST, REFERENCE, comparison_figure
 from lth.results.figures.labels import GAP, LINE, MemberId, settle, spread
-from tests.test_study import SETTINGS
+from tests.toys import SETTINGS, run_study
 
 WINNER = "winning_ticket"
 UNIT = 1000.0
@@ -665,11 +664,13 @@ def out(tmp_path_factory):
     """Two tiny studies of one data set and model."""
     root = tmp_path_factory.mktemp("compare") / "out"
     settings = SETTINGS | {"out": str(root), "recipe": SETTINGS["recipe"] | {"steps": 10}}
-    lth.run(**settings | {"name": "compare-tickets"})
+    run_study(**settings | {"name": "compare-tickets"})
     alone = settings | {"arms": ["winning_ticket"]}
-    lth.run(**alone | {"name": "compare-snip", "score": "snip", "search": "at_init", "levels": [2]})
+    run_study(
+        **alone | {"name": "compare-snip", "score": "snip", "search": "at_init", "levels": [2]}
+    )
     other = partial(SETTINGS["data"].func, validation=20)
-    lth.run(**alone | {"name": "odd", "data": other, "levels": 1})
+    run_study(**alone | {"name": "odd", "data": other, "levels": 1})
     return root
 
 

@@ -26,18 +26,18 @@ from lth.streams import stream
 from lth.study.setup import prepare
 from lth.train.work import one_thread, work
 from lth.types import WINNER, MemberId, PruningChain
-from tests import paper
+from tests import paper, toys
 from tests.test_gates import member
 from tests.test_training import blobs as blobs_of
 from tests.test_training import in_turn
-from tests.toys import blobs, dropout_net, mlp, small_net
+from tests.toys import dropout_net, mlp, small_net
 
 STEPS = 300
-SETTINGS = {
-    "data": partial(blobs, validation=40), "model": small_net, "name": "controls",
-    "logger": "none", "recipe": {"steps": STEPS, "batch": 20, "lr": 0.02, "eval_every": 100},
-    "trials": 1, "trainer": {"workers": 0, "device": "cpu"},
+SETTINGS = toys.SETTINGS | {
+    "model": small_net, "name": "controls", "trials": 1,
+    "recipe": {"steps": STEPS, "batch": 20, "lr": 0.02, "eval_every": 100},
 }  # fmt: skip
+del SETTINGS["levels"]
 
 
 def walked(tmp_path, **changes):
@@ -409,8 +409,8 @@ def test_ten_samples_are_measured_and_their_mean_is_told(tmp_path):
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     short = SETTINGS["recipe"] | {"steps": 12, "eval_every": 6}
-    return lth.run(**SETTINGS | {
-        "recipe": short, "levels": 1, "arms": [WINNER], "progress": False,
+    return toys.run_study(**SETTINGS | {
+        "recipe": short, "levels": 1, "arms": [WINNER],
         "out": str(tmp_path_factory.mktemp("source")), "model": partial(mlp, width=9)})  # fmt: skip
 
 
@@ -444,7 +444,7 @@ def test_tickets_handed_on_twice_still_lie_over_the_first_dense_network(source, 
         "recipe": SETTINGS["recipe"] | {"steps": 12, "eval_every": 6},
     }  # fmt: skip
     first = given | {"search": search, "seed": 3, "out": str(tmp_path / "middle")}
-    middle = lth.run(**first, progress=False)
+    middle = toys.run_study(**first)
     search |= {"study": str(middle.folder)}
     last = prepare(compose(**given | {"search": search, "seed": 4, "out": str(tmp_path / "last")}))
     found, _ = paper.walk(last)

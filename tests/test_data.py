@@ -27,7 +27,7 @@ from lth.data.mnist import FASHION_MNIST, MNIST
 from lth.data.mnist import load as load_mnist
 from lth.errors import LthError
 from lth.streams import stream
-from tests.conftest import blobs
+from tests.toys import blobs
 
 REAL = Path(__file__).parents[2] / "shared" / "data"  # lies beside the checkout on some machines
 TINY = replace(MNIST, rows={"train": 30, "t10k": 12})

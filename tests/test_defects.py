@@ -89,41 +89,28 @@ from lth.study import actions as report
 from lth.study.plan import plan
 from lth.study.progress import Display
 from lth.study.run import execute
-from lth.study.run import study_of as study_on_disk
-from lth.study.setup import prepare
 from lth.train.batches import Batches
 from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
 from lth.train.work import Stopped, one_thread, work
+from tests import toys
 from tests.toys import blobs, fewer, mlp, norm_net
 
 MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}
 NORM = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
 DROPOUT = {"_target_": "tests.toys.dropout_net", "input_shape": [1, 4, 4], "classes": 4}
 DATA = {"_target_": "tests.toys.blobs", "validation": 40}
-SETTINGS = {
-    "data": partial(blobs, validation=40),
-    "model": partial(mlp, width=10),
-    "recipe": {"steps": 20, "batch": 20, "lr": 0.02, "eval_every": 5},
-    "rewind": {"_target_": "lth.pruning.rewind.to_step", "step": 5},
-    "trainer": {"workers": 0, "device": "cpu"},
-    "logger": "none",
-    "trials": 2,
-    "levels": 2,
-    "name": "toy",
-}
+LATE = {"rewind": {"_target_": "lth.pruning.rewind.to_step", "step": 5}}
+SETTINGS = toys.SETTINGS | LATE
 
 
 def setup_of(root, **changes):
-    return prepare(config.compose(**SETTINGS | {"out": str(root / "out")} | changes))
+    return toys.setup_of(root / "out", **LATE | changes)
 
 
 def study_of(root, **changes):
-    """Run a study, without figures."""
-    setup = setup_of(root, **changes)
-    execute(setup, Display(Console(), enabled=False))
-    return study_on_disk(setup)
+    return toys.run_study(root / "out", **LATE | changes)
 
 
 @pytest.fixture(scope="module")

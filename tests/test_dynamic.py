@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call
 
-import lth
 from lth import LthError, config
 from lth.arms import gradual as gradual_arm
 from lth.arms import rigl as rigl_arm
@@ -28,9 +27,8 @@ from lth.train.options import Options
 from lth.train.stacked import run_stacked
 from lth.train.work import Stopped, one_thread
 from lth.types import WINNER
-from tests.conftest import blobs
-from tests.test_study import SETTINGS
 from tests.test_training import MLP, NORM, OPTIMIZERS, Deaf, job, recipe, same, train
+from tests.toys import SETTINGS, blobs, run_study
 
 RIGL = {"_target_": "lth.pruning.dynamic.rigl", "every": 6, "fraction": 0.4, "seed": 3}
 SET = RIGL | {"_target_": "lth.pruning.dynamic.sparse_evolution"}
@@ -316,7 +314,7 @@ def test_in_a_study_they_end_as_dense_as_the_ticket_and_cost_what_they_trained(t
         "winning_ticket": {}, "rigl": {"every": 5}, "set": {"every": 5, "counts": "winner"},
         "gradual": {"every": 5},
     }  # fmt: skip
-    study = lth.run(**SETTINGS | {"out": str(tmp_path), "arms": arms, "levels": [2], "trials": 1})
+    study = run_study(**SETTINGS | {"out": str(tmp_path), "arms": arms, "levels": [2], "trials": 1})
     winner = study.ticket(level=2)
     for arm in ("rigl", "set", "gradual"):
         found = study.entry(arm=arm, level=2)

@@ -14,12 +14,11 @@ from lth.errors import is_own, told, where
 from lth.train.pool import Elsewhere
 from lth.types import MemberId
 from tests import toys
-from tests.toys import Brittle, blobs, brittle_data, brittle_loss, brittle_score
+from tests.toys import Brittle, brittle_data, brittle_loss, brittle_score
 
-SETTINGS = {
-    "data": partial(blobs, validation=40), "model": Brittle, "name": "brittle",
-    "recipe": {"steps": 12, "batch": 20, "lr": 0.02, "eval_every": 6}, "trials": 2, "levels": 1,
-    "logger": "none", "rewind": "to_init", "progress": False,
+SETTINGS = toys.SETTINGS | {
+    "model": Brittle, "name": "brittle", "levels": 1, "rewind": "to_init",
+    "recipe": {"steps": 12, "batch": 20, "lr": 0.02, "eval_every": 6},
     "arms": {"winning_ticket": {}, "brittle_arm": {"_target_": "tests.toys.brittle_arm"},
              "random_mask": {}},
 }  # fmt: skip
@@ -38,7 +37,8 @@ GONE = (
 
 def run(tmp_path, workers=0, **changes):
     settings = SETTINGS | {"out": str(tmp_path / "out")} | changes
-    return lth.run(**settings, trainer={"workers": workers, "device": "cpu"})
+    settings["trainer"] = {"workers": workers, "device": "cpu"}
+    return lth.run(**settings, progress=False)
 
 
 def finished(tmp_path, without):

@@ -1,23 +1,18 @@
 """search=from_file: tickets of one's own, trained and compared as this study's."""
 
-from functools import partial
-
 import pytest
 import torch
 
-import lth
 from lth import LthError, Ticket
 from lth.networks import masks
 from lth.networks.ticket import draw_state
 from lth.pruning.from_file import from_file
-from tests.toys import blobs, mlp
+from tests.toys import run_study
 
 MODEL = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 10}
 SETTINGS = {
-    "data": partial(blobs, validation=40), "model": partial(mlp, width=10), "logger": "none",
     "recipe": {"steps": 6, "batch": 20, "eval_every": 6}, "trials": 1, "levels": 1,
-    "arms": ["winning_ticket"], "name": "toy", "progress": False,
-    "trainer": {"workers": 0, "device": "cpu"},
+    "arms": ["winning_ticket"],
 }  # fmt: skip
 
 
@@ -34,7 +29,7 @@ def run(tmp_path):
     def call(mask, weights=None, **changes):
         search = {"_target_": "lth.pruning.from_file.from_file", "mask": str(mask)}
         search |= {} if weights is None else {"weights": str(weights)}
-        return lth.run(**SETTINGS | {"search": search, "out": str(tmp_path / "out")} | changes)
+        return run_study(tmp_path / "out", **SETTINGS | {"search": search} | changes)
 
     return call
 

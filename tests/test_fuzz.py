@@ -203,9 +203,9 @@ def test_mask_files(count, tmp_path):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return lth.run(
+    return toys.run_study(
         data=functools.partial(toys.blobs, validation=40), rewind={"step": 2}, name="fuzz",
-        model={"_target_": "lth.models.lenet", "widths": [6, 5]}, logger="none", progress=False,
+        model={"_target_": "lth.models.lenet", "widths": [6, 5]}, logger="none",
         recipe={"steps": 6, "batch": 20, "eval_every": 6}, trials=1, levels=1,
         arms=["winning_ticket", "freeze", "rigl"], trainer={"workers": 0},
         out=str(tmp_path_factory.mktemp("fuzz") / "out"),

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.func import functional_call
 
-import lth
 from lth import LthError, config
 from lth.arms import edge_popup as edge_popup_arm
 from lth.arms import supermask
@@ -19,9 +18,8 @@ from lth.train.key import member_key
 from lth.train.options import Options
 from lth.train.stacked import run_stacked
 from lth.train.work import Stopped, one_thread
-from tests.conftest import blobs
-from tests.test_study import SETTINGS
 from tests.test_training import MLP, NORM, OPTIMIZERS, PLAIN, Deaf, job, recipe, same, train
+from tests.toys import SETTINGS, blobs, run_study
 
 KEPT = {"1.weight": 50, "3.weight": 9}
 GATES = {
@@ -156,7 +154,7 @@ def test_the_scores_have_an_optimizer_of_their_own(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lth.train.engine.InTurn", Noting)
-        study = lth.run(
+        study = run_study(
             **SETTINGS | {"out": str(tmp_path), "arms": arms, "levels": [2], "trials": 1}
         )
     assert sorted(set(rates)) == [(0.02, "Adam", False), (0.05, "Adam", True), (5.0, "SGD", True)]

@@ -15,24 +15,20 @@ from lth.data import Dataset, tensors
 from lth.study.actions import analyse_study, plot_study, run_study
 from lth.study.holdings import outdated
 from lth.study.progress import Display
-from lth.study.run import execute
 from lth.study.setup import prepare
 from lth.types import MemberId
+from tests import toys
 from tests.toys import blobs, mlp
 
-SETTINGS = {
-    "data": partial(blobs, validation=40), "model": partial(mlp, width=8), "name": "held",
-    "recipe": {"steps": 12, "batch": 20, "lr": 0.02, "eval_every": 6}, "trials": 2, "levels": 2,
-    "logger": "none", "trainer": {"workers": 0, "device": "cpu"}, "rewind": "to_init",
+SETTINGS = toys.SETTINGS | {
+    "model": partial(mlp, width=8), "name": "held", "rewind": "to_init",
+    "recipe": {"steps": 12, "batch": 20, "lr": 0.02, "eval_every": 6},
 }  # fmt: skip
 TABLES = ("records.csv", "curves.csv", "members.csv")
 
 
 def study_of(out, **changes):
-    """Run a study, figures left out."""
-    setup = prepare(compose(**SETTINGS | {"out": str(out)} | changes))
-    execute(setup, Display(Console(), enabled=False))
-    return lth.Study(setup.folder)
+    return toys.run_study(**SETTINGS | {"out": out} | changes)
 
 
 @pytest.fixture
@@ -78,7 +74,7 @@ def wide(tmp_path_factory):
 @pytest.mark.parametrize("narrower", NARROWER, ids=str)
 def test_a_narrower_command_changes_no_byte(narrower, wide):
     before, dates = tables(wide), [(wide.folder / n).stat().st_mtime_ns for n in TABLES]
-    again = lth.run(**SETTINGS | {"out": str(wide.folder.parents[1]), "progress": False} | narrower)
+    again = study_of(wide.folder.parents[1], **narrower)
     assert again.folder == wide.folder and again.provenance["trained"] == 0
     assert tables(again) == before
     assert dates == [(wide.folder / n).stat().st_mtime_ns for n in TABLES]

@@ -13,7 +13,7 @@ import lth
 from lth.config import compose
 from lth.study.explain import explain
 from lth.study.setup import prepare
-from tests.conftest import blobs
+from tests.toys import blobs, run_study
 
 RECIPE = {"steps": 40, "batch": 20, "lr": 0.02, "eval_every": 20}
 BASE = {"recipe": RECIPE, "trials": 1, "levels": 0, "rewind": "to_init", "logger": "none",
@@ -41,7 +41,7 @@ def modules(tmp_path, monkeypatch):
 
 
 def run(tmp_path, **changes):
-    study = lth.run(**BASE | {"out": str(tmp_path / "out"), "data": blobs} | changes)
+    study = run_study(**BASE | {"out": tmp_path / "out", "data": blobs} | changes)
     return study, (study.provenance["trained"], study.provenance["reused"])
 
 
@@ -142,7 +142,7 @@ def test_a_model_redefined_wider_in_one_process_is_another_model(tmp_path, modul
 UNSEEDED = """
 import torch
 from lth.data import tensors
-from tests.conftest import blobs
+from tests.toys import blobs
 def make(seeded):
     data = blobs()
     order = torch.randperm(200) if not seeded else torch.arange(200)

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-import lth
 from lth import LthError, config
 from lth.networks import masks
 from lth.networks.cost import forward_flops, uses
@@ -34,14 +33,15 @@ from lth.study.setup import prepare
 from lth.train.engine import SequentialEngine, habits_of, update
 from lth.train.job import Job, Streams
 from lth.train.stacked import VmapEngine, make_engine, trains_alone
-from tests.conftest import blobs
+from tests import toys
+from tests.toys import blobs, run_study
 from tests.zoo import ZOO
 
 SHAPE = (1, 4, 4)
-SETTINGS = {
-    "data": {"_target_": "tests.conftest.blobs"}, "trials": 1, "levels": 1, "name": "nets",
-    "rewind": "to_init", "logger": "none", "trainer": {"workers": 0, "device": "cpu"},
-    "recipe": {"steps": 6, "batch": 20, "eval_every": 3, "lr": 0.02}, "arms": ["winning_ticket"],
+SETTINGS = toys.SETTINGS | {
+    "data": {"_target_": "tests.toys.blobs"}, "trials": 1, "levels": 1, "name": "nets",
+    "rewind": "to_init", "arms": ["winning_ticket"],
+    "recipe": {"steps": 6, "batch": 20, "eval_every": 3, "lr": 0.02},
 }  # fmt: skip
 
 
@@ -248,7 +248,7 @@ def test_a_weight_without_zeros_of_its_own_is_refused_and_may_be_spared(how, why
     setup = made(model, tmp_path / "out", prune=spared)
     assert setup.parts.layers.total == 160 and setup.notes[0].startswith("prunes 32 of ")
     rates = made(model, tmp_path / "out", prune={"rates": {"body.*": 0}})
-    study = lth.run(
+    study = run_study(
         **SETTINGS, model=model, out=str(tmp_path / "out"), prune=spared, progress=False
     )
     assert study.ticket(level=1).density == (128 + 32 - round(0.2 * 32)) / 160
@@ -345,9 +345,8 @@ def test_it_is_said_once_at_the_start_and_in_the_plan(tmp_path, capsys):
 
 def test_a_named_parameter_is_pruned_and_counted_everywhere(tmp_path):
     model, names = ZOO["parameters"]["model"], ["many.*", "named.w", "last"]
-    study = lth.run(**SETTINGS | {"arms": ["winning_ticket", "random_mask_erk", "dense_child"]},
-                    model=model, prune={"rate": 0.5, "include": names}, out=str(tmp_path),
-                    progress=False)  # fmt: skip
+    study = run_study(**SETTINGS | {"arms": ["winning_ticket", "random_mask_erk", "dense_child"]},
+                      model=model, prune={"rate": 0.5, "include": names}, out=tmp_path)  # fmt: skip
     ticket = study.ticket(level=1)
     kept = {n: int(m.sum()) for n, m in ticket.mask.items()}
     # the raw head is the output layer, pruned at half the rate
@@ -373,9 +372,9 @@ def test_an_include_that_names_nothing_is_refused_with_what_is_left_out(tmp_path
 def test_a_named_vector_goes_through_analysis_too(tmp_path):
     from lth.results.analysis.table import Analysis
 
-    study = lth.run(**SETTINGS | {"arms": ["winning_ticket", "random_mask_erk", "edge_popup"]},
+    study = run_study(**SETTINGS | {"arms": ["winning_ticket", "random_mask_erk", "edge_popup"]},
                     model=ZOO["parameters"]["model"], prune={"include": ["named.b"], "rate": 0.5},
-                    out=str(tmp_path), progress=False)  # fmt: skip
+                    out=str(tmp_path))  # fmt: skip
     assert int(study.ticket(level=1).mask["named.b"].sum()) == 4
     assert all(found.rows for found in Analysis(study))
 
@@ -612,17 +611,17 @@ def test_a_step_is_fused_wherever_all_momenta_are_there():
 
 def test_a_trained_mask_over_branches_trains_too(tmp_path):
     optimizer = {"_target_": "torch.optim.SGD", "momentum": 0.9}
-    study = lth.run(
+    study = run_study(
         **SETTINGS | {"arms": {"winning_ticket": "winning_ticket", "edge_popup": "edge_popup",
                                "supermask": "supermask", "rigl": {"every": 2}},
                       "recipe": SETTINGS["recipe"] | {"optimizer": optimizer}},
-        model=ZOO["experts"]["model"], progress=False, out=str(tmp_path),
+        model=ZOO["experts"]["model"], out=str(tmp_path),
     )  # fmt: skip
     assert {p.arm for p in study.members} == {"winning_ticket", "edge_popup", "supermask", "rigl"}
 
 
 def test_buffers_of_all_kinds_are_exported_as_they_were_trained(tmp_path):
-    study = lth.run(**SETTINGS, model=ZOO["buffers"]["model"], progress=False, out=str(tmp_path))
+    study = run_study(**SETTINGS, model=ZOO["buffers"]["model"], out=str(tmp_path))
     final, start = study.trained(level=1), study.ticket(level=1)
     assert final.buffers["count"] == 6 and bool(final.buffers["average"].any())
     assert torch.equal(state_of(start.module()).buffers["features"], start.buffers["features"])
@@ -704,8 +703,8 @@ def test_a_weight_that_is_not_used_scores_0(score):
 
 @pytest.mark.parametrize("arm", ["rigl", "set", "gradual"])
 def test_a_mask_that_changes_over_a_weight_that_is_not_used(arm, tmp_path):
-    study = lth.run(**SETTINGS | {"arms": {"winning_ticket": "winning_ticket", arm: {"every": 2}}},
-                    model=ZOO["unused"]["model"], out=str(tmp_path), progress=False)  # fmt: skip
+    arms = {"winning_ticket": "winning_ticket", arm: {"every": 2}}
+    study = run_study(**SETTINGS | {"arms": arms}, model=ZOO["unused"]["model"], out=tmp_path)
     assert study.entry(level=1, arm=arm).diverged is None
 
 
@@ -832,7 +831,7 @@ def test_a_model_defined_anew_in_one_process_is_another(tmp_path, monkeypatch):
         sizes.append(layers_of(model).total)
         flops.append(forward_flops(model, SHAPE, None))
         keys.append(memory_key(model))
-        study = lth.run(**SETTINGS, model=model, progress=False, out=str(tmp_path / "out"))
+        study = run_study(**SETTINGS, model=model, out=str(tmp_path / "out"))
         assert study.ticket(level=1).params["1.weight"].shape == (width, 16)
     assert sizes == [100, 160] and flops == [200, 320] and keys[0] != keys[1]
 

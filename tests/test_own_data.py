@@ -10,12 +10,9 @@ from torch import nn
 from torch.utils import data as torch_data
 
 import lth
-from lth import config
 from lth.data import Dataset, digits, flip_and_crop, from_dataset, random_labels, subset, tensors
 from lth.data.own import data_of, dataset_of
-from lth.study.setup import prepare
-from tests.test_bad_input import SETTINGS
-from tests.toys import blobs, mlp
+from tests.toys import blobs, mlp, run_study, setup_of
 
 R = np.random.RandomState(0)
 X, Y = R.rand(60, 1, 4, 4), np.arange(60) % 3
@@ -115,16 +112,13 @@ def words():
 
 
 def test_tokens_are_trained_on_and_scored(tmp_path):
-    study = lth.run(
-        **SETTINGS | {"model": Tokens, "data": words, "out": str(tmp_path), "progress": False,
-                      "score": "snip", "recipe": {"steps": 4, "batch": 10, "eval_every": 4}}
-    )  # fmt: skip
+    settings = {"model": Tokens, "data": words, "levels": 0, "trials": 1,
+                "recipe": {"steps": 4, "batch": 10, "eval_every": 4}}  # fmt: skip
+    study = run_study(tmp_path, **settings | {"score": "snip", "levels": 1})
     assert study.config["data"] == {"_target_": "tests.test_own_data.words"}
     flops = [r.value for r in study.records if r.metric == "training_flops" and r.level == 0]
     assert flops == [3 * 2 * 60 * 10 * 4]
-    again = lth.run(**SETTINGS | {"model": Tokens, "data": words, "out": str(tmp_path / "w"),
-                    "progress": False, "trainer": {"workers": 1, "device": "cpu"}, "levels": 0,
-                    "recipe": {"steps": 4, "batch": 10, "eval_every": 4}})  # fmt: skip
+    again = run_study(tmp_path / "w", **settings | {"trainer": {"workers": 1, "device": "cpu"}})
     assert again.trained().params["head.weight"].equal(study.trained().params["head.weight"])
 
 
@@ -362,8 +356,7 @@ def augmented(what):
 def test_an_augmentation_that_fails_is_refused_before_any_work(what):
     data = {"_target_": "tests.test_own_data.augmented", "what": what}
     recipe = {"steps": 4, "batch": 20, "eval_every": 4}
-    base = SETTINGS | {"recipe": recipe, "data": data}
-    assert AUGMENTS[what][2] in line(lambda: prepare(config.compose(**base)))
+    assert AUGMENTS[what][2] in line(lambda: setup_of("out", recipe=recipe, data=data))
 
 
 # --- what a factory may give --------------------------------------------------------------------
@@ -457,14 +450,13 @@ def nothing():
 
 
 def test_a_study_takes_what_its_data_factory_gives():
-    base = SETTINGS | {"recipe": {"steps": 4, "batch": 20, "eval_every": 4}}
-    found = prepare(config.compose(**base | {"data": pair}))
+    found = setup_of("out", data=pair)
     assert found.dataset.name == "pair" and found.dataset.validation == 6
     again = data_of(found.data, quiet=True)  # as a worker does
     assert again.digest == found.dataset.digest
-    words = line(lambda: prepare(config.compose(**base | {"data": whole_numbers})))
+    words = line(lambda: setup_of("out", data=whole_numbers))
     assert "dtype" in words and "; inputs of torch.int64 pass as they are, as tokens: " in words
-    words = line(lambda: prepare(config.compose(**base | {"data": nothing})))
+    words = line(lambda: setup_of("out", data=nothing))
     assert words.startswith("data: tests.test_own_data.nothing gave no data set but a NoneType: gi")
     noisy = random_labels(pair(), 0.5)
     assert noisy.validation == 6 and subset(pair(), 30).train_inputs.shape == (30, 1, 4, 4)

@@ -11,7 +11,6 @@ from itertools import product
 
 import pytest
 import torch
-from rich.console import Console
 
 from lth import LthError, config
 from lth.config import compose
@@ -20,23 +19,22 @@ from lth.networks.ticket import layers_of
 from lth.pruning.rules import kept_by_level
 from lth.spec.build import build
 from lth.streams import stream, stream_seed
-from lth.study.progress import Display
-from lth.study.run import execute, study_of
 from lth.study.setup import prepare
 from lth.train.cohort import Cohort
 from lth.types import WINNER, PruningChain
+from tests import toys
 from tests.covering import pairwise
 from tests.paper import walk
-from tests.toys import blobs, small_net
+from tests.toys import small_net
 
 STEPS, BATCH, LEVEL = 12, 20, 2
 SMALL = {"every": 3, "step": 4, "length": 5, "rounds": 2, "epoch": 0.5, "per_class": 2,
          "threshold": 0.02, "patience": 1, "milestones": [4, 8]}  # fmt: skip
-SETTINGS = {
-    "data": partial(blobs, validation=40), "model": small_net, "name": "product", "logger": "none",
-    "recipe": {"steps": STEPS, "batch": BATCH, "lr": 0.02, "eval_every": 6}, "trials": 1,
-    "trainer": {"workers": 0, "device": "cpu"},
+SETTINGS = toys.SETTINGS | {
+    "model": small_net, "name": "product", "trials": 1,
+    "recipe": {"steps": STEPS, "batch": BATCH, "lr": 0.02, "eval_every": 6},
 }  # fmt: skip
+del SETTINGS["levels"]
 
 
 def small(spec):
@@ -94,10 +92,7 @@ MOVED = COMMON | {"search": TRANSFERS, "score": ["magnitude"]}  # a transfer sco
 
 
 def run(settings):
-    """A finished study, figures left out."""
-    setup = prepare(compose(**settings))
-    execute(setup, Display(Console(), enabled=False))
-    return study_of(setup)
+    return toys.run_study(**settings)
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from lth.store.study import Study
 from lth.study import actions as report
 from lth.study.progress import Display
 from lth.study.setup import prepare
-from tests.test_study import SETTINGS
+from tests.toys import SETTINGS
 
-TINY = SETTINGS | {"recipe": SETTINGS["recipe"] | {"steps": 10}, "levels": 1, "progress": True}
+TINY = SETTINGS | {"recipe": SETTINGS["recipe"] | {"steps": 10}, "levels": 1}
 """A study of eight members of ten steps."""
 
 

@@ -5,19 +5,15 @@ the uninterrupted run kept after that one; the last leads to the same outcome.
 """
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
-from rich.console import Console
 
 from lth import config
 from lth.imp import members, next_ticket
 from lth.store.entry import TrainResult
 from lth.store.store import Store
 from lth.store.study import Study
-from lth.study.progress import Display
-from lth.study.run import execute
 from lth.study.setup import prepare
 from lth.train.cohort import Cohort
 from lth.train.engine import SequentialEngine
@@ -26,22 +22,20 @@ from lth.train.key import member_key
 from lth.train.stacked import VmapEngine
 from lth.train.trainer import Trainer, store_at
 from lth.types import WINNER, MemberId, PruningChain
-from tests.toys import blobs, dropout_net, mlp, norm_net
+from tests import toys
+from tests.toys import dropout_net, norm_net
 
 ARMS = config.choices("arms")
-SETTINGS = {
-    "data": partial(blobs, validation=40), "model": partial(mlp, width=10), "name": "resume",
-    "logger": "none",
-    "recipe": {"steps": 12, "batch": 20, "lr": 0.03, "eval_every": 3}, "levels": 1, "trials": 1,
-    "trainer": {"workers": 0, "device": "cpu"}, "arms": ARMS, "rewind": {"step": 4},
+SETTINGS = toys.SETTINGS | {
+    "name": "resume", "levels": 1, "trials": 1, "arms": ARMS, "rewind": {"step": 4},
+    "recipe": {"steps": 12, "batch": 20, "lr": 0.03, "eval_every": 3},
 }  # fmt: skip
 
 
 def jobs_of(folder, **changes):
     """The jobs of a study's level 1, by arm, with schedules and lengths that fit a few steps."""
     settings = SETTINGS | {"out": str(folder)} | changes
-    dense = prepare(config.compose(**settings | {"levels": 0}))
-    execute(dense, Display(Console(), enabled=False))
+    toys.run_study(**settings | {"levels": 0})
     setup = prepare(config.compose(**settings))
     line, origin = PruningChain(0, setup.recipe.rates[0]), Study(setup.folder).entry()
     winner = next_ticket(setup.parts, line, 1, origin, origin)

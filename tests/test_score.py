@@ -15,7 +15,7 @@ from lth.pruning.score import magnitude, random
 from lth.recipe.loss import cross_entropy
 from lth.spec.build import build
 from lth.streams import stream
-from tests.conftest import blobs
+from tests.toys import blobs
 
 SCORES = config.choices("score")
 MASK = {"a": torch.tensor([True, True, False]), "b": torch.ones(2, 2, dtype=torch.bool)}

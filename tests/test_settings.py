@@ -23,8 +23,10 @@ from lth.spec.build import arguments, build, complete, digest
 from lth.spec.plain import plain, spec_of
 from lth.study import actions as report
 from lth.study.setup import prepare
-from tests.test_bad_input import SETTINGS
+from tests import toys
 from tests.toys import blobs, mlp
+
+SETTINGS = toys.SETTINGS | {"trials": 1, "levels": 1}
 
 
 class Colour(enum.Enum):
@@ -306,7 +308,7 @@ def test_a_class_or_function_as_an_argument_is_passed_as_it_is():
     assert several["acts"] == [nn.ReLU, nn.GELU]
     # where an annotation names what is wanted, that is made: here a Dataset
     nested = spec_of(functools.partial(lth.data.random_labels, of=blobs))
-    assert nested["of"] == {"_target_": "tests.conftest.blobs"}
+    assert nested["of"] == {"_target_": "tests.toys.blobs"}
 
 
 # --- what the data say about the model ----------------------------------------------------------
@@ -374,8 +376,8 @@ def test_ones_own_yamls_are_named_from_python(own, tmp_path):
     assert found["arms"]["again"]["copies"] == 2 and found["name"] == "toy"
     recipe = SETTINGS["recipe"] | {"optimizer": "fast"}
     assert config.compose(own, recipe=recipe)["recipe"]["optimizer"]["momentum"] == 0.5
-    study = lth.run(config_dir=own, model="mine", recipe="short", out=str(tmp_path / "out"),
-                    progress=False, **base | {"levels": 0, "trials": 1})  # fmt: skip
+    settings = base | {"levels": 0, "trials": 1, "out": str(tmp_path / "out")}
+    study = lth.run(config_dir=own, model="mine", recipe="short", progress=False, **settings)
     assert study.config["model"]["width"] == 9 and study.config["model"]["classes"] == 4
 
 

@@ -16,9 +16,14 @@ import lth
 from lth import LthError
 from lth.store.store import Store
 from tests.test_store import KEY, outcome, same, state
-from tests.toys import blobs, mlp
+from tests.toys import run_study
 
 ROOT = Path(__file__).parents[1]
+
+SIDE = {
+    "model": {"_target_": "tests.toys.mlp", "width": 8}, "name": "side", "levels": 1,
+    "recipe": {"steps": 12, "batch": 20, "lr": 0.02, "eval_every": 6}, "arms": ["winning_ticket"],
+}  # fmt: skip
 
 # the modules are imported once, then all begin at the same moment
 MANY = """
@@ -27,7 +32,7 @@ from functools import partial
 import torch, pytorch_lightning, rich.console, lth.train.module, lth.study.actions
 import lth.results.figures
 torch.set_num_threads(1)
-from tests.toys import blobs, mlp
+from tests.toys import SETTINGS, run_study
 import lth
 
 out, everyone = sys.argv[1], json.loads(sys.argv[2])
@@ -40,13 +45,9 @@ for number, changes in enumerate(everyone):
         os.read(begin, 1)
         code = 1
         try:
-            study = lth.run(**{
-                "data": partial(blobs, validation=40), "model": partial(mlp, width=8),
-                "name": "side",
-                "recipe": {"steps": 12, "batch": 20, "lr": 0.02, "eval_every": 6}, "trials": 2,
-                "levels": 1, "arms": ["winning_ticket"], "logger": "none", "progress": False,
-                "trainer": {"workers": 0, "device": "cpu"}, "out": out,
-            } | changes)
+            changes |= {"out": out}
+            drawn = partial(lth.run, progress=False, **SETTINGS | changes)  # two write figures too
+            study = drawn() if number < 2 else run_study(**changes)
             said = json.dumps([number, str(study.folder), study.provenance["trained"]])
             os.write(1, (said + "\\n").encode())  # a line whole, whoever else writes
             code = 0
@@ -63,7 +64,7 @@ def side_by_side(out, everyone):
     """Run a study per mapping of settings at the same time; return (folder, trained) of each."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", MANY, str(out),
-         json.dumps(everyone)],
+         json.dumps([SIDE | changes for changes in everyone])],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, text=True,
         capture_output=True, timeout=500,
     )  # fmt: skip
@@ -73,12 +74,7 @@ def side_by_side(out, everyone):
 
 
 def alone(out, **changes):
-    return lth.run(**{
-        "data": partial(blobs, validation=40), "model": partial(mlp, width=8), "name": "side",
-        "recipe": {"steps": 12, "batch": 20, "lr": 0.02, "eval_every": 6}, "trials": 2,
-        "levels": 1, "arms": ["winning_ticket"], "logger": "none", "progress": False,
-        "trainer": {"workers": 0, "device": "cpu"}, "out": str(out),
-    } | changes)  # fmt: skip
+    return run_study(**SIDE | {"out": out} | changes)
 
 
 @pytest.mark.parametrize(

@@ -10,41 +10,22 @@ import pytest
 import torch
 
 import lth
-from lth.config import compose
 from lth.networks import masks
 from lth.networks.ticket import layers_of
 from lth.records.record import COLUMNS
 from lth.spec.build import spec_of
 from lth.study.plan import plan
-from lth.study.setup import prepare
 from lth.types import MemberId
-from tests.toys import blobs, mlp, norm_net
-
-SETTINGS = {
-    "data": partial(blobs, validation=40),
-    "model": partial(mlp, width=10),
-    "recipe": {"steps": 20, "batch": 20, "lr": 0.02, "eval_every": 5},
-    "trainer": {"workers": 0, "device": "cpu"},
-    "logger": "none",
-    "trials": 2,
-    "levels": 2,
-    "name": "toy",
-    "progress": False,
-}
+from tests.toys import SETTINGS, blobs, counts, mlp, norm_net, run_study, setup_of
 
 
 @pytest.fixture
 def run(tmp_path):
     def call(**changes):
-        settings = SETTINGS | {"out": str(tmp_path / "out")} | changes
-        study = lth.run(**settings)
+        study = run_study(**{"out": tmp_path / "out"} | changes)
         return study, counts(study)
 
     return call
-
-
-def counts(study):
-    return study.provenance["trained"], study.provenance["reused"]
 
 
 def lines(study):
@@ -53,9 +34,9 @@ def lines(study):
     return [line.partition(",")[2] for line in text]
 
 
-def test_a_study_trains_every_level_trial_and_arm_once(run):
-    study, count = run()
-    assert count == (2 * (1 + 2 * 2), 0)
+def test_a_study_trains_every_level_trial_and_arm_once(tmp_path):
+    study = lth.run(**SETTINGS, out=str(tmp_path), progress=False)
+    assert counts(study) == (2 * (1 + 2 * 2), 0)
     assert set(study.members) == {
         MemberId(t, 0.02, arm, level, 0)
         for t in range(2)
@@ -165,12 +146,12 @@ def test_records_say_what_the_store_holds(run):
         assert {r.step for r in curve} == {0, 5, 10, 15, 20}
 
 
-def test_test_and_train_are_on_the_way_only_when_a_recipe_asks(run, capsys):
+def test_test_and_train_are_on_the_way_only_when_a_recipe_asks(run, tmp_path, capsys):
     more = {"recipe": SETTINGS["recipe"] | {"curves": ["test", "train"]}}
     study, _ = run(levels=0, seed=1)
     assert {r.split for r in study.curves if r.metric == "accuracy"} == {"validation"}
-    asked, count = run(levels=0, seed=1, progress=True, **more)
-    assert count == (0, 2)  # no result depends on it
+    asked = lth.run(**SETTINGS | {"levels": 0, "seed": 1, "out": str(tmp_path / "out")} | more)
+    assert counts(asked) == (0, 2)  # no result depends on it
     assert "no curve of test and train" in capsys.readouterr().out
     assert {r.split for r in asked.curves if r.metric == "accuracy"} == {"validation"}
     whole, _ = run(levels=0, **more)
@@ -194,9 +175,11 @@ def test_a_rate_that_diverges_is_recorded_and_its_neighbours_are_bit_identical(r
     assert [line for line in lines(swept) if ",1e+25," not in line] == lines(calm)
 
 
-def test_a_study_of_which_every_member_diverged_fails(run):
+def test_a_study_of_which_every_member_diverged_fails(tmp_path):
+    wild = SETTINGS["recipe"] | {"optimizer": "sgd", "lr": 1e25}
+    settings = SETTINGS | {"out": str(tmp_path), "recipe": wild, "levels": 0}
     with pytest.raises(lth.LthError, match="every member diverged"):
-        run(recipe=SETTINGS["recipe"] | {"optimizer": "sgd", "lr": 1e25}, levels=1)
+        lth.run(**settings, progress=False)
 
 
 def test_copies_draw_afresh_from_the_same_mask(run):
@@ -237,11 +220,8 @@ def test_the_study_folder_is_the_same_for_more_of_the_same(run):
 
 
 def test_the_plan_counts_what_a_run_then_trains(run, tmp_path):
-    settings = {k: v for k, v in SETTINGS.items() if k != "progress"}
-    settings |= {"out": str(tmp_path / "out")}
-
     def planned(**changes):
-        found = plan(prepare(compose(**settings | changes)))
+        found = plan(setup_of(tmp_path / "out", **changes))
         return found.to_train.total(), found.stored.total(), found.steps
 
     assert planned() == (10, 0, 200)
@@ -256,8 +236,7 @@ def test_the_plan_counts_what_a_run_then_trains(run, tmp_path):
 
 
 def test_the_plan_estimates_time_from_this_machine_only(run, tmp_path):
-    settings = {k: v for k, v in SETTINGS.items() if k != "progress"}
-    setup = prepare(compose(**settings | {"out": str(tmp_path / "out")}))
+    setup = setup_of(tmp_path / "out")
     assert plan(setup).seconds is None
     study, _ = run(levels=0)
     assert plan(setup).seconds > 0
@@ -389,9 +368,7 @@ def test_a_list_of_levels_trains_these_and_the_tickets_that_lead_to_them(run, tm
     assert run(levels=3, trials=1)[1] == (1, 6)  # the same study, one reinit more
     jumps, _ = run(levels=[3], trials=1, search="one_shot", arms=["winning_ticket"])
     assert [p.level for p in jumps.members] == [0, 3]
-    settings = SETTINGS | {"out": str(tmp_path / "new"), "levels": [1, 3], "trials": 1}
-    settings.pop("progress")
-    found = plan(prepare(compose(**settings)))
+    found = plan(setup_of(tmp_path / "new", levels=[1, 3], trials=1))
     assert found.to_train == {"winning_ticket": 4, "random_reinit": 2}
     for wrong in ([], [1.5], "3"):
         with pytest.raises(lth.LthError, match=r"levels=.*levels=\[7,13\]"):
@@ -538,7 +515,7 @@ def test_an_early_bird_asks_the_dense_run_for_its_states(run, monkeypatch):
         again.extend(c.job for c in cohort.courses if c.job.until is not None)
         publish_members(cohort, store)
 
-    monkeypatch.setattr(work, "deliver", counting)
+    monkeypatch.setattr(work, "publish_members", counting)
     study, count = run(search=search)
     assert [(j.until, j.snapshots) for j in again] == 2 * [(16, (4, 8, 12, 16))]  # once a trial
     assert count[0] >= 4  # the dense runs stay; their states on the way are made with the same bits

@@ -31,7 +31,7 @@ from lth.train.options import Options
 from lth.train.pool import Pool
 from lth.train.stacked import group_alike, run_stacked
 from lth.train.work import Stopped, one_thread, stop_after_block, work
-from tests.conftest import blobs
+from tests.toys import blobs
 
 OPTIMIZERS = config.choices("recipe/optimizer")
 MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}

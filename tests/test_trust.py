@@ -163,9 +163,9 @@ def test_no_more_memory_is_taken_than_the_file_brings(tmp_path):
 
 @pytest.fixture
 def study(tmp_path):
-    return lth.run(
+    return toys.run_study(
         data=functools.partial(toys.blobs, validation=40),
-        model={"_target_": "lth.models.lenet", "widths": [6, 5]}, logger="none", progress=False,
+        model={"_target_": "lth.models.lenet", "widths": [6, 5]}, logger="none",
         recipe={"steps": 6, "batch": 20, "eval_every": 6}, trials=1, levels=1,
         arms=["winning_ticket"], out=str(tmp_path / "out"), trainer={"workers": 0},
     )  # fmt: skip
@@ -207,9 +207,9 @@ def test_a_studys_folder_calls_nothing(target, evil, study):
         (source,) = sources([find([str(study.folder)])])
         assert source.weights == ticket.total
     with forged.nothing_runs(but=("subprocess.Popen", "shutil.rmtree")):  # a run's own
-        moved = lth.run(
+        moved = toys.run_study(
             search={"_target_": "lth.pruning.transfer.transferred", "study": str(study.folder)},
-            data=functools.partial(toys.blobs, validation=40), logger="none", progress=False,
+            data=functools.partial(toys.blobs, validation=40), logger="none",
             model={"_target_": "lth.models.lenet", "widths": [6, 5]}, trials=1, levels=1,
             recipe={"steps": 4, "batch": 20, "eval_every": 4}, arms=["winning_ticket"],
             out=str(study.folder.parent.parent / "moved"), trainer={"workers": 0},
@@ -223,7 +223,7 @@ def test_what_a_run_names_is_trusted_in_what_it_returns(tmp_path):
         "recipe": {"steps": 6, "batch": 20, "eval_every": 6}, "trials": 1, "levels": 1,
         "arms": {"winning_ticket": {}}, "out": str(tmp_path), "trainer": {"workers": 0},
     }  # fmt: skip
-    study = lth.run(**settings, progress=False)
+    study = toys.run_study(**settings)
     assert study.ticket(level=1).module() and study.network(level=1)
     opened = lth.Study(study.folder)
     assert opened.ticket(level=1) == study.ticket(level=1)

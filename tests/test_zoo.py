@@ -29,12 +29,12 @@ from lth.train.job import Job, Streams
 from lth.train.stacked import VmapEngine, make_engine, trains_alone
 from lth.types import WINNER, MemberId
 from tests import laws
-from tests.conftest import blobs
+from tests.toys import blobs
 from tests.zoo import ZOO
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
 
-DATA = {"_target_": "tests.conftest.blobs"}
+DATA = {"_target_": "tests.toys.blobs"}
 SHAPE = (1, 4, 4)
 NETWORK = pytest.mark.parametrize("name", ZOO)
 

@@ -1,9 +1,13 @@
-"""Models and factories that the tests name by ``_target_``."""
+"""What tests share: models and factories that they name by ``_target_``, and the tiniest study."""
+
+from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +15,23 @@ from torch import Tensor, nn
 from lth.data import Dataset, tensors
 from lth.networks.ticket import Ticket
 from lth.types import Augment
-from tests.conftest import blobs
 
-__all__ = [
-    "Plain",
-    "blobs",
-    "deep",
-    "dropout_net",
-    "mlp",
-    "norm_net",
-    "pictures",
-    "same",
-    "upsampler",
-]
+if TYPE_CHECKING:
+    from lth import Study
+    from lth.study.setup import Setup
+
+
+def blobs(validation: int = 40, root: str | None = None) -> Dataset:
+    """Four noisy 1x4x4 pictures: 200 to train on, 60 to test on."""
+    generator = torch.Generator().manual_seed(7)
+    centres = torch.randint(60, 190, (4, 1, 4, 4), generator=generator)
+
+    def draw(count: int):
+        targets = torch.arange(count) % 4
+        noise = torch.randint(-60, 60, (count, 1, 4, 4), generator=generator)
+        return (centres[targets] + noise).to(torch.uint8), targets
+
+    return tensors("blobs", draw(200), draw(60), validation)
 
 
 def mlp(input_shape: Sequence[int], classes: int, width: int = 12) -> nn.Module:
@@ -158,3 +166,50 @@ def brittle_score() -> Callable[..., Tensor]:
 
 def brittle_data() -> Dataset:
     raise RuntimeError("no picture is there")
+
+
+SETTINGS: dict[str, Any] = {
+    "data": partial(blobs, validation=40), "model": partial(mlp, width=10), "name": "toy",
+    "recipe": {"steps": 20, "batch": 20, "lr": 0.02, "eval_every": 5}, "trials": 2, "levels": 2,
+    "logger": "none", "trainer": {"workers": 0, "device": "cpu"},
+}  # fmt: skip
+"""A study of a few hundred weights, trained in a blink; tests write only what they change."""
+
+
+def setup_of(out: Any, **changes: Any) -> Setup:
+    """Build and check the toy study, with these changes."""
+    from lth.config import compose
+    from lth.study.setup import prepare
+
+    return prepare(compose(**SETTINGS | {"out": str(out)} | changes))
+
+
+def run_study(out: Any, **changes: Any) -> Study:
+    """Run the toy study with these changes, as ``lth.run`` does but for figures and words."""
+    from rich.console import Console
+
+    from lth.study.progress import Display
+    from lth.study.run import execute, study_of  # which import what workers need not wait for
+
+    setup = setup_of(out, **changes)
+    execute(setup, Display(Console(), enabled=False))
+    return study_of(setup)
+
+
+def counts(study: Study) -> tuple[int, int]:
+    """How many members a run trained, and how many it found stored."""
+    return study.provenance["trained"], study.provenance["reused"]
+
+
+def by_hydra(*overrides: str) -> dict[str, Any]:
+    """What the command's configuration is for these overrides, but for the study's name."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from lth.config import conf_folder
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        found: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    found.pop("experiment", None)
+    found["arms"] = {n: a for n, a in found["arms"].items() if "_target_" in a}
+    return found
