@@ -106,11 +106,11 @@ SETTINGS = toys.SETTINGS | LATE
 
 
 def setup_of(root, **changes):
-    return toys.setup_of(root / "out", **LATE | changes)
+    return toys.setup_of(**{"out": root / "out"} | LATE | changes)
 
 
 def study_of(root, **changes):
-    return toys.run_study(root / "out", **LATE | changes)
+    return toys.run_study(**{"out": root / "out"} | LATE | changes)
 
 
 @pytest.fixture(scope="module")

@@ -181,7 +181,7 @@ def setup_of(out: Any, **changes: Any) -> Setup:
     from lth.config import compose
     from lth.study.setup import prepare
 
-    return prepare(compose(**SETTINGS | {"out": str(out)} | changes))
+    return prepare(compose(**SETTINGS | {"out": out} | changes))
 
 
 def run_study(out: Any, **changes: Any) -> Study:
