@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,18 @@ class RewindPoint(pl.Callback):
         load_state(module, self.state)
 
     @classmethod
-    def load(cls, checkpoint: str | Path) -> RewindPoint:
-        """Read the point that a checkpoint holds; of several, the earliest."""
-        content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    def load(cls, checkpoint: str | Path, trusted: bool = False) -> RewindPoint:
+        """Read the point that a checkpoint holds; of several, the earliest.
+
+        A checkpoint that holds more than tensors and plain data is read only if it is ``trusted``.
+        """
+        try:
+            content = torch.load(checkpoint, map_location="cpu", weights_only=not trusted)
+        except pickle.UnpicklingError:
+            raise LthError(
+                f"{checkpoint}: it holds more than tensors and plain data; if you trust it: "
+                "RewindPoint.load(path, trusted=True)"
+            ) from None
         saved = content.get("callbacks", {})
         points = [v for k, v in saved.items() if k.startswith("RewindPoint(") and "params" in v]
         if not points:

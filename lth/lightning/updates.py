@@ -50,11 +50,11 @@ def per_epoch(trainer: pl.Trainer) -> int | None:
     return None if batches == math.inf else math.ceil(batches / trainer.accumulate_grad_batches)
 
 
-def in_all(trainer: pl.Trainer, asked: int | None, who: str) -> int:
-    """Updates of the whole run: as ``asked``, or as the trainer estimates."""
+def in_all(trainer: pl.Trainer, asked: int | None, who: str, start: int = 0) -> int:
+    """Updates of the whole run from step ``start``: as ``asked``, or as the trainer estimates."""
     if asked is not None:
         return asked
     estimate = trainer.estimated_stepping_batches
     if estimate == math.inf or estimate < 1:
         raise LthError(f"{who}: the run has no known end: say steps=, the updates it makes in all")
-    return int(estimate)
+    return start + int(estimate)
