@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from lth import masks
 from lth.drawn import State
@@ -103,6 +104,12 @@ def find_tickets(
 
 def _check(module: pl.LightningModule, prune: Any, levels: int) -> Layers:
     """Describe the module's weights; refuse what the rule cannot prune, or not so often."""
+    lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
+    if lazy:
+        raise LthError(
+            f"find_tickets: {lazy[0]} is lazy, its shape is known after an example: call the "
+            "module on one first"
+        )
     layers = describe(module).including(getattr(prune, "include", ()))
     if not prunable(prune, layers):
         raise LthError("find_tickets: the module has no weights that can be pruned and train")

@@ -48,6 +48,7 @@ class StartFrom(pl.Callback):
         if self.checked:
             return
         self.checked = True
+        trainer.fit_loop.restarting = False  # else the first epoch's end steps no plateau schedule
         for name, value in pl_module.named_parameters():
             there = self.state.params[name].to(value)
             if not torch.equal(value.detach(), there):
@@ -64,6 +65,8 @@ class Snapshots(pl.Callback):
         self.steps, self.folder = frozenset(steps), str(folder)
         self.updates = Updates()
         self.states: dict[int, State] = {}
+        self.rates: dict[int, dict[str, Any]] = {}
+        self._kept: set[int] = set()
         self.checkpoints: dict[int, dict[str, Any]] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -80,10 +83,16 @@ class Snapshots(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep the state before any update."""
+        """Keep the state before any update, and the rates with which one begins."""
         self.updates.before_batch(trainer)
-        if self.updates.done == 0 and not self._path(0).exists():
+        step = self.updates.done
+        if step == 0 and not self._kept:
             self._keep(trainer, pl_module, 0)
+        elif step in self.steps and step not in self.rates:
+            # an epoch may have ended since the update before, and schedules have made a step
+            self.rates[step] = rates_of(trainer)
+            if trainer.is_global_zero:
+                torch.save(self.rates[step], self._path(step).with_suffix(".rates"))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
@@ -107,24 +116,29 @@ class Snapshots(pl.Callback):
                 continue
             kept = torch.load(path, weights_only=True)
             self.states[step] = State(kept["params"], kept["buffers"])
-            if step:
-                whole = torch.load(path.with_suffix(".ckpt"), weights_only=False)
-                self.checkpoints[step] = afresh(whole)
+            if step and path.with_suffix(".rates").exists():
+                whole, rates = (
+                    torch.load(path.with_suffix(end), weights_only=False)
+                    for end in (".ckpt", ".rates")
+                )
+                self.checkpoints[step] = {**whole, **rates, "callbacks": {}}
 
     def _path(self, step: int) -> Path:
         return Path(self.folder) / f"{step}.pt"
 
     def _keep(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        self._kept.add(step)
         if trainer.is_global_zero:
             params, buffers = state_at(module)
             torch.save({"params": params, "buffers": buffers}, self._path(step))
         trainer.strategy.barrier("snapshot")
 
 
-def afresh(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint to start from: progress and schedules, no moments, fresh callbacks."""
-    optimizers = [{**o, "state": {}} for o in checkpoint.get("optimizer_states", [])]
-    return {**checkpoint, "optimizer_states": optimizers, "callbacks": {}}
+def rates_of(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return a checkpoint's part on optimizers and schedules, without moments."""
+    optimizers = [{**o.state_dict(), "state": {}} for o in trainer.optimizers]
+    schedules = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
+    return {"optimizer_states": optimizers, "lr_schedulers": schedules}
 
 
 class Levels:
@@ -155,7 +169,8 @@ class Levels:
             trainer.callbacks[:0] = mine  # type: ignore[attr-defined]
             load_state(self.module, origin.state)
             path = self._checkpoint(origin.checkpoint)
-        trainer.fit(self.given, **self.data, ckpt_path=path, weights_only=None if path is None else False)
+        trusted = None if path is None else False  # weights_only: the file is our own
+        trainer.fit(self.given, **self.data, ckpt_path=path, weights_only=trusted)
         if trainer.state.status != TrainerStatus.FINISHED:
             raise LthError(f"find_tickets: level {level} was interrupted: no ticket comes of it")
         if snapshots is not None:

@@ -73,7 +73,7 @@ class TicketData(pl.LightningDataModule):
     def _train(self, length: int) -> Iterator[Batch]:
         begun = 0
         if self.trainer is not None:
-            begun = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+            begun = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         left = length - begun % length  # of an epoch that a checkpoint was saved in
         first = self.step + begun
         for step in range(first, first + left):
