@@ -84,7 +84,8 @@ def pruned(rule: Callable[..., Any], scores: Params, mask: Mask, layers: Layers)
     """Return the next mask, nested in ``mask``."""
     before = {n: m.clone() for n, m in mask.items()}
     given = rule(scores, before, layers, ties=stream_seed("ties", 0)) if _known(rule) else None
-    new = booleans(called(rule, scores, before, layers=layers) if given is None else given)
+    given = called(rule, scores, before, layers=layers) if given is None else given
+    new = booleans(given, "find_tickets: what prune gave")
     if new.keys() != mask.keys() or any(m.shape != mask[n].shape for n, m in new.items()):
         raise LthError("find_tickets: prune gave a mask of other weights than it was given")
     if not is_nested(new, mask):

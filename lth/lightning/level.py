@@ -107,6 +107,7 @@ class Snapshots(pl.Callback):
         trainer.strategy.barrier("snapshots")
         self.read()
         trainer.strategy.barrier("snapshots are read")
+        self.updates.stop()
 
     def read(self) -> None:
         """Read the states and checkpoints of this run's folder."""

@@ -16,7 +16,7 @@ COMPILED = "_orig_mod."
 """What ``torch.compile`` puts into the names of a module that it wraps."""
 
 
-def booleans(mask: Any) -> Mask:
+def booleans(mask: Any, who: str = "KeepMask") -> Mask:
     """Return a mask as booleans by name: of tensors, arrays or lists, flat or nested, or a ticket.
 
     ``{"encoder": {"weight": m}}`` names ``encoder.weight``. Values that are not booleans are
@@ -25,20 +25,20 @@ def booleans(mask: Any) -> Mask:
     mask = getattr(mask, "mask", mask)
     if not isinstance(mask, Mapping):
         raise LthError(
-            f"KeepMask: mask is a {type(mask).__name__}: give a dict of booleans by parameter name"
+            f"{who}: mask is a {type(mask).__name__}: give a dict of booleans by parameter name"
         )
     found = {}
     for name, value in _flat(mask, ""):
         try:
             found[name] = torch.as_tensor(value).detach().cpu().clone()
         except (TypeError, ValueError, RuntimeError):
-            raise LthError(f"KeepMask: {name} is a {type(value).__name__}, no tensor") from None
+            raise LthError(f"{who}: {name} is a {type(value).__name__}, no tensor") from None
         if found[name].dtype != torch.bool:
             raise LthError(
-                f"KeepMask: {name} holds {found[name].dtype}, not booleans; say {name} != 0"
+                f"{who}: {name} holds {found[name].dtype}, not booleans; say {name} != 0"
             )
     if not found:
-        raise LthError("KeepMask: the mask names no weight: leave the callback out")
+        raise LthError(f"{who}: the mask names no weight")
     return found
 
 

@@ -144,6 +144,10 @@ class PruneDuring(KeepMask):
             self._done_at = None
         super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
 
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._updates.stop()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the mask of the moment and the count of updates."""
         return super().state_dict() | {"updates": self._updates.done}
@@ -202,7 +206,7 @@ class PruneDuring(KeepMask):
 
 def fits(new: Any, mask: Mask) -> Mask:
     """Return what a schedule gave as the next mask, in full: the same names and shapes."""
-    found = booleans(new)
+    found = booleans(new, "PruneDuring: what the schedule gave")
     odd = next((n for n in found if n not in mask), None)
     if odd is not None:
         raise LthError(f"PruneDuring: the schedule gave a mask of {odd}, which it does not have")

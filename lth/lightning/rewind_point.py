@@ -121,6 +121,14 @@ class RewindPoint(pl.Callback):
         if self._updates.after_batch(trainer):
             self._look(trainer, pl_module)
 
+    def on_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Stop counting."""
+        self._updates.stop()
+
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
+        """Stop counting."""
+        self._updates.stop()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the point for a checkpoint."""
         found: dict[str, Any] = {"updates": self._updates.done}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from lth.errors import LthError
 
@@ -19,7 +21,8 @@ class Updates:
 
     def __init__(self) -> None:
         self.done = 0
-        self._before = 0
+        self._before, self._heard = 0, False
+        self._handles: list[Any] = []
 
     def start(self, trainer: pl.Trainer, saved: int | None) -> None:
         """Take the count up where a checkpoint left it, ``saved`` by the one who counts.
@@ -32,16 +35,28 @@ class Updates:
             self.done = saved
         else:
             self.done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        for optimizer in trainer.optimizers:  # Lightning does not count steps of its raw optimizers
+            if isinstance(optimizer, torch.optim.Optimizer):
+                self._handles.append(optimizer.register_step_post_hook(self._hear))
 
     def before_batch(self, trainer: pl.Trainer) -> None:
         """A batch begins."""
-        self._before = trainer.global_step
+        self._before, self._heard = trainer.global_step, False
 
     def after_batch(self, trainer: pl.Trainer) -> bool:
         """A batch has ended: whether it made an update."""
-        stepped = trainer.global_step > self._before
+        stepped = self._heard or trainer.global_step > self._before
         self.done += stepped
         return stepped
+
+    def stop(self) -> None:
+        """Listen no more."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hear(self, *_: Any) -> None:
+        self._heard = True
 
 
 def per_epoch(trainer: pl.Trainer) -> int | None:
