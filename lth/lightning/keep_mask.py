@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -13,27 +13,12 @@ from torch import Tensor, nn
 from lth import masks
 from lth.errors import LthError
 from lth.files import tensors_digest
-from lth.lightning.named import (
-    booleans,
-    clear,
-    clear_gradient,
-    clear_slots,
-    cleared,
-    fitted,
-    names_of,
-)
+from lth.lightning.held import Held, hold
+from lth.lightning.named import booleans, cleared, fitted, names_of
 from lth.parametrized import tame
 from lth.types import Mask, Params
 
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
-
-
-class Held(NamedTuple):
-    """A weight, where it is pruned, and the values it has there if not 0."""
-
-    weight: nn.Parameter
-    gone: Tensor
-    rest: Tensor | None
 
 
 class KeepMask(pl.Callback):
@@ -92,7 +77,7 @@ class KeepMask(pl.Callback):
     ) -> None:
         """Mask the gradients: after they are unscaled, before they are clipped."""
         for held in self._held.values():
-            clear_gradient(held.gone, held.weight)
+            held.clear_gradient()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
@@ -198,9 +183,8 @@ class KeepMask(pl.Callback):
         for name, part in (self.mask or {}).items():
             weight = weights.get(name)
             if weight is not None and not (part.all() and not self._changes):
-                gone, rest = ~part.to(weight.device), self.frozen.get(name)
                 if id(weight) not in self._held or self._changes:
-                    self._held[id(weight)] = Held(weight, gone, rest)
+                    self._held[id(weight)] = hold(weight, part, self.frozen.get(name))
 
     _changes = False
     """Whether the mask may change on the way."""
@@ -229,7 +213,7 @@ class KeepMask(pl.Callback):
     def _after_gradient(self, weight: Tensor) -> None:
         held = self._held.get(id(weight))
         if held is not None:
-            clear_gradient(held.gone, weight)
+            held.clear_gradient()
 
     def _after_step(self, optimizer: Any, *_: Any) -> None:
         """Mask the weights that an optimizer moves, and what it keeps of them."""
@@ -237,17 +221,17 @@ class KeepMask(pl.Callback):
         for weight in (w for group in optimizer.param_groups for w in group["params"]):
             held = self._held.get(id(weight))
             if held is not None:
-                clear(held.gone, weight, held.rest)
-                clear_slots(held.gone, weight, state.get(weight, {}))
+                held.clear_weight()
+                held.clear_slots(state.get(weight, {}))
 
     def _clear_weights(self, trainer: pl.Trainer) -> None:
         for held in self._held.values():
-            clear(held.gone, held.weight, held.rest)
+            held.clear_weight()
         for module in _averages(trainer):
             for name, weight in module.named_parameters():
                 part = (self.mask or {}).get(name)
                 if part is not None and part.shape == weight.shape:
-                    clear(~part, weight, self.frozen.get(name))
+                    hold(weight, part, self.frozen.get(name)).clear_weight()
 
     def _before_measuring(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.mask is None:

@@ -102,36 +102,6 @@ def _near(name: str, names: list[str]) -> str:
     return f"; it has {', '.join(names[:8])}" if names else "; it has none"
 
 
-def clear(where: Tensor, tensor: Tensor, value: Tensor | None = None) -> None:
-    """Set a tensor in place to 0, or to ``value``, ``where`` says so; -0.0 becomes 0.0.
-
-    By ``.data``: a graph that holds a weight stays valid.
-    """
-    data, where = tensor.data, where.to(tensor.device)
-    if value is None:
-        data.masked_fill_(where, 0.0)
-    else:
-        data.copy_(torch.where(where, value.to(data), data))
-
-
-def clear_gradient(where: Tensor, weight: Tensor) -> None:
-    """Set a weight's gradient to 0 in place, ``where`` says so, also where it is not finite."""
-    gradient = weight.grad
-    if gradient is None:
-        return
-    if gradient.is_sparse:  # an embedding's: rows of it
-        gradient._values().masked_fill_(where.to(gradient.device)[gradient._indices()[0]], 0.0)
-    else:
-        clear(where, gradient)
-
-
-def clear_slots(where: Tensor, weight: Tensor, slots: Mapping[str, Any]) -> None:
-    """Set what an optimizer keeps of each entry of a weight (its moments) to 0 in place."""
-    for slot in slots.values():
-        if isinstance(slot, Tensor) and slot.shape == weight.shape:
-            clear(where, slot)
-
-
 def cleared(state: Mapping[str, Any], mask: Mask, names: Mapping[str, str]) -> dict[str, Any]:
     """Return a state dict in which the pruned weights are 0; tensors that have them so stay."""
     found = dict(state)

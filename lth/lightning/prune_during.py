@@ -14,8 +14,9 @@ from lth.dynamic import DropAndGrow, Dynamics, Look
 from lth.errors import LthError
 from lth.kinds import is_whole
 from lth.layers import describe
+from lth.lightning.held import hold
 from lth.lightning.keep_mask import KeepMask
-from lth.lightning.named import booleans, clear, clear_slots
+from lth.lightning.named import booleans
 from lth.lightning.updates import Updates, in_all
 from lth.spec import build
 from lth.streams import stream
@@ -184,10 +185,10 @@ class PruneDuring(KeepMask):
         if trainer.world_size > 1:
             new = trainer.strategy.broadcast(new)
         for name, part in new.items():
-            changed = ~(self.mask[name] & part)
+            both = hold(own[name], self.mask[name] & part)
+            both.clear_weight()
             for optimizer in trainer.optimizers:
-                clear_slots(changed, own[name], optimizer.state.get(own[name], {}))
-            clear(changed, own[name])
+                both.clear_slots(optimizer.state.get(own[name], {}))
         self.mask = new
         self._hold(module)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from lth.drawn import State, load_state
 from lth.errors import LthError
+from lth.files import reading
 from lth.kinds import is_whole
 from lth.lightning.named import copied
 from lth.lightning.updates import Updates, per_epoch
@@ -74,13 +74,9 @@ class RewindPoint(pl.Callback):
 
         A checkpoint that holds more than tensors and plain data is read only if it is ``trusted``.
         """
-        try:
+        mend = "if you trust it: RewindPoint.load(path, trusted=True)"
+        with reading(checkpoint, "checkpoint", mend):
             content = torch.load(checkpoint, map_location="cpu", weights_only=not trusted)
-        except pickle.UnpicklingError:
-            raise LthError(
-                f"{checkpoint}: it holds more than tensors and plain data; if you trust it: "
-                "RewindPoint.load(path, trusted=True)"
-            ) from None
         saved = content.get("callbacks", {})
         points = [v for k, v in saved.items() if k.startswith("RewindPoint(") and "params" in v]
         if not points:
