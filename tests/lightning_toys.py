@@ -23,6 +23,20 @@ def net():
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
 
 
+class Sometimes(nn.Module):
+    """A layer that takes part from the third training batch on."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.late, self.last = nn.Linear(16, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.seen = 0
+
+    def forward(self, inputs):
+        self.seen += self.training
+        hidden = self.first(inputs.flatten(1)).relu()
+        return self.last(hidden + self.late(hidden) if self.seen > 3 else hidden)
+
+
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1),
     "adam": lambda p: torch.optim.Adam(p, 0.02, weight_decay=0.1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lth.drawn import seed_all
+from lth.dynamic import Dynamics, Look
 from lth.errors import LthError
 from lth.lightning.keep_mask import KeepMask
 from lth.lightning.prune_during import PruneDuring
@@ -20,6 +22,7 @@ from lth.spec import build
 from lth.ticket import Ticket, network_for
 from lth.train.engine import _is_mixed, make_optimizer
 from lth.train.job import Job, Streams
+from lth.types import Mask, Params
 
 
 class TicketModule(pl.LightningModule):
@@ -114,7 +117,8 @@ class TicketModule(pl.LightningModule):
             return []
         if self.ticket.dynamics is not None:
             start, steps = self.ticket.step, self.recipe.steps
-            return [PruneDuring(self.ticket.dynamics, mask=mask, steps=steps, start=start)]
+            schedule = ByPlainNames(build(self.ticket.dynamics))
+            return [PruneDuring(schedule, mask=mask, steps=steps, start=start)]
         return [KeepMask(mask, {f"network.{n}": f for n, f in self.ticket.frozen.items()})]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -135,6 +139,26 @@ class TicketModule(pl.LightningModule):
         measures = {"loss": self.measure(logits, targets), "accuracy": right}
         for name, value in measures.items():
             self.log(f"{split}_{name}", value, batch_size=len(targets), sync_dist=True)
+
+
+class ByPlainNames:
+    """A mask schedule that sees the network's own names, without ``network.``."""
+
+    def __init__(self, schedule: Dynamics) -> None:
+        self.schedule, self.seed = schedule, schedule.seed
+        self.updates, self.needs_gradient = schedule.updates, schedule.needs_gradient
+
+    def __call__(self, look: Look) -> Mask:
+        """Return the next mask, under the module's names."""
+        mask, weights = without_prefix(look.mask), without_prefix(look.weights)
+        gradient = None if look.gradient is None else without_prefix(look.gradient)
+        own = replace(look, mask=mask, weights=weights, gradient=gradient)
+        return {f"network.{n}": m for n, m in self.schedule(own).items()}
+
+
+def without_prefix(tensors: Params) -> Params:
+    """Return tensors under the network's own names."""
+    return {n.removeprefix("network."): t for n, t in tensors.items()}
 
 
 def recipe_of(given: Recipe | Mapping[str, Any]) -> Recipe:
