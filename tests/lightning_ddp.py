@@ -41,7 +41,9 @@ def ddp(folder):
     module = Unused()
     mask = mask_of(module, names=("net.0.weight", "net.2.weight"))
     strategy = DDPStrategy(find_unused_parameters=True)
-    pair(strategy, KeepMask(mask), Watch(mask), accumulate_grad_batches=2).fit(module, loader(), loader())
+    pair(strategy, KeepMask(mask), Watch(mask), accumulate_grad_batches=2).fit(
+        module, loader(), loader()
+    )
     module = Lit("sgd")
     mask = mask_of(module)
     rigl = PruneDuring(lth.dynamic.rigl(every=1, until=0.9), mask=mask)
@@ -75,7 +77,9 @@ def ddp(folder):
         raise AssertionError
     except LthError as error:
         assert "the ranks have different masks" in str(error)
-    torch.save({k: {n: t.detach() for n, t in v.items()} for k, v in out.items()}, folder / f"{rank}.pt")
+    torch.save(
+        {k: {n: t.detach() for n, t in v.items()} for k, v in out.items()}, folder / f"{rank}.pt"
+    )
 
 
 def launched(strategy, folder):

@@ -43,7 +43,7 @@ OPTIMIZERS = {
     "adamw": lambda p: torch.optim.AdamW(p, 0.02, weight_decay=0.1, amsgrad=True),
     "fused": lambda p: torch.optim.AdamW(p, 0.02, weight_decay=0.1, fused=True),
     "foreach": lambda p: torch.optim.SGD(p, 0.02, momentum=0.9, foreach=True),
-    "capturable": lambda p: torch.optim.NAdam(p, 0.02, weight_decay=0.1, decoupled_weight_decay=True),
+    "nadam": lambda p: torch.optim.NAdam(p, 0.02, weight_decay=0.1, decoupled_weight_decay=True),
     "rmsprop": lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9, centered=True),
     "adagrad": lambda p: torch.optim.Adagrad(p, 0.1, initial_accumulator_value=0.1),
     "rprop": lambda p: torch.optim.Rprop(p, 0.01),

@@ -9,7 +9,18 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "lth").rglob("*.py"))
 
 DOORS = {
-    "pytorch_lightning": ["lth.train.module"],
+    "pytorch_lightning": [
+        "lth.train.module",
+        "lth.lightning.find_tickets",
+        "lth.lightning.keep_mask",
+        "lth.lightning.level",
+        "lth.lightning.prune_during",
+        "lth.lightning.rewind_point",
+        "lth.lightning.step_probe",
+        "lth.lightning.ticket_data",
+        "lth.lightning.ticket_module",
+        "lth.lightning.updates",
+    ],
     "hydra": ["lth.cli", "lth.sweep"],
     "omegaconf": ["lth.cli", "lth.config", "lth.execute", "lth.study"],
     "wandb": ["lth.loggers.weights_and_biases"],
@@ -49,6 +60,7 @@ STAIRS = [  # each imports from the stairs above its own, or from its own packag
     ["imp", "check"],
     ["check_model"],
     ["train"],
+    ["lightning"],
     ["config", "provenance", "study"],
     ["analysis", "compare", "transfer", "from_file"],
     ["figures"],

@@ -33,9 +33,7 @@ def test_both_ranks_end_with_the_same(tmp_path):
     assert any(not torch.equal(m, mine["by rank"]["net.0.weight"]) for m in [torch.ones(8, 6)])
 
 
-@pytest.mark.parametrize(
-    "way", ["ddp_fork", pytest.param("ddp_spawn", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("way", ["ddp_fork", pytest.param("ddp_spawn", marks=pytest.mark.slow)])
 def test_tickets_come_back_from_processes_that_end_with_fit(way, tmp_path):
     (out,) = run(way, tmp_path)
     for name, start in out["start 1"].items():

@@ -176,7 +176,7 @@ def test_what_is_logged_and_what_is_refused():
 def test_a_recipe_of_python_things():
     given = {"steps": 4, "batch": 30, "lr": 0.1, "loss": torch.nn.CrossEntropyLoss,
              "optimizer": partial(torch.optim.SGD, momentum=0.5)}  # fmt: skip
-    module, loop = open_door(ticket(), given, blobs())
+    _, loop = open_door(ticket(), given, blobs())
     assert loop.global_step == 4
     assert loop.optimizers[0].param_groups[0]["momentum"] == 0.5
 
@@ -190,7 +190,7 @@ def test_find_tickets_and_the_fast_trainer_find_the_same_tickets():
     by_hand, at = dense, None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*resum.*")
-        for level, found in find_tickets(
+        for level, found in find_tickets(  # noqa: B007
             lambda: trainer(max_steps=13, max_epochs=-1), module, batches, rewind=steps, levels=2
         ):
             engine = fast(by_hand, rules, data, level=0)
@@ -199,6 +199,8 @@ def test_find_tickets_and_the_fast_trainer_find_the_same_tickets():
                 assert torch.equal(found.mask[f"network.{name}"], mask)
             at = at or fast(dense, rules, data, level=0, until=4).state(0)
             size = {n: p.abs() for n, p in engine.state(0).params.items()}
-            mask = lth.prune.globally()(size, by_hand.mask, layers_of(dense.model), ties=stream_seed("ties", 0))
+            mask = lth.prune.globally()(
+                size, by_hand.mask, layers_of(dense.model), ties=stream_seed("ties", 0)
+            )
             by_hand = replace(dense, mask=mask, params=at.params, buffers=at.buffers, step=4)
     assert level == 2

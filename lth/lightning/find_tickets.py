@@ -164,7 +164,7 @@ class _Loader:
         self.module, self.data = module, data
 
     def __iter__(self) -> Iterator[Any]:
-        source = self.module if self.data is None else self.data
+        source: Any = self.module if self.data is None else self.data
         if hasattr(source, "train_dataloader"):
             source = source.train_dataloader()
         elif isinstance(source, tuple | list):

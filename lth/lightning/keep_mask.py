@@ -162,8 +162,9 @@ class KeepMask(pl.Callback):
         odd += [n for n in saved if n in mask and not torch.equal(saved[n], mask[n])]
         if odd:
             raise LthError(
-                f"KeepMask: the checkpoint was saved with another mask of {odd[0]}: give KeepMask() "
-                "none to go on with that, or load the weights alone (Module.load_from_checkpoint)"
+                f"KeepMask: the checkpoint was saved with another mask of {odd[0]}: give "
+                "KeepMask() none to go on with that, or load the weights alone "
+                "(load_from_checkpoint)"
             )
 
     def _check_ranks(self, trainer: pl.Trainer) -> None:
@@ -242,9 +243,14 @@ class KeepMask(pl.Callback):
         self._clear_weights(trainer)
 
 
+def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
+    """Return a trainer's own list of callbacks: what is put in acts."""
+    return trainer.callbacks  # type: ignore[attr-defined]
+
+
 def _averages(trainer: pl.Trainer) -> Iterator[nn.Module]:
     """Yield the averages of the weights that other callbacks keep (EMA, SWA)."""
-    for callback in trainer.callbacks:
+    for callback in callbacks_of(trainer):
         average = getattr(callback, "_average_model", None)
         if isinstance(average, nn.Module):
             yield getattr(average, "module", average)

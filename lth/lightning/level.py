@@ -13,7 +13,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 
 from lth.drawn import State, load_state
 from lth.errors import LthError
-from lth.lightning.keep_mask import KeepMask
+from lth.lightning.keep_mask import KeepMask, callbacks_of
 from lth.lightning.rewind_point import state_at
 from lth.lightning.updates import Updates
 from lth.types import Mask
@@ -24,7 +24,7 @@ class LevelMask(KeepMask):
 
 
 class Origin(NamedTuple):
-    """Where a level starts: the masked state, its mask, and the checkpoint to go on from, if any."""
+    """Where a level starts: its masked state, its mask, and a checkpoint to go on from."""
 
     state: State
     mask: Mask
@@ -157,17 +157,15 @@ class Levels:
         self.data = data_of(data)
         self._seen: list[Any] = []
 
-    def train(
-        self, level: int, origin: Origin | None, snapshots: Snapshots | None = None
-    ) -> State:
+    def train(self, level: int, origin: Origin | None, snapshots: Snapshots | None = None) -> State:
         """Train a level and return its last state; without an origin, the dense network's."""
         trainer = self._trainer(level)
         path = None
         if snapshots is not None:
-            trainer.callbacks.append(snapshots)  # type: ignore[attr-defined]
+            callbacks_of(trainer).append(snapshots)
         if origin is not None:
             mine = [StartFrom(origin.state), LevelMask(origin.mask)]
-            trainer.callbacks[:0] = mine  # type: ignore[attr-defined]
+            callbacks_of(trainer)[:0] = mine
             load_state(self.module, origin.state)
             path = self._checkpoint(origin.checkpoint)
         trusted = None if path is None else False  # weights_only: the file is our own
@@ -195,7 +193,7 @@ class Levels:
         again = "make_trainer gave the same {} again: make it inside, anew for every level"
         if trainer.state.status != TrainerStatus.INITIALIZING or trainer in self._seen:
             raise LthError(f"find_tickets: {again.format('trainer')}")
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in callbacks_of(trainer):
             kind = type(callback)
             if type(callback) is KeepMask:
                 raise LthError("find_tickets: it keeps the masks itself: leave KeepMask out")

@@ -15,7 +15,7 @@ from lth.errors import LthError
 from lth.kinds import is_whole
 from lth.layers import describe
 from lth.lightning.held import hold
-from lth.lightning.keep_mask import KeepMask
+from lth.lightning.keep_mask import KeepMask, callbacks_of
 from lth.lightning.named import booleans
 from lth.lightning.updates import Updates, in_all
 from lth.spec import build
@@ -232,7 +232,7 @@ def _by_hand(schedule: Any) -> bool:
 def _bound_of(trainer: pl.Trainer) -> Mask:
     """Return the mask that a KeepMask beside this keeps."""
     found: Mask = {}
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in callbacks_of(trainer):
         if isinstance(callback, KeepMask) and not isinstance(callback, PruneDuring):
             found |= callback.mask or {}
     return found

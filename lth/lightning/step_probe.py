@@ -76,9 +76,7 @@ class StepProbe:
         with apart(self.module), drawing(stream_seed("score", self.seed)):
             self.module.train(training)
             step = _Step(self.module)
-            losses = [
-                _loss(functional_call(step, given, (b, i))) for i, b in enumerate(inputs)
-            ]
+            losses = [_loss(functional_call(step, given, (b, i))) for i, b in enumerate(inputs)]
         return torch.stack(losses)
 
     def loss(self, logits: Tensor, targets: None) -> Tensor:

@@ -146,7 +146,8 @@ class ByPlainNames:
 
     def __init__(self, schedule: Dynamics) -> None:
         self.schedule, self.seed = schedule, schedule.seed
-        self.updates, self.needs_gradient = schedule.updates, schedule.needs_gradient
+        self.updates, self.settled = schedule.updates, schedule.settled
+        self.needs_gradient = schedule.needs_gradient
 
     def __call__(self, look: Look) -> Mask:
         """Return the next mask, under the module's names."""
