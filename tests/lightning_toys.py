@@ -37,7 +37,19 @@ class Sometimes(nn.Module):
         return self.last(hidden + self.late(hidden) if self.seen > 3 else hidden)
 
 
+class Drifting(torch.optim.Adam):
+    """Moves every weight a little, whatever its gradient, and keeps moments that are never 0."""
+
+    def step(self, closure=None):
+        loss = super().step(closure)
+        for weight in self.param_groups[0]["params"]:
+            weight.data.add_(0.01)
+            self.state[weight]["drift"] = torch.ones_like(weight, dtype=torch.float64)
+        return loss
+
+
 OPTIMIZERS = {
+    "drifting": lambda p: Drifting(p, 0.02),
     "sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1),
     "adam": lambda p: torch.optim.Adam(p, 0.02, weight_decay=0.1),
     "adamw": lambda p: torch.optim.AdamW(p, 0.02, weight_decay=0.1, amsgrad=True),

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from lth import LthError
-from lth.lightning import KeepMask
+from lth.lightning import KeepMask, RewindPoint
 from tests.lightning_toys import (
     Lit,
     Watch,
@@ -213,6 +213,22 @@ def test_raw_optimizers_of_a_manual_loop():
             optimizer.step()
 
     module = Raw()
+    mask, point = mask_of(module), RewindPoint(step=10)
+    trainer(KeepMask(mask), Watch(mask), point).fit(module, loader(), loader())
+    check_zero(module, mask)
+    assert module.global_step == 0 and point.reached  # Lightning does not count them
+
+
+def test_gradients_that_a_hook_changes_are_masked_before_they_are_clipped():
+    class Noise(Lit):
+        def on_after_backward(self):
+            for weight in self.parameters():
+                weight.grad.add_(1.0)
+
+        def configure_gradient_clipping(self, optimizer, *args, **kwargs):
+            for name, part in mask.items():
+                assert not self.get_parameter(name).grad[~part].any()
+
+    module = Noise()
     mask = mask_of(module)
     trainer(KeepMask(mask), Watch(mask)).fit(module, loader(), loader())
-    check_zero(module, mask)
