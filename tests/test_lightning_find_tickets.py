@@ -222,7 +222,7 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
         ((lambda: trainer(stop), Lit(), data), "the same EarlyStopping again"),
         ((lambda: trainer(KeepMask()), Lit(), data), "leave KeepMask out"),
         ((lambda: 3, Lit(), data), "gave a int"),
-        ((trainer, net(), data), "not a LightningModule"),
+        ((trainer, net(), data), "not a pytorch_lightning.Light"),
         ((trainer, Lit(), 3), "data is a int"),
         ((trainer, Lit(network=nn.Sequential(nn.LazyLinear(2))), data), "is lazy"),
     ):
@@ -295,3 +295,25 @@ def test_what_a_ticket_is_good_for(tmp_path):
     trainer(Watch(ticket.mask)).fit(again, loader(), loader())  # it stays a ticket by itself
     before = dict(module.named_parameters())
     assert all(torch.equal(p, before[n]) for n, p in again.named_parameters())
+
+
+@pytest.mark.parametrize("score", ["magnitude", "snip"])
+def test_a_seeded_run_is_the_same_again(score):
+    """The loop draws nothing from the global generators: the data's order goes on from there."""
+
+    def run():
+        torch.manual_seed(0)
+        module = Lit("sgd")
+        data = (loader(shuffle=True), loader())
+        ticket = found(module, data=data, score=score)[2]
+        return ticket.mask, dict(module.named_parameters()), torch.rand(1)
+
+    (mask, weights, drawn), (mask_2, weights_2, drawn_2) = run(), run()
+    assert all(torch.equal(m, mask_2[n]) for n, m in mask.items())
+    assert all(torch.equal(w, weights_2[n]) for n, w in weights.items())
+    assert torch.equal(drawn, drawn_2)
+    torch.manual_seed(0)
+    module, data = Lit("sgd"), (loader(shuffle=True), loader())
+    for _ in range(3):
+        trainer().fit(module, *data)
+    assert torch.equal(torch.rand(1), drawn)  # as three plain runs leave them

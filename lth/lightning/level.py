@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,8 +71,7 @@ class Snapshots(pl.Callback):
         self.checkpoints: dict[int, dict[str, Any]] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Agree on rank 0's folder; refuse a step that leaves nothing to train."""
-        self.folder = trainer.strategy.broadcast(self.folder)
+        """Refuse a step that leaves nothing to train."""
         self.updates.start(trainer, 0)
         total, last = trainer.estimated_stepping_batches, max(self.steps)
         if 0 <= total <= last and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -103,10 +103,12 @@ class Snapshots(pl.Callback):
             trainer.save_checkpoint(self._path(self.updates.done).with_suffix(".ckpt"))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let every rank read rank 0's states."""
-        trainer.strategy.barrier("snapshots")
-        self.read()
-        trainer.strategy.barrier("snapshots are read")
+        """Give every rank rank 0's states, also on machines that do not see its folder."""
+        if trainer.is_global_zero:
+            self.read()
+        if trainer.world_size > 1:
+            mine = self.states, self.checkpoints
+            self.states, self.checkpoints = trainer.strategy.broadcast(mine)
         self.updates.stop()
 
     def read(self) -> None:
@@ -132,7 +134,6 @@ class Snapshots(pl.Callback):
         if trainer.is_global_zero:
             params, buffers = state_at(module)
             torch.save({"params": params, "buffers": buffers}, self._path(step))
-        trainer.strategy.barrier("snapshot")
 
 
 def rates_of(trainer: pl.Trainer) -> dict[str, Any]:
@@ -151,11 +152,12 @@ class Levels:
         self.make_trainer, self.given, self.folder = make_trainer, module, folder
         self.module: pl.LightningModule = getattr(module, "_orig_mod", module)
         if not isinstance(self.module, pl.LightningModule):
+            kind = type(module).__name__
             raise LthError(
-                f"find_tickets: module is a {type(module).__name__}, not a LightningModule"
+                f"find_tickets: module is a {kind}, not a pytorch_lightning.LightningModule"
             )
         self.data = data_of(data)
-        self._seen: list[Any] = []
+        self._seen: list[weakref.ref[Any]] = []  # weak: a trainer holds moments and averages
 
     def train(self, level: int, origin: Origin | None, snapshots: Snapshots | None = None) -> State:
         """Train a level and return its last state; without an origin, the dense network's."""
@@ -188,21 +190,25 @@ class Levels:
         trainer = self.make_trainer(level=level) if "level" in takes else self.make_trainer()
         if not isinstance(trainer, pl.Trainer):
             raise LthError(
-                f"find_tickets: make_trainer gave a {type(trainer).__name__}, not a pl.Trainer"
+                f"find_tickets: make_trainer gave a {type(trainer).__name__}, not a "
+                "pytorch_lightning.Trainer"
             )
         again = "make_trainer gave the same {} again: make it inside, anew for every level"
-        if trainer.state.status != TrainerStatus.INITIALIZING or trainer in self._seen:
+        if trainer.state.status != TrainerStatus.INITIALIZING or self._is_known(trainer):
             raise LthError(f"find_tickets: {again.format('trainer')}")
         for callback in callbacks_of(trainer):
             kind = type(callback)
             if type(callback) is KeepMask:
                 raise LthError("find_tickets: it keeps the masks itself: leave KeepMask out")
             stateful = kind.state_dict is not pl.Callback.state_dict
-            if stateful and any(callback is c for c in self._seen):
+            if stateful and self._is_known(callback):
                 raise LthError(f"find_tickets: {again.format(kind.__name__)}")
-            self._seen.append(callback)
-        self._seen.append(trainer)
+            self._seen.append(weakref.ref(callback))
+        self._seen.append(weakref.ref(trainer))
         return trainer
+
+    def _is_known(self, thing: Any) -> bool:
+        return any(seen() is thing for seen in self._seen)
 
 
 def data_of(data: Any) -> dict[str, Any]:

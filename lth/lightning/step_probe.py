@@ -52,11 +52,12 @@ class StepProbe:
         """Return the first batches of the data that hold ``count`` examples."""
         batches: list[Any] = []
         here = 0
-        for batch in self.loader:
-            batches.append(batch)
-            here += _length(batch)
-            if here >= count:
-                break
+        with drawing(stream_seed("batches", self.seed)):
+            for batch in self.loader:
+                batches.append(batch)
+                here += _length(batch)
+                if here >= count:
+                    break
         if not batches:
             raise LthError("find_tickets: the training data has no batch to score on")
         self.seen += here
