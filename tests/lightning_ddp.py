@@ -46,7 +46,7 @@ def ddp(folder):
     )
     module = Lit("sgd")
     mask = mask_of(module)
-    rigl = PruneDuring(lth.dynamic.rigl(every=1, until=0.9), mask=mask)
+    rigl = PruneDuring(lth.pruning.dynamic.rigl(every=1, until=0.9), mask=mask)
     pair(DDPStrategy(static_graph=True), rigl).fit(module, loader(), loader())
     check_zero(module, rigl.mask)
     assert any(not torch.equal(m, mask[n]) for n, m in rigl.mask.items())
@@ -63,7 +63,7 @@ def ddp(folder):
     out["by rank"] = random.mask
     torch.manual_seed(rank)  # the ranks draw other weights: rank 0's count
     module = Lit()
-    steps = lth.rewind.to_step(2)
+    steps = lth.pruning.rewind.to_step(2)
     for level, ticket in find_tickets(
         lambda: pair("ddp"), module, (loader(), loader()), rewind=steps, levels=2
     ):
@@ -86,7 +86,7 @@ def launched(strategy, folder):
     """The processes end with fit: what comes back to the caller is saved."""
     torch.manual_seed(0)
     module, out = Lit(), {}
-    steps = lth.rewind.to_step(2)
+    steps = lth.pruning.rewind.to_step(2)
     for level, ticket in find_tickets(
         lambda: pair(strategy), module, (loader(), loader()), rewind=steps, levels=1
     ):

@@ -148,10 +148,13 @@ def mask_of(module, share=0.5, names=None):
 
 
 class Watch(pl.Callback):
-    """Looks after every batch whether what is pruned is 0: weights and moments."""
+    """Looks before and after every batch whether what is pruned is 0: weights and moments."""
 
     def __init__(self, mask):
         self.mask, self.looks = mask, 0
+
+    def on_train_batch_start(self, trainer, module, *args):
+        check_zero(module, self.mask, trainer.optimizers)
 
     def on_train_batch_end(self, trainer, module, *args):
         check_zero(module, self.mask, trainer.optimizers)

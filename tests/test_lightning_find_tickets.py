@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-import lth.prune
-import lth.rewind
-import lth.score
+import lth.pruning.rewind
+import lth.pruning.rules
+import lth.pruning.score
 from lth import LthError
 from lth.lightning import KeepMask, PruneDuring, find_tickets
 from tests.lightning_toys import Gan, Lit, Watch, check_zero, loader, net, trainer
@@ -26,7 +26,7 @@ def found(module=None, make=trainer, data=None, **choices):
         assert level == len(tickets)
         check_zero(module, {n: m for n, m in ticket.mask.items() if not m.all()})
         if level:
-            assert lth.masks.is_nested(ticket.mask, tickets[-1].mask)
+            assert lth.networks.masks.is_nested(ticket.mask, tickets[-1].mask)
         tickets.append(ticket)
     return tickets
 
@@ -98,7 +98,7 @@ def test_a_level_goes_on_at_the_step_rewound_to(step, plateau):
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint.*")
         for _, ticket in find_tickets(
             lambda: trainer(Note(), max_epochs=3), module, (loader(), loader()), levels=2,
-            rewind=lth.rewind.to_step(step),
+            rewind=lth.pruning.rewind.to_step(step),
         ):  # fmt: skip
             runs.append(module.seen[:])
             assert module.moments == 0
@@ -119,16 +119,16 @@ def test_a_level_goes_on_at_the_step_rewound_to(step, plateau):
 def test_rewinding_rules():
     for rule, steps in (
         ("to_init", [0, 0, 0]),
-        (lth.rewind.to_init, [0, 0, 0]),
-        ({"_target_": "lth.rewind.to_step", "step": 5}, [0, 5, 5]),
-        (lth.rewind.to_epoch(1, 5), [0, 5, 5]),
-        (lth.rewind.learning_rate(5), [0, 5, 5]),
+        (lth.pruning.rewind.to_init, [0, 0, 0]),
+        ({"_target_": "lth.pruning.rewind.to_step", "step": 5}, [0, 5, 5]),
+        (lth.pruning.rewind.to_epoch(1, 5), [0, 5, 5]),
+        (lth.pruning.rewind.learning_rate(5), [0, 5, 5]),
         (lambda dense, trained: trained.params, [0, 0, 0]),
     ):
         assert [t.step for t in found(rewind=rule)] == steps
     module = Lit("sgd")
     for level, ticket in find_tickets(  # noqa: B007
-        trainer, module, (loader(), loader()), levels=1, rewind=lth.rewind.learning_rate(5)
+        trainer, module, (loader(), loader()), levels=1, rewind=lth.pruning.rewind.learning_rate(5)
     ):
         if level == 0:
             trained = {n: p.detach().clone() for n, p in module.named_parameters()}
@@ -136,8 +136,11 @@ def test_rewinding_rules():
         kept = ticket.mask.get(name, torch.tensor(True))
         assert torch.equal(value, torch.where(kept, trained[name], 0.0))
     for rule, words in (
-        (lth.rewind.to_step(10), "leaves nothing to train: the run makes 10 updates"),
-        (lth.rewind.fine_tune(5, 20, {"_target_": "lth.schedule.constant"}), "learning_rate"),
+        (lth.pruning.rewind.to_step(10), "leaves nothing to train: the run makes 10 updates"),
+        (
+            lth.pruning.rewind.fine_tune(5, 20, {"_target_": "lth.recipe.schedule.constant"}),
+            "learning_rate",
+        ),
         ("to_start", "it is one of .*to_init"),
         (lambda dense, trained: 3, "rewind gave a int"),
     ):
@@ -147,8 +150,9 @@ def test_rewinding_rules():
 
 def test_scores():
     for score in (
-        lth.score.magnitude, lth.score.random(), {"_target_": "lth.score.movement"}, "snip",
-        "grasp", lth.score.gradient_magnitude(per_class=20), lambda w: w,
+        lth.pruning.score.magnitude, lth.pruning.score.random(),
+        {"_target_": "lth.pruning.score.movement"}, "snip",
+        "grasp", lth.pruning.score.gradient_magnitude(per_class=20), lambda w: w,
         lambda w, initial: {n: (v - initial[n]).abs() for n, v in w.items()},
     ):  # fmt: skip
         assert found(score=score, levels=1)[1].density < 0.81
@@ -179,11 +183,14 @@ def test_snip_is_the_gradient_of_the_training_step_times_the_weight():
 def test_selection_rules():
     layerwise = found(prune="layerwise", levels=1)[1]
     assert [int(m.sum()) for m in layerwise.mask.values()] == [38, 14]  # the output at half rate
-    assert found(prune=lth.prune.globally(0.5, spare=["output"]), levels=1)[1].density == 40 / 64
+    assert (
+        found(prune=lth.pruning.rules.globally(0.5, spare=["output"]), levels=1)[1].density
+        == 40 / 64
+    )
     positive = lambda scores, mask: {n: m & (scores[n] > 0.1) for n, m in mask.items()}  # noqa: E731
     assert found(prune=positive, levels=1)[1].density < 1
     for rule, words in (
-        ("global", "it is one of"), (lth.prune.globally(spare=["*"]), "nothing to prune"),
+        ("global", "it is one of"), (lth.pruning.rules.globally(spare=["*"]), "nothing to prune"),
         (lambda s, m: m, "pruned nothing"), (lambda s, m: {}, "names no weight"),
         (lambda s, m: {n: ~p for n, p in m.items()} if not all(p.all() for p in m.values())
          else {n: s[n] > 0.1 for n in m}, "gave back weights"),
@@ -233,7 +240,7 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
 
 
 def test_modules_of_many_kinds():
-    assert found(Gan(), data=loader(), rewind=lth.rewind.to_step(5))[2].step == 5
+    assert found(Gan(), data=loader(), rewind=lth.pruning.rewind.to_step(5))[2].step == 5
 
     class Late(Lit):
         def configure_model(self):

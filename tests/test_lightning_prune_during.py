@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-import lth.dynamic
+import lth.pruning.dynamic
 from lth import LthError
 from lth.lightning import KeepMask, PruneDuring
 from tests.lightning_toys import Gan, Lit, Watch, check_zero, loader, mask_of, trainer
 
 
-class Look(Watch):
+class MaskUpdate(Watch):
     """Notes the mask of a PruneDuring after every batch, and that what it prunes is 0."""
 
     def __init__(self, pruning):
@@ -24,7 +24,7 @@ class Look(Watch):
 
 
 def run(pruning, module=None, *others, **settings):
-    module, look = module or Lit(), Look(pruning)
+    module, look = module or Lit(), MaskUpdate(pruning)
     validation = None if isinstance(module, Gan) else loader()
     trainer(*others, pruning, look, **settings).fit(module, loader(), validation)
     return module, look.kept
@@ -38,7 +38,7 @@ def test_the_cubic_schedule():
     assert kept[-1] == {"net.0.weight": 12, "net.2.weight": 4}
 
 
-@pytest.mark.parametrize("rule", [lth.dynamic.sparse_evolution, lth.dynamic.rigl])
+@pytest.mark.parametrize("rule", [lth.pruning.dynamic.sparse_evolution, lth.pruning.dynamic.rigl])
 def test_dropping_and_growing_keeps_the_counts(rule):
     mask = mask_of(Lit())
     pruning = PruneDuring(rule(every=1, until=1.0), mask=mask)
@@ -59,9 +59,9 @@ def test_rigl_grows_where_the_gradient_of_the_dense_network_is_greatest():
                 (seen["gradient"],) = torch.autograd.grad(loss, module.net[0].weight)
                 seen["weight"] = module.net[0].weight.detach().abs()
 
-    rule = lth.dynamic.rigl(every=1, fraction=0.3, until=0.11, decay="constant")
+    rule = lth.pruning.dynamic.rigl(every=1, fraction=0.3, until=0.11, decay="constant")
     wide = PruneDuring(
-        lth.dynamic.rigl(every=1, fraction=0.3, until=0.2, decay="constant"), mask=mask
+        lth.pruning.dynamic.rigl(every=1, fraction=0.3, until=0.2, decay="constant"), mask=mask
     )
     trainer(First({}), wide, gradient_clip_val=0.01).fit(module, loader(), loader())
     assert rule.updates(10) == () and wide.schedule.updates(10) == (1,)
@@ -98,17 +98,19 @@ def state(module):
 
 def test_a_keep_mask_beside_it_bounds_it():
     bound = mask_of(Lit())
-    pruning = PruneDuring(lth.dynamic.sparse_evolution(1, until=1.0), mask=mask_of(Lit(), 0.3))
+    pruning = PruneDuring(
+        lth.pruning.dynamic.sparse_evolution(1, until=1.0), mask=mask_of(Lit(), 0.3)
+    )
     module, _ = run(pruning, None, KeepMask(bound))
     check_zero(module, bound)
-    assert lth.masks.is_nested(pruning.mask, bound)
+    assert lth.networks.masks.is_nested(pruning.mask, bound)
 
 
 def test_two_optimizers_by_hand():
     pruning = PruneDuring(density=0.5, every=1)
     _, kept = run(pruning, Gan())
     assert len(kept) == 10 and kept[-1]["judge.0.weight"] == 24
-    rigl = PruneDuring(lth.dynamic.rigl(every=1), mask=mask_of(Gan()))
+    rigl = PruneDuring(lth.pruning.dynamic.rigl(every=1), mask=mask_of(Gan()))
     with pytest.raises(LthError, match="needs its weights in one optimizer"):
         run(rigl, Gan())
 
@@ -120,7 +122,7 @@ def test_what_cannot_be_is_refused():
         (lambda: PruneDuring(density=0.5, every=0), "every=0"),
         (lambda: PruneDuring(density=0.5, begin=0.9), "begin < until"),
         (lambda: PruneDuring(3), "int is no schedule"),
-        (lambda: run(PruneDuring(lth.dynamic.rigl())), "the mask is dense"),
+        (lambda: run(PruneDuring(lth.pruning.dynamic.rigl())), "the mask is dense"),
         (lambda: run(PruneDuring(lambda s, m, w: {"a": m["net.0.weight"]})), "a mask of a"),
         (lambda: run(PruneDuring(lambda s, m, w: 3)), "is a int"),
         (lambda: run(PruneDuring(lambda s, m, w: {"net.0.weight": [True]})), r"shape \(1,\)"),

@@ -6,9 +6,9 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-import lth.dynamic
 from lth import LthError
 from lth.lightning import KeepMask, PruneDuring, RewindPoint
+from lth.pruning.dynamic import rigl, sparse_evolution
 from tests.lightning_toys import Gan, Lit, Watch, check_zero, loader, mask_of, trainer
 
 
@@ -66,8 +66,8 @@ def test_moments_of_a_dense_run_are_masked(tmp_path):
 
 SCHEDULES = {
     "cubic": lambda: PruneDuring(density=0.25, every=2),
-    "set": lambda: PruneDuring(lth.dynamic.sparse_evolution(2, until=0.9), mask=mask_of(Lit())),
-    "rigl": lambda: PruneDuring(lth.dynamic.rigl(2, until=0.9), mask=mask_of(Lit())),
+    "set": lambda: PruneDuring(sparse_evolution(2, until=0.9), mask=mask_of(Lit())),
+    "rigl": lambda: PruneDuring(rigl(2, until=0.9), mask=mask_of(Lit())),
     "by hand": lambda: PruneDuring(
         lambda step, mask, w: {n: m & (w[n].abs() > 0.02 * step) for n, m in mask.items()}
     ),

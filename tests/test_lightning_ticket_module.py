@@ -8,14 +8,14 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-import lth.prune
-import lth.rewind
+import lth.pruning.rewind
+import lth.pruning.rules
 from lth import LthError, config
 from lth.lightning import TicketData, TicketModule, find_tickets
-from lth.recipe import Recipe
+from lth.networks.ticket import Ticket, draw_state, layers_of
+from lth.recipe.recipe import Recipe
 from lth.streams import stream_seed
-from lth.ticket import Ticket, draw_state, layers_of
-from lth.train.engine import InTurn
+from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.masking import Masking
 from tests.conftest import blobs
@@ -28,7 +28,7 @@ NETS = {
     "tied": {"_target_": "tests.toys.Plain"},
     "dropout": {"_target_": "tests.toys.dropout_net", "input_shape": [1, 4, 4], "classes": 4},
 }
-MULTISTEP = {"_target_": "lth.schedule.multistep", "milestones": [6, 9], "warmup": 4}
+MULTISTEP = {"_target_": "lth.recipe.schedule.multistep", "milestones": [6, 9], "warmup": 4}
 
 
 def recipe(optimizer="adam", **settings):
@@ -51,7 +51,7 @@ def fast(start, rules, data, level=2, until=None):
     job = Job(start, {}, rules.of(start.stretch, start.changes, start.step),
               start.changes.get("lr", rules.rates[0]), Streams(0, 1, level, start.noise),
               until=until)  # fmt: skip
-    engine, masking = InTurn(job, data), Masking(job)
+    engine, masking = SequentialEngine(job, data), Masking(job)
     for step in range(start.step, job.last):
         masking.change(engine, 0, step)
         engine.advance(step, step + 1, lambda loss: loss.backward())
@@ -95,7 +95,7 @@ def test_frozen_values_and_a_stretched_run_of_another_schedule(net):
     data, rules = blobs(), recipe("momentum")
     values = {n: torch.randn(m.shape) for n, m in ticket(net).mask.items()}
     frozen = {n: torch.where(m, 0.0, values[n]) for n, m in ticket(net).mask.items()}
-    changes = {"schedule": {"_target_": "lth.schedule.constant"}, "lr": 0.05}
+    changes = {"schedule": {"_target_": "lth.recipe.schedule.constant"}, "lr": 0.05}
     start = ticket(net, frozen=frozen, step=3, stretch=1.5, changes=changes, noise=4)
     engine = fast(start, rules, data)
     module, loop = open_door(start, rules, data)
@@ -108,8 +108,13 @@ def test_frozen_values_and_a_stretched_run_of_another_schedule(net):
 @pytest.mark.parametrize(
     "dynamics",
     [
-        {"_target_": "lth.dynamic.sparse_evolution", "every": 2, "until": 0.9},
-        {"_target_": "lth.dynamic.gradual", "final": {"1.weight": 30}, "every": 2, "until": 0.9},
+        {"_target_": "lth.pruning.dynamic.sparse_evolution", "every": 2, "until": 0.9},
+        {
+            "_target_": "lth.pruning.dynamic.gradual",
+            "final": {"1.weight": 30},
+            "every": 2,
+            "until": 0.9,
+        },
     ],
 )
 def test_masks_that_change_on_the_way(dynamics):
@@ -161,7 +166,7 @@ def test_what_is_logged_and_what_is_refused():
     logits = module(data.prepare(data.test_inputs))
     accuracy = (logits.argmax(1) == data.test_targets).float().mean()
     assert tested["test_accuracy"] == pytest.approx(accuracy.item())
-    gate = {"_target_": "lth.gates.edge_popup", "density": 0.5}
+    gate = {"_target_": "lth.networks.gates.edge_popup", "density": 0.5}
     for given, words in (
         (lambda: TicketModule(ticket(gate=gate), rules), "gate"),
         (lambda: TicketModule(ticket(), recipe(lr=[0.1, 0.2])), "say which, lr="),
@@ -186,7 +191,7 @@ def test_find_tickets_and_the_fast_trainer_find_the_same_tickets():
     data, rules = blobs(), recipe("sgd")
     dense = ticket("norm", share=2.0)
     module, batches = TicketModule(dense, rules, seed=0, trial=1), TicketData(data, 30, trial=1)
-    steps = lth.rewind.to_step(4)
+    steps = lth.pruning.rewind.to_step(4)
     by_hand, at = dense, None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*resum.*")
@@ -199,7 +204,7 @@ def test_find_tickets_and_the_fast_trainer_find_the_same_tickets():
                 assert torch.equal(found.mask[f"network.{name}"], mask)
             at = at or fast(dense, rules, data, level=0, until=4).state(0)
             size = {n: p.abs() for n, p in engine.state(0).params.items()}
-            mask = lth.prune.globally()(
+            mask = lth.pruning.rules.globally()(
                 size, by_hand.mask, layers_of(dense.model), ties=stream_seed("ties", 0)
             )
             by_hand = replace(dense, mask=mask, params=at.params, buffers=at.buffers, step=4)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 PLUMBING = (
-    "lth.entry", "lth.errors", "lth.identity", "lth.kinds", "lth.names", "lth.plain", "lth.records",
-    "lth.spec", "lth.store", "lth.trace",
+    "lth.errors", "lth.files", "lth.identity", "lth.networks.trace", "lth.records.record",
+    "lth.spec", "lth.store.entry", "lth.store.store",
 )  # fmt: skip
 """Parts of lth that carry numbers and do not make them; known by name, like a library."""
 

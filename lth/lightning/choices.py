@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import lth.prune
-import lth.rewind
-import lth.score
-from lth.drawn import State
+import lth.pruning.rewind
+import lth.pruning.rules
+import lth.pruning.score
 from lth.errors import LthError
-from lth.layers import Layers
 from lth.lightning.named import booleans
-from lth.masks import is_nested
-from lth.names import locate
-from lth.rewind import Start
-from lth.spec import build
+from lth.networks.drawn import State
+from lth.networks.layers import Layers
+from lth.networks.masks import is_nested
+from lth.pruning.rewind import Start
+from lth.spec.build import build
+from lth.spec.names import locate
 from lth.streams import stream_seed
 from lth.types import Mask, Params
 
@@ -129,11 +129,11 @@ class Rewinding:
 
 def rewinding(choice: Any) -> Rewinding:
     """Return the rewinding rule that is meant, with its steps."""
-    rule = made(choice, lth.rewind, "rewind")
+    rule = made(choice, lth.pruning.rewind, "rewind")
     if getattr(rule, "held", None) is not None:
         raise LthError(
             "find_tickets: rewind=fine_tune holds the rate of a recipe's schedule, and a module's "
-            "schedule is its own: take rewind=lth.rewind.learning_rate(step)"
+            "schedule is its own: take rewind=lth.pruning.rewind.learning_rate(step)"
         )
     needs = rule.needs(EVER) if hasattr(rule, "needs") else ()
     return Rewinding(rule, tuple(sorted({0, *needs, getattr(rule, "step", 0)})))
@@ -141,9 +141,9 @@ def rewinding(choice: Any) -> Rewinding:
 
 def scoring(choice: Any) -> Callable[..., Any]:
     """Return the criterion that is meant."""
-    return made(choice, lth.score, "score")
+    return made(choice, lth.pruning.score, "score")
 
 
 def pruning(choice: Any) -> Callable[..., Any]:
     """Return the selection rule that is meant."""
-    return made(choice, lth.prune, "prune")
+    return made(choice, lth.pruning.rules, "prune")

@@ -12,19 +12,19 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from lth import masks
-from lth.drawn import State
 from lth.errors import LthError
-from lth.kinds import is_whole
-from lth.layers import Layers, describe
 from lth.lightning.choices import prunable, pruned, pruning, rewinding, scores_of, scoring
 from lth.lightning.level import Levels, Origin, Snapshots
 from lth.lightning.step_probe import StepProbe
-from lth.plain import plain
-from lth.prune import kept_by_level
-from lth.rewind import Start
+from lth.networks import masks
+from lth.networks.drawn import State
+from lth.networks.layers import Layers, describe
+from lth.networks.ticket import Ticket
+from lth.pruning.rewind import Start
+from lth.pruning.rules import kept_by_level
+from lth.spec.argument_types import is_whole
+from lth.spec.plain import plain
 from lth.streams import stream
-from lth.ticket import Ticket
 from lth.types import Mask
 
 
@@ -52,13 +52,13 @@ def find_tickets(
             where they train, embeddings where ``prune`` includes them.
         data: a ``LightningDataModule``, a loader, ``(train, validation)`` loaders, or None if the
             module brings its own.
-        score: how much each weight matters: a name or factory of ``lth.score``, a spec, or
+        score: how much each weight matters: a name or factory of ``lth.pruning.score``, a spec, or
             ``(trained params) -> scores`` by name, which may take ``initial``, ``mask``,
             ``buffers``, ``generator`` and ``probe`` too. Gradients are those of ``training_step``.
-        prune: which weights go: a name or factory of ``lth.prune`` (``globally`` and ``layerwise``
-            take 20 % of what is left), or ``(scores, mask) -> mask``.
-        rewind: where a level starts: of ``lth.rewind`` ``to_init``, ``to_step``, ``to_epoch`` or
-            ``learning_rate``, or ``(dense, trained) -> params`` with ``dense(0)`` the initial
+        prune: which weights go: a name or factory of ``lth.pruning.rules`` (``globally`` and
+            ``layerwise`` take 20 % of what is left), or ``(scores, mask) -> mask``.
+        rewind: where a level starts: of ``lth.pruning.rewind`` ``to_init``, ``to_step``,
+            ``to_epoch`` or ``learning_rate``, or ``(dense, trained) -> params`` with ``dense(0)`` the initial
             state. From step k > 0 a level trains what is left: Lightning's progress and the
             module's schedules are at k, moments are fresh. Within an epoch a loader that cannot be
             resumed begins that epoch's order again.

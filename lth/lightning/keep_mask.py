@@ -10,12 +10,12 @@ import torch
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 
-from lth import masks
 from lth.errors import LthError
 from lth.files import tensors_digest
 from lth.lightning.held import Held, hold
-from lth.lightning.named import booleans, cleared, fitted, names_of
-from lth.parametrized import tame
+from lth.lightning.named import booleans, fitted, names_of
+from lth.networks import masks
+from lth.networks.parametrized import tame
 from lth.types import Mask, Params
 
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
@@ -120,14 +120,8 @@ class KeepMask(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save masked weights, whichever callback has put them there."""
-        if self.mask is None or self.frozen:
-            return
+        """Mask the averages that other callbacks are about to save, or have (by reference)."""
         self._clear_weights(trainer)
-        names = names_of(pl_module)
-        for key in ("state_dict", "current_model_state"):
-            if key in checkpoint:
-                checkpoint[key] = cleared(checkpoint[key], self.mask, names)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the mask for a checkpoint, a bit per weight."""

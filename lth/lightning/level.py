@@ -12,11 +12,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerStatus
 
-from lth.drawn import State, load_state
 from lth.errors import LthError
 from lth.lightning.keep_mask import KeepMask, callbacks_of
 from lth.lightning.rewind_point import state_at
 from lth.lightning.updates import Updates
+from lth.networks.drawn import State, load_state
 from lth.types import Mask
 
 

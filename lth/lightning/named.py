@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lth.errors import LthError
 from lth.types import Mask, Params
@@ -100,18 +100,6 @@ def _near(name: str, names: list[str]) -> str:
     if close:
         return f"; did you mean {close[0]}?"
     return f"; it has {', '.join(names[:8])}" if names else "; it has none"
-
-
-def cleared(state: Mapping[str, Any], mask: Mask, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return a state dict in which the pruned weights are 0; tensors that have them so stay."""
-    found = dict(state)
-    for key, value in state.items():
-        part = mask.get(names.get(key, ""))
-        if part is not None and isinstance(value, Tensor) and value.shape == part.shape:
-            gone = ~part.to(value.device)
-            if bool(value[gone].any()):
-                found[key] = value.masked_fill(gone, 0.0)
-    return found
 
 
 def copied(tensors: Any) -> Params:

@@ -9,16 +9,17 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lth import dynamic, masks
-from lth.dynamic import DropAndGrow, Dynamics, Look
 from lth.errors import LthError
-from lth.kinds import is_whole
-from lth.layers import describe
 from lth.lightning.held import hold
 from lth.lightning.keep_mask import KeepMask, callbacks_of
 from lth.lightning.named import booleans
 from lth.lightning.updates import Updates, in_all
-from lth.spec import build
+from lth.networks import masks
+from lth.networks.layers import describe
+from lth.pruning import dynamic
+from lth.pruning.dynamic import DropAndGrow, Dynamics, MaskUpdate
+from lth.spec.argument_types import is_whole
+from lth.spec.build import build
 from lth.streams import stream
 from lth.types import Mask, Params
 
@@ -32,7 +33,7 @@ class PruneDuring(KeepMask):
     ``PruneDuring(density=0.2)`` prunes every layer by magnitude to that share of its weights:
     ``kept(t) = final + (size - final) (1 - (t - begin) / (until - begin)) ** 3``, every ``every``
     updates between the shares ``begin`` and ``until`` of the run (Zhu & Gupta 2017, arXiv
-    1710.01878, Equation 1). Another ``schedule`` is one of ``lth.dynamic`` (``gradual``,
+    1710.01878, Equation 1). Another ``schedule`` is one of ``lth.pruning.dynamic`` (``gradual``,
     ``sparse_evolution``, ``rigl``), or a function ``(step, mask, weights) -> mask`` that is asked
     before every update, or every ``every``.
 
@@ -202,7 +203,7 @@ class PruneDuring(KeepMask):
         generator = stream("dynamics", getattr(self.schedule, "seed", 0), step)
         seen = None if gradient is None else {n: g.detach().cpu() for n, g in gradient.items()}
         wide = {n: w.float() for n, w in weights.items()}
-        return self.schedule(Look(step, self._total, wide, mask, generator, seen))
+        return self.schedule(MaskUpdate(step, self._total, wide, mask, generator, seen))
 
 
 def fits(new: Any, mask: Mask) -> Mask:

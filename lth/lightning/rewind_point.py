@@ -9,12 +9,12 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from lth.drawn import State, load_state
 from lth.errors import LthError
 from lth.files import reading
-from lth.kinds import is_whole
 from lth.lightning.named import copied
 from lth.lightning.updates import Updates, per_epoch
+from lth.networks.drawn import State, load_state
+from lth.spec.argument_types import is_whole
 
 
 class RewindPoint(pl.Callback):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lth.drawn import drawing
 from lth.errors import LthError, told
+from lth.networks.drawn import drawing
 from lth.streams import stream_seed
 from lth.types import Params
 
@@ -30,7 +30,7 @@ class _Step(nn.Module):
 
 
 class StepProbe:
-    """What ``lth.probe.Probe`` is for a study: the loss of a module on batches of its data.
+    """What ``lth.pruning.probe.Probe`` is for a study: the loss of a module on batches of its data.
 
     The loss is what ``training_step`` returns, in training mode, averaged over as many batches as
     hold ``per_class`` examples (a Lightning task has no classes), at least one. The module is as

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.kinds import is_whole
+from lth.spec.argument_types import is_whole
 from lth.train.batches import Batches
 from lth.train.engine import EVALUATION_BATCH
 from lth.train.job import Streams

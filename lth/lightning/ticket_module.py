@@ -10,16 +10,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lth.drawn import seed_all
-from lth.dynamic import Dynamics, Look
 from lth.errors import LthError
 from lth.lightning.keep_mask import KeepMask
 from lth.lightning.prune_during import PruneDuring
-from lth.names import locate
-from lth.plain import spec_of
-from lth.recipe import Recipe
-from lth.spec import build
-from lth.ticket import Ticket, network_for
+from lth.networks.drawn import seed_all
+from lth.networks.ticket import Ticket, network_for
+from lth.pruning.dynamic import Dynamics, MaskUpdate
+from lth.recipe.recipe import Recipe
+from lth.spec.build import build
+from lth.spec.names import locate
+from lth.spec.plain import spec_of
 from lth.train.engine import _is_mixed, make_optimizer
 from lth.train.job import Job, Streams
 from lth.types import Mask, Params
@@ -149,7 +149,7 @@ class ByPlainNames:
         self.updates, self.settled = schedule.updates, schedule.settled
         self.needs_gradient = schedule.needs_gradient
 
-    def __call__(self, look: Look) -> Mask:
+    def __call__(self, look: MaskUpdate) -> Mask:
         """Return the next mask, under the module's names."""
         mask, weights = without_prefix(look.mask), without_prefix(look.weights)
         gradient = None if look.gradient is None else without_prefix(look.gradient)

@@ -23,10 +23,10 @@ from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError, told
 from lth.interrupt import held, start_tracker
-from lth.spec import Spec
-from lth.store import Store
+from lth.spec.build import Spec
+from lth.store.store import Store
 from lth.train.cohort import MakeEngine
-from lth.train.engine import Engine, InTurn
+from lth.train.engine import Engine, SequentialEngine
 from lth.train.job import Job
 from lth.train.key import Identities, check_same
 from lth.train.work import Report, Stopped, one_thread, work
@@ -142,13 +142,6 @@ class _Failed(Exception):
         self.error, self.died = error, died
 
 
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _give(connection: Any, waiting: list[Job]) -> bool:
     if not waiting:
         return False
@@ -214,7 +207,7 @@ def _checked(identities: Identities) -> MakeEngine:
 
     def make(group: Sequence[Job], dataset: Dataset) -> Engine:
         check_same(group[0], identities.of(group[0]))
-        return InTurn(group[0], dataset)
+        return SequentialEngine(group[0], dataset)
 
     return make
 
