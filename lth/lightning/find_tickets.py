@@ -58,10 +58,10 @@ def find_tickets(
         prune: which weights go: a name or factory of ``lth.pruning.rules`` (``globally`` and
             ``layerwise`` take 20 % of what is left), or ``(scores, mask) -> mask``.
         rewind: where a level starts: of ``lth.pruning.rewind`` ``to_init``, ``to_step``,
-            ``to_epoch`` or ``learning_rate``, or ``(dense, trained) -> params`` with ``dense(0)`` the initial
-            state. From step k > 0 a level trains what is left: Lightning's progress and the
-            module's schedules are at k, moments are fresh. Within an epoch a loader that cannot be
-            resumed begins that epoch's order again.
+            ``to_epoch`` or ``learning_rate``, or ``(dense, trained) -> params`` with ``dense(0)``
+            the initial state. From step k > 0 a level trains what is left: Lightning's progress and
+            the module's schedules are at k, moments are fresh. Within an epoch a loader that
+            cannot be resumed begins that epoch's order again.
         levels: how many times to prune.
 
     Nothing is drawn from the global generators: after ``pl.seed_everything`` a run is the same
@@ -69,8 +69,6 @@ def find_tickets(
 
     Raises ``LthError`` where a choice does not fit, before training if it can be told; where a
     level that further ones descend from has diverged; where training was interrupted.
-
-    >>> from lth.lightning import find_tickets  # for level, ticket in find_tickets(...): ...
     """
     if not is_whole(levels, 0):
         raise LthError(f"find_tickets: levels={levels!r}: a whole number from 0")
