@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "lth").rglob("*.py"))
 
 DOORS = {
-    "pytorch_lightning": ["lth.train.module"],
+    "pytorch_lightning": ["lth.train.module", "lth.lightning"],
     "hydra": ["lth.cli", "lth.study.sweep"],
     "omegaconf": ["lth.cli", "lth.config", "lth.study.run", "lth.store.study"],
     "wandb": ["lth.loggers.weights_and_biases"],
@@ -32,6 +32,7 @@ ROOMS = [
     "arms",
     "imp",         # the loop
     "train",       # the cohort trainer
+    "lightning",   # the door for Lightning users
     "config", "provenance",
     "results",     # analysis, comparison, figures
     "loggers",
