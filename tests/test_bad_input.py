@@ -246,7 +246,7 @@ TABLE = {
     "temperature 0": (score("grasp", temperature=0), r"score\.temperature=0: it must be above 0"),
     "temperature below 0": (score("grasp", temperature=-1.0), r"score\.temperature=-1\.0: "),
     "a score that is none": ({"score": spec("prune.globally")},
-                             r"score: .*a Globally, .*cannot be called with final, initial, "),
+                             r"score: .*a globally, .*cannot be called with final, initial, "),
     "nothing to call for a score": ({"score": THREE}, r"score: .*a Fraction, .*cannot be called"),
     "more examples than there are": (score("snip", per_class=41),
                                      r"score\.per_class=41: that is 164 examples .*split has 160"),
