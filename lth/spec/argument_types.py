@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from os import PathLike
 from pathlib import PurePath
 from types import NoneType, UnionType
@@ -28,6 +28,30 @@ ANYTHING = (Any, object, Annotated, inspect.Parameter.empty)
 def is_whole(value: Any, least: int) -> bool:
     """Whether a value is a whole number from ``least``; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
+    """Return a whole number from ``least``; anything else is refused by ``name``."""
+    if not is_whole(value, least):
+        raise LthError(f"{name}={value!r}: {what} from {least}")
+    return value
+
+
+def number(name: str, value: Any, interval: str, what: str = "a number") -> float:
+    """Return a number that lies in ``interval``, written ``(0, 1]``; others are refused by name."""
+    low, high = map(float, interval[1:-1].split(","))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        above = low <= value if interval[0] == "[" else low < value
+        if above and (value <= high if interval[-1] == "]" else value < high):
+            return value
+    raise LthError(f"{name}={value!r}: {what}, in {interval}")
+
+
+def one_of(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return a value that is among the ``known``; another is refused by name."""
+    if value not in known:
+        raise LthError(f"{name}={value}: it is one of {', '.join(known)}")
+    return value
 
 
 def check_kinds(
