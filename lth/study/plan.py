@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -13,20 +12,8 @@ from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.study.setup import Setup
 from lth.train.job import this_machine
+from lth.train.options import Listener
 from lth.types import WINNER, MemberId, PruningChain
-
-
-class Silent:
-    """A listener that hears nothing."""
-
-    def level(self, cohort: Cohort, missing: Sequence[object], reused: int) -> None:
-        """Hear nothing."""
-
-    def step(self, job: object, step: int, done: bool) -> None:
-        """Hear nothing."""
-
-    def note(self, text: str) -> None:
-        """Hear nothing."""
 
 
 @dataclass
@@ -52,7 +39,7 @@ class Plan:
 def plan(setup: Setup) -> Plan:
     """Walk the stored chain, re-deriving masks; below a missing winner all counts as to-train."""
     store = Store(setup.out / "store")
-    trainer = setup.trainer(store, Silent())
+    trainer = setup.trainer(store, Listener())
     found = Plan()
     if not setup.options.on_gpu:
         found.workers = setup.options.processes
