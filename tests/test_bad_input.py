@@ -240,7 +240,7 @@ TABLE = {
     "no examples to score on": (score("snip", per_class=0), r"score\.per_class=0: .*from 1"),
     "half an example": (score("grasp", per_class=1.5), r"score\.per_class=1\.5: .*from 1"),
     "inverted nothing": (score("inverted"), r"lth\.score\.inverted needs 'score'"),
-    "a score inside": (score("inverted", score=spec("score.nope")), r"lth\.pruning\.score has no 'nope'"),
+    "a score inside": (score("inverted", score=spec("score.nope")), r"score has no 'nope'"),
     "score not a number": (score("large_init_large_final", alpha=float("nan")),
                            r"score\.alpha=nan: it must be a finite number"),
     "temperature 0": (score("grasp", temperature=0), r"score\.temperature=0: it must be above 0"),

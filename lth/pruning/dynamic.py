@@ -44,7 +44,7 @@ class Dynamics(Protocol):
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether ``Look.gradient`` must be there; it costs a pass through the dense network."""
+        """Whether it needs ``MaskUpdate.gradient``: a pass through the dense network."""
         ...
 
     def updates(self, steps: int) -> tuple[int, ...]:

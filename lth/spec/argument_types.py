@@ -14,7 +14,7 @@ from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from lth.errors import LthError
+from lth.errors import LthError, first_line
 
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text",
          NoneType: "null"}  # fmt: skip
@@ -68,7 +68,7 @@ def check_kinds(
         if not any(_fits(value, kind, strict=error is not None) for kind in kinds):
             wanted = dict.fromkeys(PLAIN.get(k) or f"a {k.__name__}" for k in kinds)
             quotes = "; put it in quotes" if str in kinds and value is not None else ""
-            cause = "" if error is None else f" ({str(error).partition(chr(10))[0]})"
+            cause = "" if error is None else f" ({first_line(error)})"
             raise LthError(
                 f"{target}: {name}={value!r}: it must be {' or '.join(wanted)}{quotes}{cause}"
             ) from error
@@ -85,7 +85,7 @@ def _kinds(factory: Any) -> dict[str, tuple[type, ...]]:
         parameters = inspect.signature(factory, eval_str=True).parameters.values()
     except Exception:  # annotations may name what is not there when the program runs
         return {}
-    found = {}
+    by_name = {}
     for parameter in parameters:
         note = parameter.annotation
         parts = get_args(note) if get_origin(note) in (Union, UnionType) else (note,)
@@ -94,8 +94,8 @@ def _kinds(factory: Any) -> dict[str, tuple[type, ...]]:
             kinds.append(type(parameter.default))
         several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if not several and all(isinstance(k, type) and k not in ANYTHING for k in kinds):
-            found[parameter.name] = tuple(kinds)
-    return found
+            by_name[parameter.name] = tuple(kinds)
+    return by_name
 
 
 def _fits(value: Any, kind: type, strict: bool) -> bool:

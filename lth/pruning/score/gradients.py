@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lth.errors import LthError
+from lth.errors import LthError, first_line
 from lth.networks import masks
 from lth.networks.ticket import draw_model, traced
 from lth.networks.trace import twice_differentiable
@@ -59,7 +59,7 @@ def grasp(per_class: int = 10, temperature: float = 200.0) -> Score:
                 if "is not implemented" not in str(error) and "differentiate" not in str(error):
                     raise
                 raise LthError(
-                    f"score.grasp: the model has no second derivative ({_first_line(error)}); "
+                    f"score.grasp: the model has no second derivative ({first_line(error)}); "
                     "take another score, such as snip"
                 ) from error
 
@@ -186,8 +186,8 @@ def _of_loss(
         inputs, targets = probe.examples(per_class * probe.classes, generator)
         logits = probe.logits(leaves, buffers, inputs, generator=generator)
         loss = probe.loss(logits / temperature, targets)
-        found = formula(loss, [leaves[n] for n in mask])
-        return {n: s.detach() for n, s in zip(mask, found, strict=True)}
+        scores = formula(loss, [leaves[n] for n in mask])
+        return {n: s.detach() for n, s in zip(mask, scores, strict=True)}
 
     return score
 
@@ -199,10 +199,6 @@ def gradients_of(
     if not loss.requires_grad:
         return tuple(torch.zeros_like(w) for w in weights)
     return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _needed(probe: Probe | None) -> Probe:
