@@ -200,7 +200,7 @@ TABLE = {
     # prune
     "rate 0": ({"prune": {"rate": 0}}, r"prune\.rate=0: .*\(0, 1\)"),
     "rate 1": ({"prune": {"rate": 1.0}}, r"prune\.rate=1\.0: .*\(0, 1\)"),
-    "rate a word": ({"prune": {"rate": "20%"}}, r"prune\.rate='20%': a rate is a number"),
+    "rate a word": ({"prune": {"rate": "20%"}}, r"prune\.rate='20%': a rate is the share"),
     "rate below what prunes": ({"prune": {"rate": 1e-9}}, r"levels=1: level 1 would prune nothing"),
     "output_rate 1": ({"prune": {"output_rate": 1}}, r"prune\.output_rate=1: .*\[0, 1\)"),
     "conv_rate below 0": ({"prune": {"conv_rate": -0.1}}, r"prune\.conv_rate=-0\.1: .*\[0, 1\)"),
@@ -526,7 +526,7 @@ COMMANDS = {
     "recipe.steps=1e3": "recipe.steps=1000.0: it must be a whole number",
     "trials=two": "trials='two': it must be a whole number",
     "levels=[": "[",
-    "prune.rate=20%": "prune.rate='20%': a rate is a number",
+    "prune.rate=20%": "prune.rate='20%': a rate is the share",
     "prune.rat=0.2": "prune.rat: no such setting; did you mean prune.rate?",
     "+prune.rates={fc9:0.1}": "no weight is named 'fc9'; there are fc1.weight, output.weight",
     "prune.rates=0.2": "lth.pruning.rules.layerwise: rates=0.2: it must be a Mapping or null",

@@ -17,8 +17,11 @@ from torch import Tensor
 from lth.errors import LthError
 from lth.networks.layers import Layers
 from lth.networks.masks import kept
+from lth.spec.argument_types import number
 from lth.streams import stream
 from lth.types import Mask, Params
+
+RATE = "a rate is the share pruned per level"
 
 
 class Prune(Protocol):
@@ -81,13 +84,13 @@ class layerwise(Prune):
     include: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _check_rate("rate", self.rate)
+        number("prune.rate", self.rate, "(0, 1)", RATE)
         _check_list("include", self.include)
         named = {f"rates[{pattern}]": rate for pattern, rate in (self.rates or {}).items()}
         others = {"conv_rate": self.conv_rate, "output_rate": self.output_rate, **named}
         for name, rate in others.items():
             if rate is not None:
-                _check_rate(name, rate, may_be_zero=True)
+                number(f"prune.{name}", rate, "[0, 1)", RATE)
 
     def by_layer(self, layers: Layers) -> dict[str, float]:
         """Return the rate of each layer: ``rates`` over output over conv over ``rate``."""
@@ -116,7 +119,7 @@ class globally(Prune):
     include: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _check_rate("rate", self.rate)
+        number("prune.rate", self.rate, "(0, 1)", RATE)
         _check_list("spare", self.spare)
         _check_list("include", self.include)
 
@@ -192,11 +195,3 @@ def split_like(flat: Tensor, mask: Mask) -> Mask:
 def _check_list(name: str, given: Sequence[str]) -> None:
     if isinstance(given, str):
         raise LthError(f"prune.{name}={given}: name a list, such as prune.{name}=[{given}]")
-
-
-def _check_rate(name: str, rate: float, may_be_zero: bool = False) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
-        raise LthError(f"prune.{name}={rate!r}: a rate is a number in (0, 1)")
-    if not (0 < rate < 1 or (may_be_zero and rate == 0)):
-        low = "[0" if may_be_zero else "(0"
-        raise LthError(f"prune.{name}={rate}: a rate is the share pruned per level, in {low}, 1)")
