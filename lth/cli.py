@@ -9,8 +9,10 @@ import sys
 import warnings
 from typing import Any
 
-from lth import interrupt
+from lth import config, interrupt
+from lth.config import choices, nearest, offered
 from lth.errors import LthError, told, where
+from lth.study.sweep import ready
 
 HELP = """\
 lth: find, control and compare winning tickets.
@@ -49,10 +51,7 @@ Flags:
   --hydra-help       the flags of Hydra itself
 """
 
-GROUPS = (
-    "experiment", "data", "model", "recipe", "score", "search", "prune", "rewind", "arms",
-    "trainer", "logger",
-)  # fmt: skip
+GROUPS = ("experiment", *config.GROUPS[:-2], "arms", *config.GROUPS[-2:])
 
 
 class AlreadyReported(Exception):
@@ -72,18 +71,14 @@ def main() -> None:
     """Run the command; bad input ends in one clear line and an exit code that is not 0."""
     interrupt.install()
     arguments = sys.argv[1:]
-    if "-h" in arguments or "--help" in arguments:
-        print(help_text(_option(arguments, "--config-dir")))
-        return
-    from lth.config import make_importable
-
-    show_traceback = "--traceback" in arguments
     config_folder = _option(arguments, "--config-dir")
-    make_importable(config_folder)
+    if "-h" in arguments or "--help" in arguments:
+        print(help_text(config_folder))
+        return
+    show_traceback = "--traceback" in arguments
+    config.make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
     try:
-        from lth.study.sweep import ready
-
         given = [a for a in arguments if a != "--traceback"]
         sys.argv = [sys.argv[0], *ready(given, config_folder)]
         if "hydra/launcher=joblib" in given:
@@ -105,38 +100,28 @@ def main() -> None:
 
 def help_text(config_folder: str | None = None) -> str:
     """Return the help, with the choices that there are."""
-    from pathlib import Path
-
-    from lth.config import choices
-
-    lines = []
-    for group in GROUPS:
-        names = choices(group) + (choices(group, Path(config_folder)) if config_folder else [])
-        lines.append(f"  {group:<11} {' '.join(names)}")
+    lines = [f"  {group:<11} {' '.join(offered(group, config_folder))}" for group in GROUPS]
     return HELP.format(choices="\n".join(lines))
 
 
-def task(config: Any) -> None:
+def task(composed: Any) -> None:
     """Do one job: what Hydra calls with each composed configuration."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from lth.config import default_name
-
     if Jobs.mine is None:
         interrupt.alone()
     hydra = HydraConfig.get()
     several = hydra.mode == RunMode.MULTIRUN
-    found = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(found, dict)
-    plain: dict[str, Any] = {str(k): v for k, v in found.items()}
+    plain: Any = OmegaConf.to_container(composed, resolve=True)
     for key in ("name", "reference"):
         if type(plain.get(key)) is int:
             plain[key] = str(plain[key])  # Hydra takes name=2024 for a number
     if plain["name"] is None and plain["action"] != "compare":  # which has names to go by
-        plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
+        chosen = hydra.runtime.choices
+        plain["name"] = config.default_name(chosen["model"], chosen["data"])
     # a preset's setting for an arm that was not chosen is no arm
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     console = Console()
@@ -155,7 +140,7 @@ def task(config: Any) -> None:
         Jobs.mine.errors.append(error)  # kept from Hydra, which would add words of its own
 
 
-def _act(config: dict[str, Any], console: Any) -> None:
+def _act(settings: dict[str, Any], console: Any) -> None:
     from lth.study.actions import ACTIONS
     from lth.study.progress import Display
     from lth.study.setup import prepare
@@ -165,8 +150,8 @@ def _act(config: dict[str, Any], console: Any) -> None:
             f"warning: {message}", style="yellow", highlight=False, soft_wrap=True
         )
         # to compare studies that there are needs neither data nor a model
-        given = config if config["action"] == "compare" else prepare(config)
-        ACTIONS[config["action"]](given, Display(console))
+        given = settings if settings["action"] == "compare" else prepare(settings)
+        ACTIONS[settings["action"]](given, Display(console))
 
 
 def one_line(error: BaseException) -> str:
@@ -201,20 +186,16 @@ def _no_choice(path: str, text: str) -> str:
     _, _, offered = text.partition("Available options in")
     names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
     names = [name for name in names if "=" not in name]
-    from lth.config import choices, no_choice
-
     if path.startswith("data/"):  # a path of the user's own may have more of these
         group, _, name = path.partition("/")
-    return no_choice(group, name, names or choices(group))
+    return config.no_choice(group, name, names or choices(group))
 
 
 def _near(key: str) -> str:
-    from lth.config import choices, compose, nearest
-
     overrides = (argument.partition("=") for argument in sys.argv[1:])
     chosen = {g: n for g, _, n in overrides if g in GROUPS and g != "arms" and n in choices(g)}
     group, _, rest = key.partition(".")
-    values = compose(**chosen)
+    values = config.compose(**chosen)
     inside = values.get(group)
     if rest and isinstance(inside, dict):
         known = [f"{group}.{k}" for k in inside if k != "_target_"]
@@ -225,11 +206,9 @@ def _near(key: str) -> str:
 def _hydra_main() -> None:
     import hydra
 
-    from lth.config import conf_folder
-
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be said in one line
-    decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
-    decorate(task)()
+    folder = str(config.conf_folder())
+    hydra.main(version_base="1.3", config_path=folder, config_name="config")(task)()
 
 
 def _prepare_joblib() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lth.errors import LthError
+from lth.errors import LthError, first_line
 from lth.spec.build import digest, plain, spec_of, target_of
 from lth.spec.plain import short
 
@@ -43,6 +43,12 @@ def choices(group: str, folder: Path | None = None) -> list[str]:
     return sorted(p.relative_to(root).with_suffix("").as_posix() for p in paths)
 
 
+def offered(group: str, own: str | Path | None = None) -> list[str]:
+    """Names that a group offers, those in the user's own folder of YAMLs first."""
+    mine = choices(group, Path(own)) if own else []
+    return list(dict.fromkeys([*mine, *choices(group)]))
+
+
 def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, Any]:
     """Put a configuration together as the command does, from names, mappings and factories.
 
@@ -54,26 +60,21 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     own = _own(config_dir)
     names, values = _base(settings.pop("experiment", None), own)
     _check_keys(settings, values)
-    found = {k: v for k, v in values.items() if k not in (*GROUPS, "arms")}
-    found |= {k: plain(v, k) for k, v in settings.items() if k in found}
+    config = {k: v for k, v in values.items() if k not in (*GROUPS, "arms")}
+    config |= {k: plain(v, k) for k, v in settings.items() if k in config}
     for group in GROUPS:
         chosen = settings.get(group)
-        found[group] = _choose(group, names[group], values.get(group), chosen, own)
+        config[group] = _choose(group, names[group], values.get(group), chosen, own)
         if isinstance(chosen, str):
             names[group] = chosen
         elif group in ("model", "data") and _stands_alone(chosen):  # a study is named after it
-            names[group] = target_of(found[group]).rpartition(".")[2]
-    found["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
-    found["name"] = found["name"] or default_name(names["model"], names["data"])
-    return _resolved(found)
-
-
-def _resolved(found: dict[str, Any]) -> dict[str, Any]:
-    """Resolve what refers to other settings, as ``${data.root}`` does."""
-    try:
-        return plain(OmegaConf.to_container(OmegaConf.create(found), resolve=True))
+            names[group] = target_of(config[group]).rpartition(".")[2]
+    config["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
+    config["name"] = config["name"] or default_name(names["model"], names["data"])
+    try:  # what refers to other settings, as ${data.root} does
+        return plain(OmegaConf.to_container(OmegaConf.create(config), resolve=True))
     except OmegaConfBaseException as error:
-        raise LthError(f"settings: {str(error).strip().partition(chr(10))[0]}") from None
+        raise LthError(f"settings: {first_line(error)}") from None
 
 
 def _own(folder: Any) -> Path | None:
@@ -127,20 +128,18 @@ def without_root(data: Any) -> Any:
 
 def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
     """Read one YAML of conf/, or of the user's folder, laid out like it."""
-    paths = [folder / group / f"{name}.yaml" for folder in _folders(own)]
-    path = next((p for p in paths if p.is_file()), None)
+    path = next((p for f in _folders(own) if (p := f / group / f"{name}.yaml").is_file()), None)
     if path is None:
-        offered = dict.fromkeys(c for folder in _folders(own) for c in choices(group, folder))
-        raise LthError(no_choice(group, name, offered))
-    found = _read(path)
+        raise LthError(no_choice(group, name, offered(group, own)))
+    values = _read(path)
     if group == "experiment":
-        return found
+        return values
     parts: dict[str, Any] = {}
-    for entry in found.pop("defaults", []):
+    for entry in values.pop("defaults", []):
         for inner, choice in _entries(entry, path):
             under = load(f"{group}/{inner}" if inner else group, choice, own)
             parts = _merge(parts, {inner: under} if inner else under)
-    return _merge(parts, found)
+    return _merge(parts, values)
 
 
 def no_choice(group: str, name: str, offered: Iterable[str]) -> str:
@@ -162,10 +161,10 @@ def _entries(entry: Any, path: Path) -> list[tuple[str, str]]:
     """Return (group inside, choice) of an entry of ``defaults``; a name alone is of this group."""
     if isinstance(entry, str):
         return [] if entry == "_self_" else [("", entry)]
-    found = [(str(k), v) for k, v in entry.items()] if isinstance(entry, Mapping) else []
-    if not found or not all(k.replace("_", "").isalnum() and isinstance(v, str) for k, v in found):
+    pairs = [(str(k), v) for k, v in entry.items()] if isinstance(entry, Mapping) else []
+    if not pairs or not all(k.replace("_", "").isalnum() and isinstance(v, str) for k, v in pairs):
         raise LthError(f"{path}: defaults: {short(entry)}: name a YAML of this group or below it")
-    return found
+    return pairs
 
 
 def nearest(name: str, known: Any) -> str:
@@ -176,8 +175,7 @@ def nearest(name: str, known: Any) -> str:
 
 def _base(experiment: Any, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the chosen names and the values of config.yaml, under those of an experiment."""
-    paths = [folder / "config.yaml" for folder in _folders(own)]
-    base = _read(next(p for p in paths if p.is_file()))
+    base = _read(next(p for f in _folders(own) if (p := f / "config.yaml").is_file()))
     names = {k: v for entry in base.pop("defaults") if entry != "_self_" for k, v in entry.items()}
     base.pop("hydra", None)
     if experiment is not None:
@@ -224,17 +222,17 @@ def _stands_alone(setting: Any) -> bool:
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     """Lay ``over`` on ``under``; a nested spec of another factory replaces, others merge."""
-    found = dict(under)
+    merged = dict(under)
     # what is laid over the arguments of a factory is an argument of that factory
     target = str(over.get("_target_", under.get("_target_", "lth.")))
     for key, value in over.items():
-        old, inside = found.get(key), f"{where}.{key}" if where else str(key)
+        old, inside = merged.get(key), f"{where}.{key}" if where else str(key)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             same = value.get("_target_", old.get("_target_")) == old.get("_target_")
-            found[key] = _merge(old, value, inside) if same else plain(value, inside, target)
+            merged[key] = _merge(old, value, inside) if same else plain(value, inside, target)
         else:
-            found[key] = plain(value, inside, target)
-    return found
+            merged[key] = plain(value, inside, target)
+    return merged
 
 
 def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:
@@ -244,23 +242,23 @@ def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str
     if not isinstance(chosen, Mapping | list | tuple):
         raise LthError(f"arms={short(chosen)}: a list of names and factories, or a mapping to them")
     entries = dict(chosen) if isinstance(chosen, Mapping) else {_arm_name(a): a for a in chosen}
-    found = {}
+    arms = {}
     for name, arm in entries.items():
         preset = overlay.get(name) or {}
         if isinstance(arm, str):
-            found[name] = {**_preset(arm, own), **preset}
+            arms[name] = {**_preset(arm, own), **preset}
         elif isinstance(arm, Mapping) and "_target_" not in arm:
-            found[name] = {**_preset(name, own), **preset, **plain(arm, f"arms.{name}")}
+            arms[name] = {**_preset(name, own), **preset, **plain(arm, f"arms.{name}")}
         else:
-            found[name] = {"copies": preset.get("copies", 1), **spec_of(arm, f"arms.{name}")}
-    return found
+            arms[name] = {"copies": preset.get("copies", 1), **spec_of(arm, f"arms.{name}")}
+    return arms
 
 
 def _preset(name: str, own: Path | None) -> dict[str, Any]:
-    found = load("arms", name, own)
-    if not isinstance(found.get(name), Mapping):
+    arm = load("arms", name, own).get(name)
+    if not isinstance(arm, Mapping):
         raise LthError(f"arms/{name}.yaml: it must hold the arm under its name: {name}: ...")
-    return found[name]
+    return dict(arm)
 
 
 def _arm_name(arm: Any) -> str:
@@ -268,5 +266,5 @@ def _arm_name(arm: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
+    values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return {str(k): v for k, v in values.items()} if isinstance(values, dict) else {}

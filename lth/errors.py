@@ -34,6 +34,11 @@ def told(error: BaseException) -> LthError:
     return LthError(f"{kind}: {first}{where(error)}" if first else f"{kind}{where(error)}")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, else its kind."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def where(error: BaseException, own: bool = False) -> str:
     """Return `` (mine.py:12, in forward)``: the innermost line of a user's own, else of any's.
 

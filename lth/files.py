@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from lth.errors import LthError
+from lth.errors import LthError, first_line
 
 MAX_HEADER = 100 << 20
 """Bytes of a safetensors header, at most: its authors' own limit."""
@@ -50,7 +50,7 @@ def reading(path: str | Path, what: str, mend: str) -> Iterator[None]:
     except OSError as error:
         raise LthError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # a parser may raise anything on what nobody foresaw
-        said = str(error).partition("\n")[0][:200] or type(error).__name__
+        said = first_line(error)[:200]
         name = what.removesuffix(" file") if what != "file" else what
         raise LthError(f"{path}: damaged {name} ({said}); {mend}") from None
 
@@ -65,9 +65,9 @@ def parse(text: str | bytes) -> Any:
     """Read JSON; a name that comes twice, NaN and infinities are refused."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        demand(len(found) == len(pairs), "a name comes twice")
-        return found
+        table = dict(pairs)
+        demand(len(table) == len(pairs), "a name comes twice")
+        return table
 
     def never(name: str) -> Any:
         raise Damaged(f"{name} where a number must stand")
@@ -92,13 +92,13 @@ def header(content: bytes) -> tuple[dict[str, Described], dict[str, str]]:
     if is_torchs(content):
         raise Damaged("it is torch.save's, not safetensors")
     demand(0 < length <= min(MAX_HEADER, len(content) - 8), "its header does not fit in it")
-    found = parse(content[8 : 8 + length])
-    demand(isinstance(found, dict), "its header is no table")
-    meta = found.pop("__metadata__", {})
+    table = parse(content[8 : 8 + length])
+    demand(isinstance(table, dict), "its header is no table")
+    meta = table.pop("__metadata__", {})
     whole = isinstance(meta, dict) and all(isinstance(v, str) for v in meta.values())
     demand(whole, "its metadata is not text")
     described = {}
-    for name, about in found.items():
+    for name, about in table.items():
         shape = is_shape(about.get("shape")) if isinstance(about, dict) else None
         demand(shape is not None, f"{name} has no shape")
         described[name] = Described(str(about.get("dtype")), tuple(about["shape"]))
@@ -138,12 +138,12 @@ def check_key(key: Any) -> str:
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """Hash tensors by name, dtype, shape and bytes: SHA-256."""
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        hashed.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        hashed.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
 
 
 def write_atomic(path: Path, content: bytes, into: bool = False) -> None:

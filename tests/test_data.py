@@ -18,7 +18,7 @@ from torch.func import vmap
 
 from lth import data
 from lth.data.altered import random_labels, subset
-from lth.data.augment import FlipAndCrop
+from lth.data.augment import flip_and_crop
 from lth.data.cifar import PIXELS
 from lth.data.cifar import load as load_cifar
 from lth.data.cifar10 import SOURCE as CIFAR10
@@ -169,10 +169,10 @@ def test_the_official_number_of_images_is_asked_for(tmp_path, factory):
 
 def test_cifar_records_are_read_as_written(tmp_path):
     files = fake_cifar()
-    found = load_cifar(TINY_CIFAR, str(write_cifar(tmp_path, files)), 5, FlipAndCrop(2))
+    found = load_cifar(TINY_CIFAR, str(write_cifar(tmp_path, files)), 5, flip_and_crop(2))
     assert found.input_shape == (3, 32, 32) and found.train_inputs.dtype == torch.uint8
     assert found.train_targets.tolist() == [3, 9, 0, 1, 2, 5] * 5
-    assert found.note == "local files" and found.augment == FlipAndCrop(2)
+    assert found.note == "local files" and found.augment == flip_and_crop(2)
     second = files["data_batch_2.bin"][4]  # row 6 + 4 of the training file
     image = found.train_inputs[10]
     assert image[0, 0, 5] == second[1 + 5] and image[2, 31, 0] == second[1 + 2048 + 31 * 32]
@@ -209,7 +209,7 @@ def test_cifar100_has_its_fine_classes(tmp_path):
     files = fake_cifar(TINY_CIFAR100)
     files["train.bin"][7, 1] = 99
     write_cifar(tmp_path, files, "cifar-100-binary")
-    found = load_cifar(TINY_CIFAR100, str(tmp_path), 5, FlipAndCrop(2))
+    found = load_cifar(TINY_CIFAR100, str(tmp_path), 5, flip_and_crop(2))
     assert found.name == "cifar100" and found.classes == 100 and found.note == "local files"
     assert found.train_targets.tolist() == files["train.bin"][:, 1].tolist()
     assert found.test_targets.tolist() == [3, 9, 0, 1, 2, 5]
@@ -462,7 +462,7 @@ def test_augmentation_of_a_stack_of_batches():
 
 
 def test_the_name_of_an_augmentation_says_its_arguments():
-    assert repr(data.flip_and_crop(3)) == "FlipAndCrop(padding=3)"
+    assert repr(data.flip_and_crop(3)) == "flip_and_crop(padding=3)"
 
 
 @pytest.mark.parametrize("padding", [-1, 1.5, True, None])

@@ -20,8 +20,8 @@ from lth.identity import Walk, code_key, described
 from lth.identity.source import read
 from lth.imp import dense
 from lth.store.store import Store
-from lth.study.plan import Silent
 from lth.study.setup import prepare
+from lth.train.options import Listener
 from lth.train.trainer import Trainer
 from lth.types import WINNER, MemberId
 
@@ -457,7 +457,7 @@ def job_of(root, **changes):
         setup = prepare(compose(**settings_of(root, **changes), rewind="to_init", trials=1))
     trainer = Trainer(
         setup.data, setup.dataset, setup.recipe, 0, (), Store(root / "store"), setup.options,
-        Silent(),
+        Listener(),
     )  # fmt: skip
     line = setup.parts.lines[0]
     place = MemberId(*line, WINNER, 0, 0)

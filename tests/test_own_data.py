@@ -340,7 +340,7 @@ class Odd:
 
 
 AUGMENTS = {
-    "flat": (flip_and_crop(1), R.rand(60, 6), "data.augment=FlipAndCrop: it fails on inputs of [2"),
+    "flat": (flip_and_crop(1), R.rand(60, 6), "augment=flip_and_crop: it fails on inputs of [2"),
     "dtype": (Odd(lambda x: x / 2), (X * 255).astype(np.uint8), "torch.uint8, it makes [2, 1, 4"),
     "shape": (Odd(lambda x: x[..., 1:]), X, "it makes [2, 1, 4, 3], torch.float32: shape and"),
     "nothing": (Odd(lambda x: None), X, "it makes None: shape and dtype must stay"),

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,10 @@ SWEEPS = [c for c in commands() if "-m" in c]
 @pytest.mark.parametrize("arguments", SWEEPS, ids=" ".join)
 def test_every_sweep_has_jobs_and_each_composes(arguments):
     settings = [a for a in sweep.ready(arguments) if a != "-m"]
-    found = sweep.jobs([s for s in settings if not s.startswith("hydra/launcher=")])
-    assert len(found) > 1
-    for overrides in found:
+    swept = [s for s in settings if not s.startswith("hydra/launcher=")]
+    jobs = list(product(*(sweep.values(s) or [s] for s in swept)))
+    assert len(jobs) > 1
+    for overrides in jobs:
         assert by_hydra(*overrides)["model"]["_target_"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lth import LthError
-from lth.pruning.rules import Layerwise, layerwise
+from lth.pruning.rules import layerwise
 from lth.spec.build import build, complete, digest, fill, plain, spec_of
 from lth.spec.names import locate
 from tests.toys import mlp
@@ -24,7 +24,7 @@ PLAIN = st.recursive(
 def test_locate_finds_functions_classes_and_methods():
     assert locate("lth.pruning.rules.layerwise") is layerwise
     assert locate("torch.optim.Adam") is torch.optim.Adam
-    assert locate("lth.pruning.rules.Layerwise.by_layer") is Layerwise.by_layer
+    assert locate("lth.pruning.rules.layerwise.by_layer") is layerwise.by_layer
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_locate_finds_functions_classes_and_methods():
     [
         (
             "lth.pruning.rules.layerwize",
-            r"_target_ lth\.prune\.layerwize: lth\.prune has no 'layerwize'",
+            r"_target_ lth\.pruning\.rules\.layerwize: lth\.pruning\.rules has no 'layerwize'",
         ),
         ("nowhere.at.all", "no module of that name on the path"),
         ("layerwise", "no module of that name on the path"),

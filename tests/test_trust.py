@@ -54,7 +54,7 @@ def test_each_place_takes_its_own_factories():
     assert not may_call(
         "lth.pruning.dynamic.drop_lowest", ("pruning.dynamic",)
     )  # imported there, not made there
-    assert not may_call("lth.pruning.dynamic._drop_and_grow", ("pruning.dynamic",))
+    assert not may_call("lth.arms.dynamic._Changing", ("arms.dynamic",))
 
 
 def test_trust_covers_what_is_defined_there_and_nothing_it_imports():

@@ -7,9 +7,9 @@ as many weights as the ticket of their level keeps.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -22,30 +22,42 @@ from lth.networks.ticket import State, Ticket, layers_of
 from lth.pruning import dynamic
 from lth.pruning.needs import takes
 from lth.recipe.recipe import check_optimizer
+from lth.spec.argument_types import one_of
 from lth.spec.build import Spec, spec_of
 from lth.types import Mask
 
-WEIGHTS = ("init", "signed_constant")
+
+@dataclass(frozen=True)
+class _Changing:
+    """A random mask (``counts`` as in ``random_mask``) that a ``schedule`` then changes."""
+
+    every: int = 100
+    fraction: float = 0.3
+    until: float = 0.75
+    decay: str = "cosine"
+    counts: str = "erk"
+    schedule: ClassVar[type[dynamic.DropAndGrow]] = dynamic.rigl
+
+    def __post_init__(self) -> None:
+        self.schedule(self.every, self.fraction, self.until, self.decay)
+        random_mask(counts=self.counts)
+
+    def __call__(self, winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
+        """Return the random mask over the dense network's initial state."""
+        mask = random_mask(counts=self.counts)(winner, generator).mask
+        settings = {k: v for k, v in vars(self).items() if k != "counts"}
+        spec = spec_of(partial(self.schedule, **settings, seed=draw_seed(generator)))
+        return _from_scratch(winner, initial, mask, _counted(self.counts), dynamics=spec)
 
 
-def rigl(
-    every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
-    counts: str = "erk",
-) -> Callable[..., Ticket]:  # fmt: skip
+class rigl(_Changing):
     """A random mask (``counts`` as in ``random_mask``) that ``dynamic.rigl`` then changes."""
-    return _from_random_mask(
-        dynamic.rigl, counts, every=every, fraction=fraction, until=until, decay=decay
-    )
 
 
-def sparse_evolution(
-    every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
-    counts: str = "erk",
-) -> Callable[..., Ticket]:  # fmt: skip
+class sparse_evolution(_Changing):
     """A random mask that ``lth.pruning.dynamic.sparse_evolution`` (SET) then changes."""
-    return _from_random_mask(
-        dynamic.sparse_evolution, counts, every=every, fraction=fraction, until=until, decay=decay
-    )
+
+    schedule = dynamic.sparse_evolution
 
 
 def gradual(
@@ -81,11 +93,7 @@ def supermask(
     """
     made = partial(gates.bernoulli, keep=keep, rescale=rescale, samples=samples, through=through)
     made()
-
-    def gate(winner: Ticket, seed: int) -> Any:
-        return partial(made, seed=seed)
-
-    return _gated(gate, weights, optimizer, lr, None)
+    return _gated(lambda winner: made, weights, optimizer, lr, None)
 
 
 def edge_popup(
@@ -98,35 +106,20 @@ def edge_popup(
     Ramanujan et al. 2020, arXiv 1911.13299, Section 3.
     """
 
-    def gate(winner: Ticket, seed: int) -> Any:
-        return partial(gates.edge_popup, kept=masks.kept(winner.mask), seed=seed)
+    def gate(winner: Ticket) -> partial[Any]:
+        return partial(gates.edge_popup, kept=masks.kept(winner.mask))
 
     return _gated(gate, weights, optimizer, lr, "layers")
 
 
-def _from_random_mask(
-    schedule: Callable[..., Any], counts: str, **settings: Any
-) -> Callable[..., Ticket]:
-    schedule(**settings)  # what it does not take is refused now
-    draw = random_mask(counts=counts)
-
-    def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
-        mask = draw(winner, generator).mask
-        spec = spec_of(partial(schedule, **settings, seed=draw_seed(generator)))
-        return _from_scratch(winner, initial, mask, _counted(counts), dynamics=spec)
-
-    return arm
-
-
 def _gated(
-    gate: Callable[[Ticket, int], Any],
+    gate: Callable[[Ticket], partial[Any]],
     weights: str,
     optimizer: Mapping[str, Any] | None,
     lr: float | None,
     counted: str | None,
 ) -> Callable[..., Ticket]:
-    if weights not in WEIGHTS:
-        raise LthError(f"weights={weights}: they are one of {', '.join(WEIGHTS)}")
+    one_of("weights", weights, ("init", "signed_constant"))
     if lr is not None and not lr > 0:
         raise LthError(f"lr={lr}: the learning rate of the scores, above 0, or null")
     changes: dict[str, Any] = {} if lr is None else {"lr": lr}
@@ -134,9 +127,9 @@ def _gated(
         changes["optimizer"] = _optimizer(optimizer, lr or 1.0)
 
     def arm(winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
-        spec = spec_of(gate(winner, draw_seed(generator)))
-        found = _from_scratch(winner, initial, _whole(winner), counted, gate=spec, changes=changes)
-        return found if weights == "init" else constant()(found, generator)
+        spec = spec_of(partial(gate(winner), seed=draw_seed(generator)))
+        dense = _from_scratch(winner, initial, _whole(winner), counted, gate=spec, changes=changes)
+        return dense if weights == "init" else constant()(dense, generator)
 
     return arm
 
@@ -158,9 +151,9 @@ def _from_scratch(
     winner: Ticket, initial: State, mask: Mask, counted: str | None, **changes: Any
 ) -> Ticket:
     """Start at step 0 from the dense network's initial state; only counts are the winner's."""
-    whole = {"step": 0, "changes": {}, "frozen": {}} | changes
-    found = replace(winner, mask=mask, params=initial.params, buffers=initial.buffers, **whole)
-    return takes(found, *([counted] if counted else []))
+    anew = {"step": 0, "changes": {}, "frozen": {}} | changes
+    ticket = replace(winner, mask=mask, params=initial.params, buffers=initial.buffers, **anew)
+    return takes(ticket, *([counted] if counted else []))
 
 
 def _whole(winner: Ticket) -> Mask:

@@ -11,12 +11,10 @@ from dataclasses import replace
 import torch
 
 from lth.arms.protocol import draw_seed
-from lth.errors import LthError
 from lth.networks.ticket import State, Ticket, draw_state
 from lth.pruning.needs import takes
+from lth.spec.argument_types import one_of
 from lth.types import Params
-
-VALUES, ONLY = ("init", "reinit"), ("all", "grew", "shrank")
 
 
 def freeze(values: str = "init", only: str = "all") -> Callable[..., Ticket]:
@@ -26,10 +24,8 @@ def freeze(values: str = "init", only: str = "all") -> Callable[..., Ticket]:
     run, and zeroes the rest: Zhou et al. 2019's freeze_init, freeze_reinit, freeze_init_zero_mask
     and, for ``shrank``, its reverse.
     """
-    if values not in VALUES:
-        raise LthError(f"values={values}: it is one of {', '.join(VALUES)}")
-    if only not in ONLY:
-        raise LthError(f"only={only}: it is one of {', '.join(ONLY)}")
+    one_of("values", values, ("init", "reinit"))
+    one_of("only", only, ("all", "grew", "shrank"))
 
     def arm(
         winner: Ticket, generator: torch.Generator, *, trained: Params,

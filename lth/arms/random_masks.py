@@ -9,14 +9,12 @@ import torch
 
 from lth.arms.protocol import Arm
 from lth.arms.reinit import random_reinit
-from lth.errors import LthError
 from lth.networks import masks
 from lth.networks.ticket import Ticket
 from lth.pruning.needs import takes
 from lth.pruning.rules import split_like
+from lth.spec.argument_types import one_of
 from lth.types import Mask
-
-COUNTS = ("winner", "global", "uniform", "erk")
 
 
 def random_mask(reinit: bool = False, counts: str = "winner") -> Arm:
@@ -28,8 +26,7 @@ def random_mask(reinit: bool = False, counts: str = "winner") -> Arm:
     Erdos-Renyi-Kernel (Evci et al. 2020, arXiv 1911.11134, Section 3). With ``reinit`` the initial
     weights are drawn anew too (Frankle & Carbin 2019, arXiv 1803.03635, Figure 1).
     """
-    if counts not in COUNTS:
-        raise LthError(f"counts={counts}: it is one of {', '.join(COUNTS)}")
+    one_of("counts", counts, ("winner", "global", "uniform", "erk"))
 
     def arm(winner: Ticket, generator: torch.Generator) -> Ticket:
         base = random_reinit()(winner, generator) if reinit else winner
@@ -72,11 +69,11 @@ def _spread(mask: Mask, counts: str) -> Mask:
 
 def _whole_counts(wanted: dict[str, float], total: int) -> dict[str, int]:
     """Round so that the sum is ``total``: the largest remainders are rounded up."""
-    found = {n: floor(w) for n, w in wanted.items()}
-    order = sorted(wanted, key=lambda n: found[n] - wanted[n])
-    for name in order[: total - sum(found.values())]:
-        found[name] += 1
-    return found
+    counts = {n: floor(w) for n, w in wanted.items()}
+    order = sorted(wanted, key=lambda n: counts[n] - wanted[n])
+    for name in order[: total - sum(counts.values())]:
+        counts[name] += 1
+    return counts
 
 
 def _shuffle_all(mask: Mask, generator: torch.Generator) -> Mask:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from lth.arms.protocol import Arm, around, draw_seed
-from lth.errors import LthError
 from lth.networks.ticket import Ticket, draw_state
 from lth.pruning.needs import takes
+from lth.spec.argument_types import number, one_of
 
 
 def random_reinit(keep_signs: bool = False) -> Arm:
@@ -57,8 +57,7 @@ def constant(signs: str = "ticket") -> Arm:
     ``signs=random`` draws them (Zhou et al. 2019: signed constant and random signed constant);
     ``positive`` has none, so that only the mask tells the units of a layer apart.
     """
-    if signs not in ("ticket", "random", "positive"):
-        raise LthError(f"signs={signs}: it is one of ticket, random, positive")
+    one_of("signs", signs, ("ticket", "random", "positive"))
 
     def change(weight: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         kept, size = weight[mask], weight.std(correction=0)
@@ -74,8 +73,7 @@ def noise(scale: float = 1.0) -> Arm:
 
     Frankle & Carbin 2019, arXiv 1803.03635, Appendix F.7: scales 0.5 to 3.
     """
-    if isinstance(scale, bool) or not 0 <= scale < float("inf"):
-        raise LthError(f"scale={scale}: a number of standard deviations, 0 or more")
+    number("scale", scale, "[0, inf)", "a number of standard deviations, 0 or more")
 
     def change(weight: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         drawn = torch.randn(int(mask.sum()), generator=generator)
@@ -90,13 +88,12 @@ def rescaled(of: Callable[..., Ticket], power: float = 0.5) -> Callable[..., Tic
     Power 1/2 keeps the variance of what reaches a unit; 1 keeps its mean: the dynamic weight
     rescaling of Zhou et al. 2019 (arXiv 1905.01067, Section 5).
     """
-    if not abs(power) < float("inf"):
-        raise LthError(f"power={power}: a finite number")
+    number("power", power, "(-inf, inf)", "a finite number")
 
-    def rescale(found: Ticket) -> Ticket:
-        factors = {n: (m.numel() / max(1, int(m.sum()))) ** power for n, m in found.mask.items()}
-        scaled = {n: found.params[n] * factor for n, factor in factors.items()}
-        return replace(found, params=found.params | scaled)
+    def rescale(ticket: Ticket) -> Ticket:
+        factors = {n: (m.numel() / max(1, int(m.sum()))) ** power for n, m in ticket.mask.items()}
+        scaled = {n: ticket.params[n] * factor for n, factor in factors.items()}
+        return replace(ticket, params=ticket.params | scaled)
 
     return around(of, rescale)
 

@@ -16,24 +16,30 @@ from lth.networks.cost import forward_flops
 from lth.networks.layers import describe
 from lth.networks.ticket import Ticket, draw_state, layers_of, memory_key
 from lth.pruning.needs import takes
+from lth.spec.argument_types import one_of
 from lth.spec.build import Spec, build
 from lth.spec.trust import vouched
 
 WIDTHS = ("widths", "blocks", "hidden", "width")
-BUDGETS = ("steps", "flops")
 
 
 @dataclass(frozen=True)
-class SmallDense:
-    """Trains a narrow network of the same family in the ticket's place."""
+class small_dense:
+    """Train a dense network of the same family with as many weights as the ticket keeps.
 
-    budget: str
-    arguments: Sequence[str]
-    longest: float | None
+    The model's ``arguments`` that give widths are scaled together, rounded, at least 1, so that the
+    number of weights comes as close as it can; the records carry the true number. ``budget=steps``
+    trains as long as the ticket does, ``flops`` until it has cost what training the large dense
+    network costs, at most ``longest`` times as long: Scratch-E and Scratch-B of Liu et al. 2019
+    (arXiv 1810.05270, Section 3), who double the length at most.
+    """
+
+    budget: str = "steps"
+    arguments: Sequence[str] = WIDTHS
+    longest: float | None = None
 
     def __post_init__(self) -> None:
-        if self.budget not in BUDGETS:
-            raise LthError(f"budget={self.budget}: it is one of {', '.join(BUDGETS)}")
+        one_of("budget", self.budget, ("steps", "flops"))
         if self.longest is not None and not self.longest >= 1:
             raise LthError(f"longest={self.longest}: times the recipe's steps, 1 or more, or null")
 
@@ -56,20 +62,6 @@ class SmallDense:
         state = draw_state(spec, draw_seed(generator))
         mask = masks.full(layers, [n for n in layers.shapes if n not in layers.fixed])
         return takes(Ticket(spec, mask, *state, stretch=stretch), "total")
-
-
-def small_dense(
-    budget: str = "steps", arguments: Sequence[str] = WIDTHS, longest: float | None = None
-) -> SmallDense:
-    """Train a dense network of the same family with as many weights as the ticket keeps.
-
-    The model's ``arguments`` that give widths are scaled together, rounded, at least 1, so that the
-    number of weights comes as close as it can; the records carry the true number. ``budget=steps``
-    trains as long as the ticket does, ``flops`` until it has cost what training the large dense
-    network costs, at most ``longest`` times as long: Scratch-E and Scratch-B of Liu et al. 2019
-    (arXiv 1810.05270, Section 3), who double the length at most.
-    """
-    return SmallDense(budget, tuple(arguments), longest)
 
 
 def narrow(

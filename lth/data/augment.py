@@ -9,24 +9,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from lth.errors import LthError
+from lth.spec.argument_types import is_whole
 
 
 @dataclass(frozen=True)
-class FlipAndCrop:
-    """Crop out of the zero-padded image, then mirror half of the images left to right.
+class flip_and_crop:
+    """Crop out of the zero-padded image, then mirror half of the images: CIFAR's usual way.
 
     ``out[b, c, i, j] = padded[b, c, y_b + i, x_b + j']`` with ``y, x`` uniform in 0..2 padding and
     ``j' = W - 1 - j`` for the mirrored, ``j`` for the others (He et al. 2016, arXiv 1512.03385,
     Section 4.2). The border is black (raw 0), before normalisation, as in the common code bases.
 
-    >>> FlipAndCrop(1)(torch.tensor([[[[1, 2], [3, 4]]]]), torch.tensor([[1, 1, 0]])).tolist()
+    >>> flip_and_crop(1)(torch.tensor([[[[1, 2], [3, 4]]]]), torch.tensor([[1, 1, 0]])).tolist()
     [[[[1, 0], [3, 0]]]]
     """
 
     padding: int = 4
 
     def __post_init__(self) -> None:
-        if isinstance(self.padding, bool) or not isinstance(self.padding, int) or self.padding < 0:
+        if not is_whole(self.padding, 0):
             raise LthError(f"padding={self.padding!r}: it must be a whole number, 0 or more")
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
@@ -46,8 +47,3 @@ class FlipAndCrop:
         places = rows[:, :, None] * padded.shape[-1] + columns[:, None, :]
         places = places.flatten(1)[:, None].expand(-1, channels, -1)
         return padded.flatten(2).gather(2, places).reshape(inputs.shape)
-
-
-def flip_and_crop(padding: int = 4) -> FlipAndCrop:
-    """Mirror and crop at random: CIFAR-10's usual augmentation, see `FlipAndCrop`."""
-    return FlipAndCrop(padding)

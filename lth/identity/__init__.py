@@ -42,13 +42,13 @@ def described(value: Any, pieces: dict[str, str] | None = None) -> Any:
     ``pieces`` is filled with what was reached, by name: what ``action=explain`` shows.
     """
     if isinstance(value, Mapping):
-        found = {k: described(v, pieces) for k, v in value.items() if k != "_target_"}
+        arguments = {k: described(v, pieces) for k, v in value.items() if k != "_target_"}
         if "_target_" not in value:
-            return found
+            return arguments
         walk = Walk(locate(target_of(value)))
         if pieces is not None:
             pieces |= walk.pieces
-        return {"code": walk.digest, "with": found}
+        return {"code": walk.digest, "with": arguments}
     if isinstance(value, list | tuple):
         return [described(v, pieces) for v in value]
     return value

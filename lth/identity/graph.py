@@ -80,10 +80,10 @@ class Walk:
         self._queue: deque[Any] = deque()
         self._alive: list[Any] = []  # an id may be used again only once its object is gone
         self._path: list[int] = []
-        found = [[self.token(root) for root in roots]]
+        nodes = [[self.token(root) for root in roots]]
         while self._queue:
-            found.append(self._describe(self._queue.popleft()))
-        self.digest = sha256(dumps(found, separators=(",", ":")).encode()).hexdigest()
+            nodes.append(self._describe(self._queue.popleft()))
+        self.digest = sha256(dumps(nodes, separators=(",", ":")).encode()).hexdigest()
 
     def token(self, value: Any) -> Any:
         """Return what stands for a value in what refers to it: itself if plain, else a number."""
@@ -197,12 +197,12 @@ class Walk:
         """Return a value's token, and note it by its name if it is plain."""
         if value is MISSING:
             return ["missing"]
-        found = self.token(value)
-        if found[0] != "#":
+        token = self.token(value)
+        if token[0] != "#":
             short = repr(value) if type(value) in ATOMS else ""
-            text = short if 0 < len(short) <= 60 else sha256(dumps(found).encode()).hexdigest()[:12]
+            text = short if 0 < len(short) <= 60 else sha256(dumps(token).encode()).hexdigest()[:12]
             self.pieces[label] = text
-        return found
+        return token
 
     def _class(self, kind: type) -> Any:
         if is_library(kind.__module__):
@@ -231,13 +231,13 @@ class Walk:
         kind = type(value)
         if (kind.__module__ or "").partition(".")[0] in SILENT:
             return ["silent", name_of(kind)]
-        found = ["instance", self.token(kind)]
+        parts = ["instance", self.token(kind)]
         if isinstance(value, list | tuple | dict | set | frozenset | deque):
-            found.append(self._container(dict(value) if isinstance(value, dict) else list(value)))
+            parts.append(self._container(dict(value) if isinstance(value, dict) else list(value)))
         state = dict(getattr(value, "__dict__", {}))
         state |= {s: getattr(value, s) for s in slots(kind) if hasattr(value, s)}
-        found.append(self._state(state))
-        return [*found, *self._reduced(value, bool(state) or len(found) > 3)]
+        parts.append(self._state(state))
+        return [*parts, *self._reduced(value, bool(state) or len(parts) > 3)]
 
     def _state(self, state: Mapping[str, Any]) -> Any:
         """Write attributes by name."""

@@ -24,7 +24,7 @@ def tensor_digest(value: Tensor) -> str:
 def structure(model: nn.Module) -> Any:
     """Return what a model is made of beside its values: classes, attributes, ties, what trains."""
     numbers: dict[int, int] = {}
-    found = []
+    modules = []
     for name, module in model.named_modules(remove_duplicate=False):
         tensors = [*module._parameters.items(), *module._buffers.items()]
         owned = [
@@ -37,8 +37,8 @@ def structure(model: nn.Module) -> Any:
             if k not in ("_parameters", "_buffers", "_modules")
             and not (foreign and k.startswith("_") and not ("_hooks" in k and v))
         }  # fmt: skip
-        found.append([name, type(module), owned, attributes_of(state)])
-    return found
+        modules.append([name, type(module), owned, attributes_of(state)])
+    return modules
 
 
 def attributes_of(state: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -68,10 +68,10 @@ def of_library(where: tuple[str, str] | None, value: Any) -> bool:
 def _file_of(root: str) -> str | None:
     """Return where a module that is not imported yet would come from."""
     try:
-        found = importlib.util.find_spec(root)
+        spec = importlib.util.find_spec(root)
     except (ImportError, ValueError):
         return None
-    return None if found is None or not found.has_location else found.origin
+    return None if spec is None or not spec.has_location else spec.origin
 
 
 @functools.lru_cache(maxsize=4096)
@@ -82,9 +82,9 @@ def _is_installed(file: str) -> bool:
 @functools.cache
 def _installed() -> tuple[str, ...]:
     keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    found = {sysconfig.get_path(k) for k in keys} | {site.getusersitepackages()}
-    found |= {*site.getsitepackages(), str(Path(torch.__file__).parents[1])}
-    return (*found, *(str(Path(p).resolve()) for p in found))
+    folders = {sysconfig.get_path(k) for k in keys} | {site.getusersitepackages()}
+    folders |= {*site.getsitepackages(), str(Path(torch.__file__).parents[1])}
+    return (*folders, *(str(Path(p).resolve()) for p in folders))
 
 
 def home_of(function: FunctionType) -> str:
@@ -122,8 +122,8 @@ def bound_to(function: BuiltinFunctionType) -> Any:
 
 def slots(kind: type) -> list[str]:
     """Name the attributes that a class and its bases keep outside ``__dict__``."""
-    found = [_mangled(k, s) for k in kind.__mro__ for s in _as_tuple(vars(k).get("__slots__", ()))]
-    return [s for s in found if s not in ("__dict__", "__weakref__")]
+    names = [_mangled(k, s) for k in kind.__mro__ for s in _as_tuple(vars(k).get("__slots__", ()))]
+    return [s for s in names if s not in ("__dict__", "__weakref__")]
 
 
 def _mangled(kind: type, name: str) -> str:

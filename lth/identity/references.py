@@ -26,26 +26,26 @@ Named = Callable[[str, Any], Any]
 def references(function: FunctionType, token: Token, named: Named) -> list[Any]:
     """Return what stands behind every global name, attribute chain and import inside."""
     code, scope = read(function.__code__, function.__globals__), function.__globals__
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for name in code.names:
         if name in ASIDE or (name not in scope and hasattr(builtins, name)):
             continue
         value = scope.get(name, MISSING)
         if of_library(code.brought.get(name), value):
-            found[name] = ["library", *code.brought[name]]
+            by_name[name] = ["library", *code.brought[name]]
         elif name in code.changed and isinstance(value, MEMORIES):
             said, *parts = code.changed[name]
             made_of = [[p, token(scope.get(p))] for p in parts if p not in code.changed]
-            found[name] = ["memory", said, made_of]
+            by_name[name] = ["memory", said, made_of]
         elif isinstance(value, ModuleType) and not is_library(value.__name__):
-            found |= _taken(value, name, code, name, token, named)
+            by_name |= _taken(value, name, code, name, token, named)
         else:
-            found[name] = named(f"{home_of(function)}.{name}", value)
+            by_name[name] = named(f"{home_of(function)}.{name}", value)
     if not {*BY_NAME}.isdisjoint(code.names):
-        found["by name"] = token({n: v for n, v in scope.items() if n not in ASIDE})
+        by_name["by name"] = token({n: v for n, v in scope.items() if n not in ASIDE})
     for level, module, name, bound in code.imports:
-        found |= _imported(function, (level, module, name, bound), code, token, named)
-    return sorted(found.items())
+        by_name |= _imported(function, (level, module, name, bound), code, token, named)
+    return sorted(by_name.items())
 
 
 def _taken(
@@ -56,17 +56,17 @@ def _taken(
         return {}
     if bound in code.bare:
         return {name: token(module)}
-    found = {}
+    taken = {}
     for chain in (c for c in code.chains if c[0] == bound):
         value: Any = module
         for depth, part in enumerate(chain[1:], 2):
             owner, value = value, getattr(value, part, MISSING)
             if not isinstance(value, ModuleType):
-                found[".".join(chain[:depth])] = named(f"{owner.__name__}.{part}", value)
+                taken[".".join(chain[:depth])] = named(f"{owner.__name__}.{part}", value)
                 break
         else:
-            found[".".join(chain)] = token(value)
-    return found
+            taken[".".join(chain)] = token(value)
+    return taken
 
 
 def _imported(
@@ -82,18 +82,18 @@ def _imported(
         full = importlib.util.resolve_name("." * level + module, package) if level else module
         if is_library(full):
             return {}
-        found: Any = importlib.import_module(full)
+        imported: Any = importlib.import_module(full)
         if not name:
-            root = found if bound else importlib.import_module(full.partition(".")[0])
+            root = imported if bound else importlib.import_module(full.partition(".")[0])
             return _taken(root, full, code, bound or root.__name__, token, named)
-        if name != "*" and not hasattr(found, name):
-            found = importlib.import_module(f"{full}.{name}")
-            return _taken(found, name, code, bound or name, token, named)
+        if name != "*" and not hasattr(imported, name):
+            imported = importlib.import_module(f"{full}.{name}")
+            return _taken(imported, name, code, bound or name, token, named)
     except ImportError:
         return {module: ["missing"]}
     if name == "*":
-        return {module: token(found)}
-    value = getattr(found, name)
+        return {module: token(imported)}
+    value = getattr(imported, name)
     if isinstance(value, ModuleType):
         return _taken(value, name, code, bound or name, token, named)
     return {name: named(f"{full}.{name}", value)}

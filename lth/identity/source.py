@@ -76,17 +76,17 @@ _READ: dict[int, tuple[CodeType, Any, Code]] = {}
 
 def _stamp(filename: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(filename)
+        status = os.stat(filename)
     except (OSError, ValueError):
         return None
-    return found.st_mtime_ns, found.st_size
+    return status.st_mtime_ns, status.st_size
 
 
 def _read(code: CodeType, scope: Mapping[str, Any]) -> Code:
     names = tuple(sorted(_globals_of(code)))
     text = source_of(code.co_filename)
-    found = None if text is None else _find(code, text)
-    if found is None:
+    node = None if text is None else _find(code, text)
+    if node is None:
         if text is not None and _is_file(code, scope):
             raise LthError(
                 f"{code.co_filename}: it was edited after it was imported: {code.co_qualname} runs "
@@ -95,11 +95,11 @@ def _read(code: CodeType, scope: Mapping[str, Any]) -> Code:
             )
         marks = [*map(str, sys.version_info[:2]), *map(repr, instructions(code))]
         return Code(_hash(["instructions", marks]), names, bare=frozenset(names))
-    chains, imports = tuple(sorted({*chains_of(found)})), tuple(sorted({*imports_of(found)}))
-    bare = frozenset(bare_of(found))
+    chains, imports = tuple(sorted({*chains_of(node)})), tuple(sorted({*imports_of(node)}))
+    bare = frozenset(bare_of(node))
     brought = {n: m for n, m in _parsed(text or "")[2].items() if n in names}
-    changed = {n: _definition(n, text or "", brought) for n in changed_of(found) if n in names}
-    return Code(_hash(body_of(found)), names, chains, bare, imports, changed, brought)
+    changed = {n: _definition(n, text or "", brought) for n in changed_of(node) if n in names}
+    return Code(_hash(body_of(node)), names, chains, bare, imports, changed, brought)
 
 
 def _definition(name: str, text: str, brought: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
@@ -110,10 +110,10 @@ def _definition(name: str, text: str, brought: Mapping[str, tuple[str, str]]) ->
         tree = ast.parse((source_of(file) or "") if file else text)
     except (SyntaxError, ValueError):
         return ("",)
-    found = list(statements_with(tree, there))
-    nodes = (n for statement in found for n in ast.walk(statement))
+    statements = list(statements_with(tree, there))
+    nodes = (n for statement in statements for n in ast.walk(statement))
     used = {n.id for n in nodes if isinstance(n, ast.Name)} - {there}
-    return _hash([canonical(s) for s in found]), *sorted(used)
+    return _hash([canonical(s) for s in statements]), *sorted(used)
 
 
 def source_of(filename: str) -> str | None:
@@ -156,8 +156,8 @@ def _parsed(
     codes: dict[str, list[CodeType]] = {}
     for inner in inside(module):
         codes.setdefault(inner.co_qualname, []).append(inner)
-    found = [node for node in ast.walk(tree) if isinstance(node, Function)]
-    return found, codes, brought_by(tree)
+    functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    return functions, codes, brought_by(tree)
 
 
 def _node(functions: list[Function], code: CodeType) -> Function | None:

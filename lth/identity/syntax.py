@@ -44,13 +44,13 @@ def canonical(node: Any, quiet: bool = False) -> Any:
     if not isinstance(node, ast.AST):
         return node if node is None or isinstance(node, bool | int | str) else repr(node)
     quiet = quiet or isinstance(node, ast.Raise) or _is_message(node)
-    found: list[Any] = [type(node).__name__]
+    parts: list[Any] = [type(node).__name__]
     for name, value in ast.iter_fields(node):
         if name in IGNORED or (isinstance(node, ast.Assert) and name == "msg"):
             continue
         blocks = name in ("body", "orelse", "finalbody") and isinstance(value, list)
-        found.append(_statements(value, quiet) if blocks else canonical(value, quiet))
-    return found
+        parts.append(_statements(value, quiet) if blocks else canonical(value, quiet))
+    return parts
 
 
 def _statements(body: list[Any], quiet: bool = False) -> list[Any]:

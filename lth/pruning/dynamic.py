@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from lth.errors import LthError
 from lth.pruning.rules import drop_lowest
-from lth.spec.argument_types import is_whole
+from lth.spec.argument_types import number, one_of, whole
 from lth.streams import stream_seed
 from lth.types import Mask, Params
-
-DECAYS = ("cosine", "constant")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Dynamics(Protocol):
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether ``Look.gradient`` must be there; it costs a pass through the dense network."""
+        """Whether it needs ``MaskUpdate.gradient``: a pass through the dense network."""
         ...
 
     def updates(self, steps: int) -> tuple[int, ...]:
@@ -64,19 +62,26 @@ class Dynamics(Protocol):
 
 @dataclass(frozen=True)
 class DropAndGrow:
-    """Drop the smallest kept weights of each layer and grow as many elsewhere in it."""
+    """Drop the smallest kept weights of each layer and grow as many elsewhere in it.
 
-    every: int
-    fraction: float
-    until: float
-    decay: str
-    grow: str
-    seed: int
+    Every ``every`` steps, up to the share ``until`` of the run of T steps: before update t the
+    share ``fraction / 2 * (1 + cos(pi t / (until T)))`` of the kept weights, or always ``fraction``
+    (``decay=constant``).
+    """
 
-    @property
-    def needs_gradient(self) -> bool:
-        """RigL grows by gradient, SET at random."""
-        return self.grow == "gradient"
+    every: int = 100
+    fraction: float = 0.3
+    until: float = 0.75
+    decay: str = "cosine"
+    seed: int = 0
+    name: ClassVar[str] = "drop and grow"
+    needs_gradient: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        whole(f"{self.name}: every", self.every, 1, "a number of steps between changes,")
+        number(f"{self.name}: fraction", self.fraction, "(0, 1)", "the share replaced at a time")
+        number(f"{self.name}: until", self.until, "(0, 1]", "a share of the run")
+        one_of(f"{self.name}: decay", self.decay, ("cosine", "constant"))
 
     def updates(self, steps: int) -> tuple[int, ...]:
         """Every ``every`` steps, up to the share ``until`` of the run."""
@@ -113,20 +118,50 @@ class DropAndGrow:
         return stays | grown
 
 
+class rigl(DropAndGrow):
+    """Drop the smallest weights, grow where the loss's gradient is greatest.
+
+    Evci et al. 2020, arXiv 1911.11134, Section 3 and Algorithm 1; there the step of a change makes
+    no update, here it does.
+    """
+
+    name = "rigl"
+    needs_gradient = True
+
+
+class sparse_evolution(DropAndGrow):
+    """Drop the smallest weights, grow others at random: SET.
+
+    Mocanu et al. 2018, arXiv 1707.04780, Section 3, who replace ``fraction=0.3`` at every epoch to
+    the end (``decay=constant until=1.0``); the defaults are those under which Evci et al. 2020
+    (arXiv 1911.11134, Section 4) compare it with RigL.
+    """
+
+    name = "set"
+
+
 @dataclass(frozen=True)
-class Gradual:
-    """Prune by magnitude on the way, from the full mask to the counts in ``final``."""
+class gradual:
+    """Prune by magnitude during training, to ``final`` weights in each layer.
+
+    ``kept(t) = final + (size - final) (1 - (t - begin) / (until - begin)) ** 3``, every ``every``
+    steps between the shares ``begin`` and ``until`` of the run: Zhu & Gupta 2017, arXiv 1710.01878,
+    Equation 1. ``seed`` settles which of equal weights go.
+    """
 
     final: Mapping[str, int]
-    every: int
-    begin: float
-    until: float
+    every: int = 100
+    begin: float = 0.0
+    until: float = 0.5
     seed: int = 0
+    needs_gradient: ClassVar[bool] = False
 
-    @property
-    def needs_gradient(self) -> bool:
-        """Magnitude is enough."""
-        return False
+    def __post_init__(self) -> None:
+        whole("gradual: every", self.every, 1, "a number of steps between changes,")
+        if not 0 <= self.begin < self.until <= 1:
+            raise LthError(
+                f"gradual: begin={self.begin}, until={self.until}: shares of the run, begin < until"
+            )
 
     def updates(self, steps: int) -> tuple[int, ...]:
         """From ``begin`` to ``until`` (shares of the run), the last one exactly there."""
@@ -139,13 +174,13 @@ class Gradual:
 
     def __call__(self, look: MaskUpdate) -> Mask:
         """Drop the smallest weights of every layer down to the schedule's count."""
-        found = {}
+        after = {}
         for name, mask in look.mask.items():
             count = self.count(name, mask.numel(), look.step, look.steps)
             drop = max(0, int(mask.sum()) - count)
             ties = stream_seed("dynamics", self.seed, "ties")
-            found |= drop_lowest({name: look.weights[name].abs()}, {name: mask}, drop, ties)
-        return found
+            after |= drop_lowest({name: look.weights[name].abs()}, {name: mask}, drop, ties)
+        return after
 
     def count(self, name: str, size: int, step: int, steps: int) -> int:
         """Return the weights to keep: ``final + (size - final) (1 - progress) ** 3``."""
@@ -156,64 +191,3 @@ class Gradual:
     def _ends(self, steps: int) -> tuple[int, int]:
         """Steps of the first and the last pruning; something is left to train after the last."""
         return round(self.begin * steps), max(0, min(round(self.until * steps), steps - 1))
-
-
-def rigl(
-    every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
-    seed: int = 0,
-) -> DropAndGrow:  # fmt: skip
-    """Drop the smallest weights, grow where the loss's gradient is greatest.
-
-    Before update t, in each layer, ``fraction / 2 * (1 + cos(pi t / (until T)))`` of the kept
-    weights are replaced. Evci et al. 2020, arXiv 1911.11134, Section 3 and Algorithm 1; there the
-    step of a change makes no update, here it does. ``decay=constant`` keeps the share.
-    """
-    return _drop_and_grow("gradient", every, fraction, until, decay, seed)
-
-
-def sparse_evolution(
-    every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
-    seed: int = 0,
-) -> DropAndGrow:  # fmt: skip
-    """Drop the smallest weights, grow others at random: SET.
-
-    Mocanu et al. 2018, arXiv 1707.04780, Section 3, who replace ``fraction=0.3`` at every epoch to
-    the end (``decay=constant until=1.0``); the defaults are those under which Evci et al. 2020
-    (arXiv 1911.11134, Section 4) compare it with RigL.
-    """
-    return _drop_and_grow("random", every, fraction, until, decay, seed)
-
-
-def gradual(
-    final: Mapping[str, int], every: int = 100, begin: float = 0.0, until: float = 0.5,
-    seed: int = 0,
-) -> Gradual:  # fmt: skip
-    """Prune by magnitude during training, to ``final`` weights in each layer.
-
-    ``kept(t) = final + (size - final) (1 - (t - begin) / (until - begin)) ** 3``, every ``every``
-    steps between the shares ``begin`` and ``until`` of the run: Zhu & Gupta 2017, arXiv 1710.01878,
-    Equation 1. ``seed`` settles which of equal weights go.
-    """
-    _check_every("gradual", every)
-    if not 0 <= begin < until <= 1:
-        raise LthError(f"gradual: begin={begin}, until={until}: shares of the run, begin < until")
-    return Gradual(dict(final), every, begin, until, seed)
-
-
-def _drop_and_grow(
-    grow: str, every: int, fraction: float, until: float, decay: str, seed: int
-) -> DropAndGrow:
-    name = "rigl" if grow == "gradient" else "set"
-    _check_every(name, every)
-    if not 0 < fraction < 1:
-        raise LthError(f"{name}: fraction={fraction}: the share replaced at a time, in (0, 1)")
-    if not 0 < until <= 1:
-        raise LthError(f"{name}: until={until}: a share of the run, in (0, 1]")
-    if decay not in DECAYS:
-        raise LthError(f"{name}: decay={decay}: it is one of {', '.join(DECAYS)}")
-    return DropAndGrow(every, fraction, until, decay, grow, seed)
-
-
-def _check_every(name: str, every: Any) -> None:
-    if not is_whole(every, 1):
-        raise LthError(f"{name}: every={every!r}: a number of steps between changes, from 1")

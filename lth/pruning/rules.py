@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -16,152 +16,120 @@ from torch import Tensor
 
 from lth.errors import LthError
 from lth.networks.layers import Layers
+from lth.networks.masks import kept
+from lth.spec.argument_types import number
 from lth.streams import stream
 from lth.types import Mask, Params
 
+RATE = "a rate is the share pruned per level"
+
 
 class Prune(Protocol):
-    """A selection rule: ``(scores, mask) -> smaller mask``."""
+    """A selection rule: ``(scores, mask) -> smaller mask``.
+
+    Its ``groups`` say which layers are ranked together and at what rate; a layer alone is a group
+    of its own name. Of each group ``c`` alive weights become ``c - round(rate * c)``, the highest
+    scored. A rule of another kind brings the other four methods itself.
+    """
+
+    def groups(self, layers: Layers) -> dict[str, tuple[Sequence[str], float]]:
+        """Return ``{group: (its layers, the share of their weights that goes per level)}``."""
+        ...
 
     def prunable(self, layers: Layers) -> list[str]:
-        """Names of the weights that the rule may prune."""
-        ...
+        """Names of the weights that the rule may prune: of the groups with a rate above 0."""
+        return [n for names, rate in self.groups(layers).values() if rate > 0 for n in names]
 
     def remaining(self, counts: Mapping[str, int], layers: Layers) -> dict[str, int]:
-        """Counts after one more level; a rule that pools layers counts them under ``""``."""
-        ...
+        """Counts by group after one more level; those given are by layer or by group."""
+        after = {}
+        for group, (names, rate) in self.groups(layers).items():
+            if inside := {group, *names} & counts.keys():
+                alive = sum(counts[n] for n in inside)
+                after[group] = alive - round(rate * alive)
+        return after
 
     def __call__(self, scores: Params, mask: Mask, layers: Layers, *, ties: int = 0) -> Mask:
         """Return the mask of the next level, nested in ``mask``; equals go as ``ties`` draws."""
-        ...
+        return self.to(scores, mask, layers, self.remaining(kept(mask), layers), ties=ties)
 
     def to(
         self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int], *,
         ties: int = 0,
     ) -> Mask:  # fmt: skip
         """Return the mask with these counts (as ``remaining`` gives them), nested in ``mask``."""
-        ...
+        pruned = dict(mask)
+        for group, (names, _) in self.groups(layers).items():
+            if inside := {n: m for n, m in mask.items() if n in names}:
+                drop = sum(kept(inside).values()) - counts[group]
+                pruned |= drop_lowest(scores, inside, drop, ties)
+        for name, m in pruned.items():
+            if bool(mask[name].any()) and not bool(m.any()):
+                warnings.warn(f"layer collapse: no weight of {name} is left", stacklevel=3)
+        return pruned
 
 
 @dataclass(frozen=True)
-class Layerwise:
-    """Prune each layer by its own rate."""
+class layerwise(Prune):
+    """Prune each layer by its own rate: ``conv_rate`` for convolutions, half rate for the output.
+
+    ``rates`` maps name patterns to rates and wins over the rest; a rate of 0 spares the layer.
+    ``include`` counts other parameters among the weights: embeddings, raw parameters.
+    """
 
     rate: float = 0.2
     conv_rate: float | None = None
     output_rate: float | None = None
-    rates: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float] | None = None
     include: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _check_rate("rate", self.rate)
-        named = {f"rates[{pattern}]": rate for pattern, rate in self.rates.items()}
+        number("prune.rate", self.rate, "(0, 1)", RATE)
+        _check_list("include", self.include)
+        named = {f"rates[{pattern}]": rate for pattern, rate in (self.rates or {}).items()}
         others = {"conv_rate": self.conv_rate, "output_rate": self.output_rate, **named}
         for name, rate in others.items():
             if rate is not None:
-                _check_rate(name, rate, may_be_zero=True)
+                number(f"prune.{name}", rate, "[0, 1)", RATE)
 
     def by_layer(self, layers: Layers) -> dict[str, float]:
         """Return the rate of each layer: ``rates`` over output over conv over ``rate``."""
         conv = self.rate if self.conv_rate is None else self.conv_rate
-        found = {name: conv if name in layers.convs else self.rate for name in layers.shapes}
+        by_layer = {name: conv if name in layers.convs else self.rate for name in layers.shapes}
         output = self.output_rate
-        found[layers.output] = found[layers.output] / 2 if output is None else output
-        for pattern, rate in self.rates.items():
-            found |= dict.fromkeys(layers.match([pattern]), rate)
-        return found
+        by_layer[layers.output] = by_layer[layers.output] / 2 if output is None else output
+        for pattern, rate in (self.rates or {}).items():
+            by_layer |= dict.fromkeys(layers.match([pattern]), rate)
+        return by_layer
 
-    def prunable(self, layers: Layers) -> list[str]:
-        """Names of the layers with a rate above 0."""
-        return [name for name, rate in self.by_layer(layers).items() if rate > 0]
-
-    def remaining(self, counts: Mapping[str, int], layers: Layers) -> dict[str, int]:
-        """Each layer's recursion ``c - round(rate * c)``."""
-        rates = self.by_layer(layers)
-        return {name: c - round(rates[name] * c) for name, c in counts.items()}
-
-    def __call__(self, scores: Params, mask: Mask, layers: Layers, *, ties: int = 0) -> Mask:
-        """Drop the lowest-scored share of each layer."""
-        alive = {name: int(m.sum()) for name, m in mask.items()}
-        return self.to(scores, mask, layers, self.remaining(alive, layers), ties=ties)
-
-    def to(
-        self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int], *,
-        ties: int = 0,
-    ) -> Mask:  # fmt: skip
-        """Keep the highest-scored ``counts`` of each layer."""
-        pruned = {}
-        for name, m in mask.items():
-            pruned |= drop_lowest(scores, {name: m}, int(m.sum()) - counts[name], ties)
-        return _warn_of_collapse(mask, pruned)
+    def groups(self, layers: Layers) -> dict[str, tuple[Sequence[str], float]]:
+        """Every layer by itself."""
+        return {name: ((name,), rate) for name, rate in self.by_layer(layers).items()}
 
 
 @dataclass(frozen=True)
-class Globally:
-    """Prune all layers together, sparing those whose names match ``spare``."""
+class globally(Prune):
+    """Prune all layers together, sparing names that match ``spare`` (``output``: the last).
+
+    ``include`` counts other parameters among the weights: embeddings, raw parameters.
+    """
 
     rate: float = 0.2
     spare: Sequence[str] = ()
     include: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _check_rate("rate", self.rate)
+        number("prune.rate", self.rate, "(0, 1)", RATE)
+        _check_list("spare", self.spare)
+        _check_list("include", self.include)
 
-    def prunable(self, layers: Layers) -> list[str]:
-        """Names of the layers not spared."""
+    def groups(self, layers: Layers) -> dict[str, tuple[Sequence[str], float]]:
+        """All layers that are not spared, under no name."""
         spared = layers.match(self.spare)
         names = [name for name in layers.shapes if name not in spared]
         if not names:
             raise LthError(f"prune.spare={list(self.spare)} spares every layer: nothing to prune")
-        return names
-
-    def remaining(self, counts: Mapping[str, int], layers: Layers) -> dict[str, int]:
-        """One recursion ``c - round(rate * c)`` over the pooled count."""
-        alive = sum(counts.values())
-        return {"": alive - round(self.rate * alive)}
-
-    def __call__(self, scores: Params, mask: Mask, layers: Layers, *, ties: int = 0) -> Mask:
-        """Drop the lowest-scored share over all layers."""
-        alive = {name: int(m.sum()) for name, m in mask.items()}
-        return self.to(scores, mask, layers, self.remaining(alive, layers), ties=ties)
-
-    def to(
-        self, scores: Params, mask: Mask, layers: Layers, counts: Mapping[str, int], *,
-        ties: int = 0,
-    ) -> Mask:  # fmt: skip
-        """Keep the highest-scored ``counts[""]`` over all layers."""
-        alive = sum(int(m.sum()) for m in mask.values())
-        return _warn_of_collapse(mask, drop_lowest(scores, mask, alive - counts[""], ties))
-
-
-def layerwise(
-    rate: float = 0.2,
-    conv_rate: float | None = None,
-    output_rate: float | None = None,
-    rates: Mapping[str, float] | None = None,
-    include: Sequence[str] = (),
-) -> Layerwise:
-    """Prune each layer by its own rate: ``conv_rate`` for convolutions, half rate for the output.
-
-    ``rates`` maps name patterns to rates and wins over the rest; a rate of 0 spares the layer.
-    ``include`` counts other parameters among the weights: embeddings, raw parameters.
-    """
-    included = _names("include", include)
-    return Layerwise(rate, conv_rate, output_rate, dict(rates or {}), included)
-
-
-def globally(rate: float = 0.2, spare: Sequence[str] = (), include: Sequence[str] = ()) -> Globally:
-    """Prune all layers together, sparing names that match ``spare`` (``output``: the last).
-
-    ``include`` counts other parameters among the weights: embeddings, raw parameters.
-    """
-    return Globally(rate, _names("spare", spare), _names("include", include))
-
-
-def _names(setting: str, given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
-        raise LthError(f"prune.{setting}={given}: name a list, such as prune.{setting}=[{given}]")
-    return tuple(given)
+        return {"": (names, self.rate)}
 
 
 def drop_lowest(scores: Params, mask: Mask, count: int, ties: int = 0) -> Mask:
@@ -224,16 +192,6 @@ def split_like(flat: Tensor, mask: Mask) -> Mask:
     return {n: p.reshape(m.shape).clone() for (n, m), p in zip(mask.items(), parts, strict=True)}
 
 
-def _warn_of_collapse(before: Mask, after: Mask) -> Mask:
-    for name, m in after.items():
-        if bool(before[name].any()) and not bool(m.any()):
-            warnings.warn(f"layer collapse: no weight of {name} is left", stacklevel=4)
-    return after
-
-
-def _check_rate(name: str, rate: float, may_be_zero: bool = False) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
-        raise LthError(f"prune.{name}={rate!r}: a rate is a number in (0, 1)")
-    if not (0 < rate < 1 or (may_be_zero and rate == 0)):
-        low = "[0" if may_be_zero else "(0"
-        raise LthError(f"prune.{name}={rate}: a rate is the share pruned per level, in {low}, 1)")
+def _check_list(name: str, given: Sequence[str]) -> None:
+    if isinstance(given, str):
+        raise LthError(f"prune.{name}={given}: name a list, such as prune.{name}=[{given}]")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from os import PathLike
 from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from lth.errors import LthError
+from lth.errors import LthError, first_line
 
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text",
          NoneType: "null"}  # fmt: skip
@@ -28,6 +28,30 @@ ANYTHING = (Any, object, Annotated, inspect.Parameter.empty)
 def is_whole(value: Any, least: int) -> bool:
     """Whether a value is a whole number from ``least``; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
+    """Return a whole number from ``least``; anything else is refused by ``name``."""
+    if not is_whole(value, least):
+        raise LthError(f"{name}={value!r}: {what} from {least}")
+    return value
+
+
+def number(name: str, value: Any, interval: str, what: str = "a number") -> float:
+    """Return a number that lies in ``interval``, written ``(0, 1]``; others are refused by name."""
+    low, high = map(float, interval[1:-1].split(","))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        above = low <= value if interval[0] == "[" else low < value
+        if above and (value <= high if interval[-1] == "]" else value < high):
+            return value
+    raise LthError(f"{name}={value!r}: {what}, in {interval}")
+
+
+def one_of(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return a value that is among the ``known``; another is refused by name."""
+    if value not in known:
+        raise LthError(f"{name}={value}: it is one of {', '.join(known)}")
+    return value
 
 
 def check_kinds(
@@ -44,7 +68,7 @@ def check_kinds(
         if not any(_fits(value, kind, strict=error is not None) for kind in kinds):
             wanted = dict.fromkeys(PLAIN.get(k) or f"a {k.__name__}" for k in kinds)
             quotes = "; put it in quotes" if str in kinds and value is not None else ""
-            cause = "" if error is None else f" ({str(error).partition(chr(10))[0]})"
+            cause = "" if error is None else f" ({first_line(error)})"
             raise LthError(
                 f"{target}: {name}={value!r}: it must be {' or '.join(wanted)}{quotes}{cause}"
             ) from error
@@ -61,7 +85,7 @@ def _kinds(factory: Any) -> dict[str, tuple[type, ...]]:
         parameters = inspect.signature(factory, eval_str=True).parameters.values()
     except Exception:  # annotations may name what is not there when the program runs
         return {}
-    found = {}
+    by_name = {}
     for parameter in parameters:
         note = parameter.annotation
         parts = get_args(note) if get_origin(note) in (Union, UnionType) else (note,)
@@ -70,8 +94,8 @@ def _kinds(factory: Any) -> dict[str, tuple[type, ...]]:
             kinds.append(type(parameter.default))
         several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if not several and all(isinstance(k, type) and k not in ANYTHING for k in kinds):
-            found[parameter.name] = tuple(kinds)
-    return found
+            by_name[parameter.name] = tuple(kinds)
+    return by_name
 
 
 def _fits(value: Any, kind: type, strict: bool) -> bool:

@@ -39,14 +39,14 @@ def build(spec: Mapping[str, Any], **extra: Any) -> Any:
     called_with = {k: v for k, v in extra.items() if k in accepted} | given
     _check_arguments(target, accepted, called_with)
     try:
-        found = factory(**called_with)
+        made = factory(**called_with)
     except LthError:
         raise  # the factory's own words say it best
     except Exception as error:
         check_kinds(target, factory, given, error)
         raise LthError(f"{target}: {told(error)}") from error
     check_kinds(target, factory, given)
-    return found
+    return made
 
 
 def arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,19 +121,19 @@ def complete(value: Any) -> Any:
         return [complete(v) for v in value]
     if not isinstance(value, Mapping):
         return value
-    found = {key_of(k): complete(v) for k, v in value.items()}
+    whole = {key_of(k): complete(v) for k, v in value.items()}
     if "_target_" not in value or str(value["_target_"]).startswith("torch."):
-        return found
+        return whole
     target = target_of(value)
     factory = locate(target)
-    if found.get(PARTIAL):
-        return found
+    if whole.get(PARTIAL):
+        return whole
     for name, parameter in parameters_of(target, factory).items():
-        if name in found:
-            found[name] = _as_asked(found[name], parameter, target, factory)
+        if name in whole:
+            whole[name] = _as_asked(whole[name], parameter, target, factory)
         elif parameter.kind is not parameter.POSITIONAL_ONLY and _written(parameter.default):
-            found[name] = plain(parameter.default, name, target)
-    return found
+            whole[name] = plain(parameter.default, name, target)
+    return whole
 
 
 def _written(default: Any) -> bool:

@@ -39,7 +39,7 @@ def locate(target: str) -> Any:
     for cut in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:cut])
         try:
-            found: Any = importlib.import_module(name)
+            thing: Any = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
                 continue  # a shorter prefix may be the module
@@ -47,11 +47,11 @@ def locate(target: str) -> Any:
         except Exception as error:
             raise LthError(f"{target}: importing {name} fails: {told(error)}") from error
         for part in parts[cut:]:
-            if not hasattr(found, part):
-                near = ", ".join(n for n in sorted(dir(found)) if not n.startswith("_"))
+            if not hasattr(thing, part):
+                near = ", ".join(n for n in sorted(dir(thing)) if not n.startswith("_"))
                 raise LthError(f"_target_ {target}: {name} has no {part!r}; it has {near[:300]}")
-            found = getattr(found, part)
-        return found
+            thing = getattr(thing, part)
+        return thing
     raise LthError(f"_target_ {target}: no module of that name on the path")
 
 

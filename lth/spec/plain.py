@@ -187,12 +187,12 @@ def _inside(where: str, key: Any) -> str:
 
 def _arguments(target: str, given: Mapping[Any, Any], where: str) -> dict[str, Any]:
     """Return a factory's arguments as plain data."""
-    found = {}
+    arguments = {}
     for key, value in given.items():
         name = key_of(key, where)
         whose = "lth." if _callable(value) and _wants_made(target, name) else target
-        found[name] = plain(value, _inside(where, name), whose)
-    return found
+        arguments[name] = plain(value, _inside(where, name), whose)
+    return arguments
 
 
 def _callable(value: Any) -> bool:
@@ -220,9 +220,9 @@ def _numbers(value: Any, where: str, target: str) -> Any:
     if many:
         raise LthError(_no_object(value, where, target) + (", or .tolist()" if shape else ""))
     try:
-        found = value.tolist()
+        numbers = value.tolist()
     except Exception as error:
         raise LthError(f"{_of(where)}{told(error)}") from error
-    if hasattr(found, "tolist"):
+    if hasattr(numbers, "tolist"):
         raise LthError(_no_object(value, where))  # numpy's longdouble gives itself
-    return plain(found, where, target)
+    return plain(numbers, where, target)

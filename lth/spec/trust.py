@@ -8,14 +8,13 @@ arguments included; what more it may name, the user says: ``trust=["mine"]``.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 from lth.errors import LthError
-from lth.spec.names import moved
+from lth.spec.names import locate, moved
 
 Trust = str | ModuleType | Callable[..., Any] | Iterable[str | ModuleType | Callable[..., Any]]
 """Modules by name, with all that is below them, and factories by name or themselves."""
@@ -60,17 +59,17 @@ def names_of(trust: Trust) -> tuple[str, ...]:
     """Return the dotted names that a user trusts."""
     if isinstance(trust, str | ModuleType) or callable(trust):
         trust = [trust]
-    found = []
+    names = []
     for item in trust:
         if isinstance(item, partial):
             item = item.func
         if isinstance(item, str | ModuleType):
-            found.append(item if isinstance(item, str) else item.__name__)
+            names.append(item if isinstance(item, str) else item.__name__)
         elif hasattr(item, "__qualname__"):
-            found.append(f"{item.__module__}.{item.__qualname__}")
+            names.append(f"{item.__module__}.{item.__qualname__}")
         else:
             raise LthError(f"trust={item!r}: name modules or factories, such as trust=['mine']")
-    return tuple(found)
+    return tuple(names)
 
 
 def targets(value: Any) -> Iterator[Any]:
@@ -107,21 +106,21 @@ def _is_factory(room: str, name: str) -> bool:
     offered = getattr(module, "__all__", None)
     if offered is not None:
         return name in offered
-    found = vars(module).get(name)
-    return not name.startswith("_") and getattr(found, "__module__", None) == room
+    thing = vars(module).get(name)
+    return not name.startswith("_") and getattr(thing, "__module__", None) == room
 
 
 def _is_class(parts: list[str], kind: str, where: str) -> bool:
     """Whether a name leads, through torch's own modules alone, to a class of this kind."""
     package = ".".join(parts[:2])
-    found: Any = importlib.import_module(package)
-    base = getattr(found, kind)
+    thing: Any = importlib.import_module(package)
+    base = getattr(thing, kind)
     for part in parts[2:]:
-        if not isinstance(found, ModuleType) or not f"{found.__name__}.".startswith(f"{package}."):
+        if not isinstance(thing, ModuleType) or not f"{thing.__name__}.".startswith(f"{package}."):
             return False
-        found = vars(found).get(part)
+        thing = vars(thing).get(part)
     return (
-        isinstance(found, type) and issubclass(found, base) and found.__module__.startswith(where)
+        isinstance(thing, type) and issubclass(thing, base) and thing.__module__.startswith(where)
     )
 
 
@@ -134,31 +133,20 @@ def _is_below(target: str, name: str) -> bool:
         return True
     if not target.startswith(f"{name}."):
         return False
-    found = _find(target.split("."))
-    found = found.func if isinstance(found, partial) else found
-    home = getattr(found, "__module__", None)
+    try:
+        thing = locate(target)
+    except LthError:
+        return False
+    home = getattr(thing.func if isinstance(thing, partial) else thing, "__module__", None)
     return isinstance(home, str) and f"{home}.".startswith(f"{name}.")
-
-
-def _find(parts: list[str]) -> Any:
-    for cut in range(len(parts) - 1, 0, -1):
-        module = ".".join(parts[:cut])
-        try:
-            found: Any = sys.modules.get(module) or importlib.import_module(module)
-        except ImportError:
-            continue
-        for part in parts[cut:]:
-            found = getattr(found, part, None)
-        return found
-    return None
 
 
 def _mark(value: Any, refusal: str) -> Any:
     if isinstance(value, Mapping):
-        found = Foreign({k: _mark(v, refusal) for k, v in value.items()})
-        found.refusal = refusal
-        if "_target_" in found:
-            found["_target_"] = ForeignName(found["_target_"])
-            found["_target_"].refusal = refusal
-        return found
+        spec = Foreign({k: _mark(v, refusal) for k, v in value.items()})
+        spec.refusal = refusal
+        if "_target_" in spec:
+            spec["_target_"] = ForeignName(spec["_target_"])
+            spec["_target_"].refusal = refusal
+        return spec
     return [_mark(v, refusal) for v in value] if isinstance(value, list | tuple) else value

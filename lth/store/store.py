@@ -123,7 +123,8 @@ class Store:
 
     def _put(self, key: str, temporary: Path, replace: bool) -> StoredMember:
         """Give a finished folder its name, or give way to the entry that has it."""
-        folder, ours = self.folder(key), StoredMember(temporary, _about(temporary))
+        folder, about = self.folder(key), (temporary / "entry.json").read_bytes()
+        ours = StoredMember(temporary, parse(about))
         for _ in range(ATTEMPTS):
             try:
                 if replace:
@@ -217,10 +218,6 @@ class Store:
 
 def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.aside.tmp")
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "entry.json").read_text())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -70,13 +70,14 @@ def check_augment(dataset: Dataset) -> None:
         raise LthError(f"{name}: it must be called with a batch, and have draw: see lth.types")
     try:
         with torch.random.fork_rng(devices=[]):
-            found = change(raw.clone(), change.draw(len(raw), torch.Generator().manual_seed(0)))
+            new = change(raw.clone(), change.draw(len(raw), torch.Generator().manual_seed(0)))
     except Exception as error:
         raise LthError(f"{name}: it fails on inputs of {list(raw.shape)}: {told(error)}") from error
-    if not isinstance(found, torch.Tensor) or (found.shape, found.dtype) != (raw.shape, raw.dtype):
-        made = f"{list(found.shape)}, {found.dtype}" if isinstance(found, torch.Tensor) else ""
+    tensor = isinstance(new, torch.Tensor)
+    if not tensor or (new.shape, new.dtype) != (raw.shape, raw.dtype):
+        made = f"{list(new.shape)}, {new.dtype}" if tensor else ""
         raise LthError(
-            f"{name}: of inputs {list(raw.shape)}, {raw.dtype}, it makes {made or short(found)}: "
+            f"{name}: of inputs {list(raw.shape)}, {raw.dtype}, it makes {made or short(new)}: "
             "shape and dtype must stay"
         )
 
@@ -123,8 +124,3 @@ def check_finite(value: Any, path: str = "") -> None:
             check_finite(inner, path)
     elif isinstance(value, float) and not math.isfinite(value):
         raise LthError(f"{path}={value}: it must be a finite number")
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, else its kind."""
-    return str(error).partition("\n")[0] or type(error).__name__

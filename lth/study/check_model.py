@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from lth.data.dataset import Dataset
-from lth.errors import LthError
+from lth.errors import LthError, first_line
 from lth.networks.layers import Layers
 from lth.networks.ticket import draw_model, draw_state, drawing, load_state, state_of
 from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec, build, target_of
-from lth.study.check import first_line
 
 
 def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
@@ -103,11 +102,11 @@ def _logits(network: nn.Module, model: Spec, dataset: Dataset, when: str = "") -
                 f"{name}: it does not take the data's input_shape {shape}{when}: "
                 f"{first_line(error)}" + _of_tokens(dataset)
             ) from error
-    found = tuple(getattr(logits, "shape", ()))
-    if len(found) != 2 or found[0] != 2 or found[1] < dataset.classes or logits.is_complex():
-        mend = ": let it return the logits alone" if when and not found else ""
+    sizes = tuple(getattr(logits, "shape", ()))
+    if len(sizes) != 2 or sizes[0] != 2 or sizes[1] < dataset.classes or logits.is_complex():
+        mend = ": let it return the logits alone" if when and not sizes else ""
         raise LthError(
-            f"{name}: two examples give {found or f'a {type(logits).__name__}'}{when}, not "
+            f"{name}: two examples give {sizes or f'a {type(logits).__name__}'}{when}, not "
             f"(2, {dataset.classes}){mend}; model.classes is left to the data"
         )
     return logits
@@ -186,8 +185,8 @@ def _of_tokens(dataset: Dataset) -> str:
 def _check_loss(spec: Spec, logits: torch.Tensor, targets: torch.Tensor) -> None:
     name = f"recipe.loss={target_of(spec)}"
     try:
-        found = build(spec)(logits, targets)
+        value = build(spec)(logits, targets)
     except Exception as error:
         raise LthError(f"{name}: it fails on logits and targets: {first_line(error)}") from error
-    if not isinstance(found, torch.Tensor) or found.ndim != 0:
+    if not isinstance(value, torch.Tensor) or value.ndim != 0:
         raise LthError(f"{name}: it gives no scalar tensor")

@@ -10,10 +10,10 @@ from typing import Any
 from lth.imp import Cohort, imp
 from lth.store.entry import StoredMember
 from lth.store.store import Store
-from lth.study.plan import Silent
 from lth.study.setup import Setup
 from lth.train.job import Job
 from lth.train.key import differences
+from lth.train.options import Listener
 from lth.types import MemberId
 
 TENSORS = {
@@ -51,7 +51,7 @@ def explain(setup: Setup) -> list[Reason]:
     A ticket below one that is not trained is not known, so its member is not among them.
     """
     store = Store(setup.out / "store")
-    trainer = setup.trainer(store, Silent())
+    trainer = setup.trainer(store, Listener())
     candidates = [a for a in store.abouts() if "identity" in a]
     found: dict[tuple[bool, tuple[str, ...]], list[MemberId]] = defaultdict(list)
 

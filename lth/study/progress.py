@@ -20,9 +20,10 @@ from rich.progress import (
 
 from lth.imp import Cohort, Experiment
 from lth.train.job import Job
+from lth.train.options import Listener
 
 
-class Display:
+class Display(Listener):
     """Listens to a study and shows how far it is."""
 
     def __init__(self, console: Console, enabled: bool = True) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
-from pathlib import Path
 from typing import Any
 
-from lth.config import choices
+from lth.config import offered
 from lth.errors import LthError
 
 VALUED = (
@@ -32,15 +30,8 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
     several = bool(set(flags) & set(MULTIRUN))
     settings = [_quoted(setting, several) for setting in settings]
     if several:
-        folder = Path(config_folder) if config_folder else None
-        settings = [_spelled_out(setting, folder) for setting in settings]
+        settings = [_spelled_out(setting, config_folder) for setting in settings]
     return [*flags, *settings]
-
-
-def jobs(settings: Sequence[str]) -> list[list[str]]:
-    """Return the settings of every job of a sweep: all combinations."""
-    each = ([setting] if (found := _values(setting)) is None else found for setting in settings)
-    return [list(job) for job in product(*each)]
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -71,29 +62,23 @@ def _quoted(setting: str, several: bool) -> str:
     return f"{key}='{escaped}'"
 
 
-def _spelled_out(setting: str, folder: Path | None) -> str:
+def _spelled_out(setting: str, folder: str | None) -> str:
     key, _, text = setting.partition("=")
-    group = key.lstrip("+")
-    if text.startswith("glob(") and (known := _known(group, folder)):
+    known = sorted(offered(key.lstrip("+"), folder))
+    if text.startswith("glob(") and known:
         override = _parse(setting)
         if override is None:
             return setting
-        found = override.value().filter(known)
-        if not found:
+        matching = override.value().filter(known)
+        if not matching:
             raise LthError(f"{setting}: it matches no choice; there are {', '.join(known)}")
-        return f"{key}={','.join(found)}"
-    if _values(setting) == []:
+        return f"{key}={','.join(matching)}"
+    if values(setting) == []:
         raise LthError(f"{setting}: an empty sweep: it starts no job")
     return setting
 
 
-def _known(group: str, folder: Path | None) -> list[str]:
-    found = choices(group)
-    own = choices(group, folder) if folder else []
-    return sorted({*found, *own})
-
-
-def _values(setting: str) -> list[str] | None:
+def values(setting: str) -> list[str] | None:
     """Return what a setting sweeps over, as settings; None for one that does not sweep."""
     override = _parse(setting)
     if override is None or not override.is_sweep_override() or not override.is_discrete_sweep():

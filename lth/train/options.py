@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -67,20 +66,17 @@ class Options:
         return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
 
 
-class Listener(Protocol):
-    """Who is told of the progress."""
+class Listener:
+    """Who is told of the progress; this one does nothing about it."""
 
     def level(self, cohort: Cohort, missing: Sequence[Job], reused: int) -> None:
         """A level begins: these jobs are to train, so many members are in the store."""
-        ...
 
     def step(self, job: Job, step: int, done: bool) -> None:
         """A member has reached ``step``."""
-        ...
 
     def note(self, text: str) -> None:
         """Something the user should know."""
-        ...
 
 
 def _check_compiler(name: str) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lth.errors import LthError
+from lth.errors import LthError, first_line
 from lth.networks import masks
 from lth.networks.ticket import draw_model, traced
 from lth.networks.trace import twice_differentiable
 from lth.pruning.probe import Probe
+from lth.spec.argument_types import number, whole
 from lth.types import Mask, Params, Score
 
 
@@ -40,8 +41,7 @@ def grasp(per_class: int = 10, temperature: float = 200.0) -> Score:
     Removing w changes ``g^T g`` by ``-2 w * (H g)`` to first order; the paper prunes where that is
     greatest. Logits are divided by ``temperature``. Wang et al. 2020, arXiv 2002.07376, Equation 8.
     """
-    if not temperature > 0:
-        raise LthError(f"score.temperature={temperature}: it must be above 0")
+    number("score.temperature", temperature, "(0, inf]", "it must be above 0")
 
     def formula(loss: Tensor, weights: list[Tensor]) -> Iterable[Tensor]:
         gradients = gradients_of(loss, weights, create_graph=True)
@@ -59,7 +59,7 @@ def grasp(per_class: int = 10, temperature: float = 200.0) -> Score:
                 if "is not implemented" not in str(error) and "differentiate" not in str(error):
                     raise
                 raise LthError(
-                    f"score.grasp: the model has no second derivative ({_first_line(error)}); "
+                    f"score.grasp: the model has no second derivative ({first_line(error)}); "
                     "take another score, such as snip"
                 ) from error
 
@@ -80,7 +80,7 @@ def synflow() -> Score:
     ) -> Params:  # fmt: skip
         probe, buffers = _needed(probe), buffers or {}
         try:
-            found = flow(final, mask, buffers, probe, torch.float64)
+            scores = flow(final, mask, buffers, probe, torch.float64)
         except RuntimeError as error:
             if "indices" in str(error):
                 raise LthError(
@@ -89,13 +89,11 @@ def synflow() -> Score:
                 ) from error
             if "dtype" not in str(error):
                 raise
-            return _check_flow(
-                flow(final, mask, buffers, probe, None), probe
-            )  # it mixes types by itself
-        _check_flow(found, probe)
+            mixed = flow(final, mask, buffers, probe, None)  # it mixes types by itself
+            return _check_flow(mixed, probe)
         if all(bool(m.all()) for m in mask.values()):
-            _warn_of_loss(found, final, buffers, probe)
-        return found
+            _warn_of_loss(scores, final, buffers, probe)
+        return _check_flow(scores, probe)
 
     def flow(
         final: Params, mask: Mask, buffers: Params, probe: Probe, dtype: torch.dtype | None
@@ -177,8 +175,7 @@ def _of_loss(
     temperature: float = 1.0,
 ) -> Score:
     """Make a score of ``(loss on examples, weights) -> scores``, layer by layer."""
-    if isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1:
-        raise LthError(f"score.per_class={per_class!r}: a number of examples, from 1")
+    whole("score.per_class", per_class, 1, "a number of examples,")
 
     def score(
         final: Params, *, mask: Mask, generator: torch.Generator, buffers: Params | None = None,
@@ -189,8 +186,8 @@ def _of_loss(
         inputs, targets = probe.examples(per_class * probe.classes, generator)
         logits = probe.logits(leaves, buffers, inputs, generator=generator)
         loss = probe.loss(logits / temperature, targets)
-        found = formula(loss, [leaves[n] for n in mask])
-        return {n: s.detach() for n, s in zip(mask, found, strict=True)}
+        scores = formula(loss, [leaves[n] for n in mask])
+        return {n: s.detach() for n, s in zip(mask, scores, strict=True)}
 
     return score
 
@@ -202,10 +199,6 @@ def gradients_of(
     if not loss.requires_grad:
         return tuple(torch.zeros_like(w) for w in weights)
     return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _needed(probe: Probe | None) -> Probe:
