@@ -114,7 +114,7 @@ class WandbLogger:
     ) -> None:
         import wandb
 
-        rows = [list(r) for r in records[:TABLE_ROWS]]
+        rows: list[Any] = [list(r) for r in records[:TABLE_ROWS]]
         run.log({"records": wandb.Table(columns=list(COLUMNS), data=rows, allow_mixed_types=True)})
         if figures:
             run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
