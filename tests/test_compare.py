@@ -416,7 +416,8 @@ def test_no_label_covers_another_or_leaves_the_figure(crowd):
 
 
 def test_labels_stand_at_their_points_where_there_is_room():
-    assert spread([0.9, 0.5, 0.1], 0.1) == [0.9, 0.5, 0.1]
+    assert spread([0.9, 0.5, 0.1], 0.1) == pytest.approx([0.9, 0.5, 0.1])
+    assert spread([0.5, 0.5, 0.5], 0.25) == [0.75, 0.5, 0.25]
     assert spread([1.0, 1.0, 0.5], 0.25) == [1.0, 0.75, 0.5]
     assert spread([0.0, 0.0], 0.25) == [0.25, 0.0]
 

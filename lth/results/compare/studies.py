@@ -65,7 +65,7 @@ def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
     first = studies[0]
     notes = [_incomplete(first)]
     for other in studies[1:]:
-        for what in ("data", "model"):
+        for what in ("data", "model", "task"):
             _same(what, first, other)
         seed, recipe = _changes("seed", first, other), _changes("recipe", first, other)
         if seed and other.config["seed"] not in paired:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
+from scipy.optimize import isotonic_regression
 
 FONT = 8
 LINE = 1.4 * FONT / 72
@@ -23,17 +25,16 @@ class Label(NamedTuple):
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Return heights in [0, 1] at least ``gap`` apart, near those wanted, which descend.
+    """Move heights in [0, 1], which descend, as little as possible so that they lie ``gap`` apart.
 
-    >>> spread([1.0, 1.0, 0.5], 0.25), spread([0.25, 0.0, 0.0], 0.25)
-    ([1.0, 0.75, 0.5], [0.5, 0.25, 0.0])
+    With ``z_i = y_i + i * gap`` this is isotonic regression.
+
+    >>> spread([0.5, 0.5, 0.0], 0.25), spread([1.0, 1.0], 0.25)
+    ([0.625, 0.375, 0.0], [1.0, 0.75])
     """
-    heights: list[float] = []
-    for y in wanted:
-        heights.append(min(y, heights[-1] - gap) if heights else y)
-    for number, y in enumerate(reversed(heights)):  # what fell below the axes pushes up
-        heights[-1 - number] = max(y, number * gap)
-    return heights
+    steps = gap * np.arange(len(wanted))
+    free = isotonic_regression(np.array(wanted) + steps, increasing=False).x - steps
+    return np.maximum(np.minimum(free, 1 - steps), steps[::-1]).tolist()
 
 
 def place_labels(ax: Axes, labels: Sequence[Label]) -> None:
@@ -49,5 +50,6 @@ def place_labels(ax: Axes, labels: Sequence[Label]) -> None:
         ax.annotate(
             label.text, (label.x, label.y), (1.03, y), textcoords="axes fraction", fontsize=FONT,
             color=label.colour, weight=label.weight, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.5, "alpha": 0.6},
+            arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.5, "alpha": 0.6,
+                        "relpos": (0, 0.5)},
         )  # fmt: skip
