@@ -49,6 +49,14 @@ SETTINGS = {
 LR = 0.02
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _no_figures_of_the_runs():
+    """What is tested here is looked at, not drawn by the runs that train it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lth.results.figures.draw", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     return str(tmp_path_factory.mktemp("analysis"))

@@ -3,6 +3,7 @@
 import csv
 import random
 from io import StringIO
+from typing import NamedTuple
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,6 +13,7 @@ from lth import LthError
 from lth.loggers.levels_csv import CsvLogger, write_levels
 from lth.loggers.weights_and_biases import curve_rows, level_rows
 from lth.measured import Measured, measured_of
+from lth.records import statistics
 from lth.records.judged import Judged, judged
 from lth.records.matching import FALLS_SHORT, MATCHES, matching
 from lth.records.record import Record
@@ -194,7 +196,7 @@ def test_studies_of_other_tasks_are_not_compared():
 
 
 def test_loggers_write_every_metric(kind, tmp_path):
-    metric, measured, _, splits, records, curves = kind
+    metric, measured, splits, records, curves = kind
     write_levels(tmp_path / "levels.csv", records, measured)
     rows = list(csv.DictReader((tmp_path / "levels.csv").read_text().splitlines()))
     value = summarise(records)[Cell(0.1, WINNER, 0)].values[f"{splits[-1]}_{metric}"].mean
@@ -213,3 +215,37 @@ def test_without_an_early_stop_the_last_step_counts():
     assert values["early_stop_step"].mean == 40
     assert values["validation_loss"] == values["validation_loss_end"]
     assert [m.verdict for m in matching(records, KINDS["loss"][0])][:2] == [MATCHES] * 2
+
+
+def test_of_an_arm_that_trains_in_phases_the_last_counts(monkeypatch):
+    """Longer records: columns after the value, of which ``last_phases`` knows."""
+
+    class Phased(NamedTuple):
+        study: str
+        trial: int
+        copy: int
+        lr: float
+        arm: str
+        level: int
+        density: float
+        step: int
+        split: str
+        metric: str
+        value: float
+        phase: int = 0
+
+    records, _ = forged("loss")
+    first = [Phased(*r, 0)._replace(value=r.value + 7) for r in records if r.metric == "loss"]
+    rows = [Phased(*r, 1) for r in records]
+    monkeypatch.setattr(statistics, "last_phases", lambda rows: [r for r in rows if r.phase == 1])
+    assert summarise([*first, *rows]) == summarise(rows)
+    assert matching([*first, *rows], KINDS["loss"][0]) == matching(rows, KINDS["loss"][0])
+
+
+def test_a_metric_that_was_never_recorded_is_said():
+    records, _ = forged("loss")
+    (line,) = verdict(records, Measured("acc"))
+    assert line == "the dense network has no test acc: there is nothing to match"
+    assert render(records, 80, Measured("acc")) and "diverged" not in level_line(
+        records, Measured("acc")
+    )

@@ -173,7 +173,8 @@ def level_line(records: Sequence[Record], measured: Measured = ACCURACY) -> str:
         value, own = s.values.get(what.name), percent(s.density)
         about = [f"lr {s.cell.lr:g}"] * several + [f"at {own}"] * (own != density)
         name = f"{s.cell.arm} ({', '.join(about)})" if about else s.cell.arm
-        text = what.text(value.mean) + "%" * what.share if value else "diverged"
+        lacks = "-" if s.values else "diverged"
+        text = what.text(value.mean) + "%" * what.share if value else lacks
         parts.append(f"{name} {text}")
     return "  ".join([f"density {density}", *parts])
 

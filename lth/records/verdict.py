@@ -34,7 +34,7 @@ def verdict(records: Iterable[Record], measured: Measured = ACCURACY) -> list[st
         prefix = f"lr {lr:g}: " if len(rates) > 1 else ""
         own = sorted((arms[key] for key in arms if key[0] == lr), key=lambda r: r[0].arm != WINNER)
         told = [sentence(rows, what, n == 0) for n, rows in enumerate(own)]
-        lines += [prefix + text for text in told or [_nothing(records, lr)]]
+        lines += [prefix + text for text in told or [_nothing(records, lr, what)]]
     return lines + (_rule([rows[0] for rows in arms.values()], what) if arms else [])
 
 
@@ -84,12 +84,13 @@ def points(found: Interval, what: Judged = TEST_ACCURACY) -> str:
     return f"{what.text(found.mean, '+')} {unit}{between}"
 
 
-def _nothing(records: Sequence[Record], lr: float) -> str:
-    if any(r.level > 0 for r in records if r.lr == lr):
-        dense = [r for r in records if (r.lr, r.arm, r.level) == (lr, WINNER, 0)]
-        what = "diverged" if dense else "is not there"
-        return f"the dense network {what}: there is nothing to match"
-    return "only the dense network was trained: there is nothing to compare"
+def _nothing(records: Sequence[Record], lr: float, what: Judged) -> str:
+    if not any(r.level > 0 for r in records if r.lr == lr):
+        return "only the dense network was trained: there is nothing to compare"
+    dense = {r.metric for r in records if (r.lr, r.arm, r.level) == (lr, WINNER, 0)}
+    why = f"has no {what.words}" if dense else "is not there"
+    why = "diverged" if "diverged" in dense else why
+    return f"the dense network {why}: there is nothing to match"
 
 
 def _at(row: Match) -> str:

@@ -84,17 +84,17 @@ def paths(
     training inputs) they are taken anew at every point, the ends too: measured under two regimes,
     a network would have a barrier to itself.
     """
-    found = {name: Path([], [], []) for name in splits}
+    measured = {name: Path([], [], []) for name in splits}
     for alpha in (i / (alphas - 1) for i in range(alphas)):
         state = interpolate(a, b, alpha)
         if calibrate_on is not None:
             state = evaluator.recalibrate(state, calibrate_on)
         for name, rows in splits.items():
             loss, accuracy = evaluator.measure(state, rows)
-            found[name].alphas.append(alpha)
-            found[name].errors.append(1 - accuracy)
-            found[name].losses.append(loss)
-    return found
+            measured[name].alphas.append(alpha)
+            measured[name].errors.append(1 - accuracy)
+            measured[name].losses.append(loss)
+    return measured
 
 
 def mean_path(paths: Sequence[Path]) -> Path:

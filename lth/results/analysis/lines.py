@@ -92,6 +92,6 @@ def lines(
             continue
         for norms in (INTERPOLATED, RECALIBRATED) if evaluator.has_norms else ("",):
             anew = splits["train"][0] if norms == RECALIBRATED else None
-            found = paths(evaluator, member.final, end.final, splits, calibrate_on=anew)
-            for split, path in found.items():
+            measured = paths(evaluator, member.final, end.final, splits, calibrate_on=anew)
+            for split, path in measured.items():
                 yield Line(kind=kind, to=to, norms=norms, split=split, path=path)

@@ -21,9 +21,9 @@ NAME, NUMBER = 16, 6
 """Least columns of a name and of a number."""
 
 
-def comparison_tables(found: Comparison, width: int = 80) -> list[Table]:
+def comparison_tables(comparison: Comparison, width: int = 80) -> list[Table]:
     """Return a table per density that is shown, the best method first."""
-    return [_table(found, density, width >= WIDE) for density in found.densities]
+    return [_table(comparison, density, width >= WIDE) for density in comparison.densities]
 
 
 def budget_tables(
@@ -34,13 +34,13 @@ def budget_tables(
     return [_budget_table(own, density, width, what) for density, own in limits.items()]
 
 
-def legend(found: Comparison) -> str:
+def legend(comparison: Comparison) -> str:
     """Say what the columns are."""
-    run, what = found.dense_flops, found.what
+    run, what = comparison.dense_flops, comparison.what
     cost = "no cost is known" if run is None else f"cost in dense runs, of {run:.3g} FLOPs"
     return (
         f"({what.split if what.share else what.words} at early stop, ± half its 95 % interval; "
-        f"{cost}; difference to {found.reference}, paired over trials)"
+        f"{cost}; difference to {comparison.reference}, paired over trials)"
     )
 
 
@@ -52,8 +52,8 @@ def budget_legend(what: Judged = TEST_ACCURACY) -> str:
     )
 
 
-def _table(found: Comparison, density: float, wide: bool) -> Table:
-    rows, what = found.at(density), found.what
+def _table(comparison: Comparison, density: float, wide: bool) -> Table:
+    rows, what = comparison.at(density), comparison.what
     trials = {r.trials for r in rows}
     several, unit = len(trials) > 1, " %" * what.share
     same = "" if wide or several else f"; {_count(rows[0].trials)}"
@@ -70,7 +70,7 @@ def _table(found: Comparison, density: float, wide: bool) -> Table:
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
-        own = row.method == found.reference
+        own = row.method == comparison.reference
         style = "bold" if own else "dim" if row.level == 0 else ""
         weights = "" if row.weights is None else f"{row.weights:,}"
         first = [percent(row.density), weights] * wide + [str(row.trials)] * (wide or several)
@@ -104,12 +104,12 @@ def _numbers(row: Row, own: bool, what: Judged) -> list[str]:
     return [test, what.text(row.end.mean), early, *costs, difference]
 
 
-def _between(found: Interval | None, what: Judged, sign: str = "", half: bool = True) -> str:
+def _between(value: Interval | None, what: Judged, sign: str = "", half: bool = True) -> str:
     """Write a mean with the half width of its interval, shares in points."""
-    if found is None:
+    if value is None:
         return ""
-    width = f" ±{what.text(found.high - found.mean)}" if half and found.bounded else ""
-    return f"{what.text(found.mean, sign)}{width}"
+    width = f" ±{what.text(value.high - value.mean)}" if half and value.bounded else ""
+    return f"{what.text(value.mean, sign)}{width}"
 
 
 def _cost(runs: float) -> str:

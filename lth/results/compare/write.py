@@ -16,19 +16,19 @@ from lth.store.study import Study
 
 
 def write_comparison(
-    folder: Path, found: Comparison, best: Sequence[Best], studies: Sequence[Study]
+    folder: Path, comparison: Comparison, best: Sequence[Best], studies: Sequence[Study]
 ) -> None:
     """Write ``compare.csv``, ``equal_cost.csv`` and ``provenance.json``."""
     about = provenance() | {
         "written": now(),
-        "reference": found.reference,
-        "densities": found.densities,
-        "dense_flops": found.dense_flops,
+        "reference": comparison.reference,
+        "densities": comparison.densities,
+        "dense_flops": comparison.dense_flops,
         "studies": [str(study.folder) for study in studies],
     }
-    rows = [row.columns(found.what) for row in found.rows]
-    chosen = [b.row.columns(found.what) | b._asdict() for b in best]
-    names = list(dict.fromkeys(header(found.what)))
+    rows = [row.columns(comparison.what) for row in comparison.rows]
+    chosen = [b.row.columns(comparison.what) | b._asdict() for b in best]
+    names = list(dict.fromkeys(header(comparison.what)))
     try:
         write_table(folder / "compare.csv", rows[0], (row.values() for row in rows))
         write_table(folder / "equal_cost.csv", names, ([row[n] for n in names] for row in chosen))
