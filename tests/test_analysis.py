@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from lth.records.intervals import Interval, bootstrap_interval
 from lth.records.matching import Match, is_matching, matching
 from lth.records.statistics import Cell, paired_difference, paired_values
 from lth.records.verdict import verdict
+from lth.results.analysis import members as members_module
 from lth.results.analysis import structure
 from lth.results.analysis.connectivity import Path, interpolate, mean_path, path
-from lth.results.analysis.evaluate import Evaluator, measure, recalibrate, rows_of
-from lth.results.analysis.lines import Point, PruningChain, lines, neighbours
+from lth.results.analysis.evaluate import Evaluator, measure, rows_of
+from lth.results.analysis.lines import Line, Point, lines, neighbours
 from lth.results.analysis.members import Member, Members, read
 from lth.results.analysis.summary import summary
 from lth.results.analysis.table import Analysis, Row
@@ -42,6 +44,14 @@ SETTINGS = toys.SETTINGS | {
     },
 }  # fmt: skip
 LR = 0.02
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_figures_of_the_runs():
+    """What is tested here is looked at, not drawn by the runs that train it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lth.results.figures.draw", lambda *_: [])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +129,7 @@ def test_recalibration_takes_the_statistics_of_the_data():
     inputs = data.train_inputs[:100]
     state.buffers["1.num_batches_tracked"].fill_(7)  # what was counted before does not count
     state.buffers["1.running_mean"].fill_(3.0)
-    found = recalibrate(spec, state, data, inputs)
+    found = Evaluator(spec, data).recalibrate(state, inputs)
     seen = torch.nn.functional.conv2d(
         data.prepare(inputs), state.params["0.weight"], padding=1
     )  # fmt: skip
@@ -135,7 +145,8 @@ def test_recalibration_takes_the_statistics_of_the_data():
     rows = data.test_inputs, data.test_targets
     assert evaluator.measure(state, rows) == measure(spec, state, data, rows)
     plain = draw_state({**spec, "_target_": "tests.toys.mlp"}, 0)
-    assert recalibrate({**spec, "_target_": "tests.toys.mlp"}, plain, data, inputs) is plain
+    without = Evaluator({**spec, "_target_": "tests.toys.mlp"}, data)
+    assert without.recalibrate(plain, inputs) is plain and not without.has_norms
 
 
 @pytest.mark.parametrize("anew", [False, True], ids=["interpolated", "recalibrated"])
@@ -152,7 +163,7 @@ def test_a_network_has_no_barrier_to_itself(anew):
     same = mean_path([found] * 3)
     assert same == found and same.barrier == same.loss_barrier == 0
     if inputs is not None:
-        at = measure(spec, recalibrate(spec, state, data, inputs), data, rows)
+        at = measure(spec, Evaluator(spec, data).recalibrate(state, inputs), data, rows)
         assert (found.losses[0], 1 - found.errors[0]) == (at[0], pytest.approx(at[1]))
 
 
@@ -366,12 +377,13 @@ def test_a_mask_that_training_changed_counts_as_it_ended(study):
     ended[name][:] = False
     ended[name][0, 0] = True
     changed = Member(member.model, member.mask, ended, member.start, member.final)
-    rows = {m[:2]: m[2] for m in analysis._structure(place, changed)}
+    evaluator = Evaluator(member.model, analysis.dataset)
+    rows = {m[:2]: m[2] for m in analysis._structure(place, changed, evaluator)}
     assert rows[name, "density"] == 1 / ended[name].numel()
     assert rows[name, "dead_units"] == 9
     assert rows["", "overlap_with_trial_0"] < masks.overlap(entry.mask, study.entry(level=2).mask)
     kept = masks.intersect(entry.mask, ended)
-    rows = {m[:2]: m[2] for m in analysis._training(place, changed)}
+    rows = {m[:2]: m[2] for m in analysis._training(place, changed, evaluator)}
     before, after = member.start.params, member.final.params
     assert rows[name, "distance"] == structure.distance(before, after, kept)[name]
 
@@ -428,20 +440,37 @@ def test_threads_find_the_same(study, found):
     assert torch.get_num_threads() == 1
 
 
-def test_members_are_read_once_while_there_is_room(study):
-    read_from, entry = [], study.entry
-    members = Members(study)
-    members.study = type(
-        "Counted",
-        (),
-        {"members": study.members, "entry": lambda _, **p: read_from.append(p) or entry(**p)},
-    )()
+def test_members_are_read_once_while_there_is_room(study, monkeypatch):
+    monkeypatch.setattr(members_module, "ROOM", 1)
+    asked, entry = [], study.entry
+
+    class Counted:
+        members = study.members
+
+        def entry(self, **place):
+            asked.append(place)
+            return entry(**place)
+
+    members = Members(Counted())
     first, second = (MemberId(0, LR, WINNER, n, 0) for n in (0, 1))
-    assert members[first] is members[first] and len(read_from) == 1
-    members.room = 1  # the one that is asked for last is kept, however large
-    assert members[second] is members[second] and len(read_from) == 2
-    assert members[first].size > 1 and len(read_from) == 3
+    assert members[first] is members[first] and len(asked) == 1
+    assert members[second] is members[second] and len(asked) == 2
+    assert members[first].final is not None and len(asked) == 3
     assert members.get(first._replace(level=7)) is None
+
+
+def test_of_an_arm_that_trains_in_phases_the_last_is_looked_at():
+    class Phased(NamedTuple):
+        trial: int
+        lr: float
+        arm: str
+        level: int
+        copy: int
+        phase: int = 0
+
+    first, last = (Phased(0, LR, WINNER, 1, 0, n) for n in (0, 2))
+    members = Members(type("Phases", (), {"members": dict.fromkeys((last, first))})())
+    assert members.places == [last] and members.get(first._replace(level=2)) is None
 
 
 def test_the_level_above_is_the_one_that_was_trained_last():
@@ -465,21 +494,20 @@ def test_no_line_is_drawn_to_a_network_that_diverged_or_is_missing(study):
         return [x.to for x in lines(place, member, members, evaluator, splits) if x.split == "test"]
 
     assert drawn() == [WINNER, "sgd_noise 0"]
-    winner = place._replace(arm=WINNER, copy=0)
-    members._kept[winner] = replace(members[winner], final=None)
+    winner, read_from = place._replace(arm=WINNER, copy=0), members._read
+    gone = replace(members[winner], final=None)
+    members._read = lambda at: gone if at == winner else read_from(at)
     assert drawn() == ["sgd_noise 0"]
-    members.study = type("Less", (), {"members": {winner: ""}})()
+    members._last = {winner[:5]: winner}
     assert drawn() == []
 
 
 def test_measures_are_named_by_split_kind_and_norms():
     flat = Path([0, 1], [0.1, 0.1], [1, 1])
-    assert list(PruningChain("level", "level 3", "", "test", flat).measures()) == [
+    assert list(Line("level", "level 3", "", "test", flat).measures()) == [
         ("test_level_barrier", 0), ("test_level_barrier_loss", 0)
     ]  # fmt: skip
-    names = [
-        n for n, _ in PruningChain("instability", WINNER, "recalibrated", "train", flat).measures()
-    ]
+    names = [n for n, _ in Line("instability", WINNER, "recalibrated", "train", flat).measures()]
     assert names == ["train_instability_recalibrated", "train_instability_loss_recalibrated"]
 
 

@@ -7,21 +7,22 @@ from io import StringIO
 
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from rich.console import Console
 
 from lth import LthError, cli
 from lth.config import compose, study_id
-from lth.records.intervals import bootstrap_interval, interval
+from lth.records.intervals import Interval, bootstrap_interval, interval
 from lth.records.record import Record, write_csv
 from lth.results.compare.budget import budgets_of, equal_cost
 from lth.results.compare.methods import DENSE, names
 from lth.results.compare.reference import choose, pool_notes, pooled
-from lth.results.compare.rows import Row, compare
+from lth.results.compare.rows import Cost, Row, compare
 from lth.results.compare.studies import Source, find, fit, labels, name_of, sources
 from lth.results.compare.table import budget_tables, comparison_tables, legend
 from lth.results.figures import save
 from lth.results.figures.compare import LONGEST, REFERENCE, comparison_figure
-from lth.results.figures.labels import GAP, LINE, MemberId, settle, spread
+from lth.results.figures.labels import spread
 from tests.toys import SETTINGS, run_study
 
 WINNER = "winning_ticket"
@@ -128,34 +129,30 @@ def test_every_method_has_a_name_of_its_own():
 
 def test_a_row_holds_means_intervals_and_costs_in_dense_runs():
     row = row_of(compare([tickets(), snip()]), "snip", 3)
-    expected = interval([0.88, 0.92, 0.93])
-    assert (row.test_accuracy, row.test_low, row.test_high) == pytest.approx(expected[:3])
-    assert row[18:21] == pytest.approx((0.125, 0.01, 0.135))  # training, search, total
-    assert row.total_flops == pytest.approx(135.0)
+    assert row.value == pytest.approx(interval([0.88, 0.92, 0.93]))
+    assert row.cost == pytest.approx((125.0, 10.0, UNIT))  # training, search, a dense run
+    assert row.total_cost == pytest.approx(0.135)
     assert (row.density, row.weights, row.trials, row.diverged) == (0.125, 100, 3, 0)
     assert (row.study, row.arm, row.lr, row.early_stop_step) == ("s-2", WINNER, 0.1, 20)
-    assert row_of(compare([tickets()]), WINNER, 2).search_cost == pytest.approx(1.5)
+    assert row_of(compare([tickets()]), WINNER, 2).cost.search == pytest.approx(1.5 * UNIT)
 
 
 def test_early_stop_and_end_are_apart():
     found = [member(t, WINNER, n, 0.5, end=0.6 + t / 10) for n in (0, 1) for t in range(2)]
     row = row_of(compare([source(found)]), WINNER, 1)
-    assert (row.test_accuracy, row.test_accuracy_end) == (0.5, pytest.approx(0.65))
-    assert row.end_low == pytest.approx(interval([0.6, 0.7]).low)
+    assert row.mean == 0.5 and row.end == pytest.approx(interval([0.6, 0.7]))
 
 
 def test_differences_are_paired_over_the_trials_of_both_studies():
     found = compare([tickets(), snip()])
     values = [0.88 - 0.93, 0.92 - 0.94, 0.93 - 0.95]
-    row, drawn = row_of(found, "snip", 3), bootstrap_interval(values)
-    assert row.reference_level == 3 and row.pairs == 3
-    student = interval(values)
-    assert (row.difference, row.difference_low, row.difference_high) == pytest.approx(student[:3])
-    assert (row.bootstrap_low, row.bootstrap_high) == pytest.approx(drawn[1:3])
+    row, drawn, student = row_of(found, "snip", 3), bootstrap_interval(values), interval(values)
+    assert row.reference_level == row.difference.n == 3
+    assert row.difference == pytest.approx(student) and row.bootstrap == pytest.approx(drawn)
     assert student.high > 0 > drawn.high  # the paired bootstrap is narrower
     fewer = compare([tickets(), snip((0.88, 0.92))])
-    assert row_of(fewer, "snip", 3).pairs == 2
-    assert row_of(found, "random_reinit", 2).difference == pytest.approx(-0.06)
+    assert row_of(fewer, "snip", 3).difference.n == 2
+    assert row_of(found, "random_reinit", 2).difference.mean == pytest.approx(-0.06)
 
 
 def test_the_reference_and_trials_of_another_seed_have_no_difference():
@@ -169,8 +166,10 @@ def test_the_reference_and_trials_of_another_seed_have_no_difference():
 def test_one_trial_has_no_interval():
     found = [member(0, arm, n, 0.9) for n, arm in ((0, WINNER), (1, WINNER), (1, "x"))]
     row = row_of(compare([source(found)]), "x", 1)
-    assert (row.test_accuracy, row.test_low, row.test_high) == (0.9, None, None)
-    assert (row.difference, row.difference_low, row.bootstrap_low, row.pairs) == (0, None, None, 1)
+    columns = row.columns(found_what := compare([source(found)]).what)
+    assert found_what.name == "test_accuracy"
+    names = ("test_accuracy", "test_low", "difference", "difference_low", "bootstrap_low", "pairs")
+    assert [columns[n] for n in names] == [0.9, None, 0, None, None, 1]
 
 
 def test_a_dense_network_that_studies_share_is_one_row():
@@ -184,7 +183,7 @@ def test_a_dense_network_that_studies_share_is_one_row():
 def test_the_dense_network_is_compared_with_the_reference_where_it_is_shown():
     found = compare([tickets()], levels=[1, 3])
     assert row_of(found, DENSE, 0).reference_level == 3
-    assert row_of(found, DENSE, 0).difference == pytest.approx(-0.03)
+    assert row_of(found, DENSE, 0).difference.mean == pytest.approx(-0.03)
     first, last = (found.at(d) for d in found.densities)
     assert [r.difference is None for r in first if r.level == 0] == [True]
     assert [r.difference is None for r in last if r.level == 0] == [False]
@@ -234,13 +233,13 @@ def test_rows_go_by_density_then_accuracy_and_the_diverged_stand_last():
     shown = [r.method for r in found.at(0.125)]
     assert shown == [WINNER, DENSE, "snip", "random_reinit", "lost"]
     lost = row_of(found, "lost", 3)
-    assert (lost.trials, lost.diverged, lost.test_accuracy, lost.total_cost) == (0, 3, None, None)
+    assert (lost.trials, lost.diverged, lost.value, lost.cost) == (0, 3, None, None)
 
 
 def test_what_cannot_be_compared_is_refused_by_name():
     with pytest.raises(LthError, match="s-1: no pruned network yet"):
         compare([source([member(0, WINNER, 0, 0.9)]), snip()])
-    dear = [r for r in tickets().records if r.metric != "training_flops"]
+    dear = [r for r in tickets().records if r.level or r.metric != "training_flops"]
     with pytest.raises(LthError, match="s-1: no training_flops of a dense network"):
         compare([tickets()._replace(records=dear)])
 
@@ -249,8 +248,12 @@ def test_what_cannot_be_compared_is_refused_by_name():
 
 
 def point(method, level, cost, validation, test):
-    return Row(method, "s", WINNER, 0.1, level, 0.5**level, 0.5**level, 3, 0, total_cost=cost,
-               validation_accuracy=validation, test_accuracy=test)  # fmt: skip
+    value = None if test is None else Interval(test, -9, 9, 3)
+    return Row(
+        method=method, study="s", arm=WINNER, lr=0.1, level=level, level_density=0.5**level,
+        density=0.5**level, trials=3, diverged=0, cost=Cost(cost, 0.0, 1.0), validation=validation,
+        value=value,
+    )  # fmt: skip
 
 
 POINTS = [
@@ -261,7 +264,7 @@ POINTS = [
 
 
 def test_validation_chooses_and_never_test():
-    found = {(b.method, b.budget, b.max_density): b.level for b in
+    found = {(b.row.method, b.budget, b.max_density): b.row.level for b in
              equal_cost(POINTS, [0.5, 0.25], [1, 2, 3])}  # fmt: skip
     assert found == {
         ("snip", 1, 0.5): 2, ("snip", 2, 0.5): 2, ("snip", 3, 0.5): 2,
@@ -272,12 +275,12 @@ def test_validation_chooses_and_never_test():
 
 
 def test_a_line_says_what_the_chosen_network_gives_and_costs():
-    (best,) = [b for b in equal_cost(POINTS, [0.5], [2]) if b.method == "imp"]
-    assert (best.test_accuracy, best.validation_accuracy, best.total_cost) == (0.90, 0.97, 1.5)
-    order = [b.method for b in equal_cost(POINTS, [0.5], [2])]
+    (best,) = [b.row for b in equal_cost(POINTS, [0.5], [2]) if b.row.method == "imp"]
+    assert (best.mean, best.validation, best.total_cost) == (0.90, 0.97, 1.5)
+    order = [b.row.method for b in equal_cost(POINTS, [0.5], [2])]
     assert order == ["snip", "imp"]  # by test accuracy
     cheaper = [point("a", 1, 1.9, 0.9, 0.8), point("a", 2, 1.2, 0.9, 0.7)]
-    assert [b.total_cost for b in equal_cost(cheaper, [0.5], [2])] == [1.2]
+    assert [b.row.total_cost for b in equal_cost(cheaper, [0.5], [2])] == [1.2]
 
 
 def test_budgets_are_the_round_numbers_that_buy_something():
@@ -320,13 +323,13 @@ def test_the_tables_fit_and_hold_their_rows(crowd, width):
     text = text_of(crowd, width)
     assert max(map(len, text.splitlines())) <= width and "…" not in text
     for row in crowd.at(0.125):
-        half = row.test_high - row.test_accuracy
-        assert f"{100 * row.test_accuracy:.2f} ±{100 * half:.2f}" in text
-        if row.difference_high is not None:
-            half = row.difference_high - row.difference
-            assert f"{100 * row.difference:+.2f} ±{100 * half:.2f}" in text
+        half = row.value.high - row.mean
+        assert f"{100 * row.mean:.2f} ±{100 * half:.2f}" in text
+        if row.difference and row.difference.bounded:
+            half = row.difference.high - row.difference.mean
+            assert f"{100 * row.difference.mean:+.2f} ±{100 * half:.2f}" in text
         elif row.difference is not None:  # all trials differ by the same: no interval
-            assert f"{100 * row.difference:+.2f}" in text
+            assert f"{100 * row.difference.mean:+.2f}" in text
     assert "winning_ticket" in legend(crowd) and "1e+03 FLOPs" in legend(crowd)
 
 
@@ -370,14 +373,14 @@ def test_the_figure_shows_the_rows_in_order(crowd):
     names = [r.method.replace("_", " ") for r in shown]
     assert [t.get_text() for t in left.get_yticklabels()] == names
     low = left.get_xlim()[0]
-    kept = [r for r in shown if 100 * r.test_accuracy > low]
+    kept = [r for r in shown if 100 * r.mean > low]
     assert 0 < len(shown) - len(kept) <= 2  # two far below, as numbers at the edge
-    far = {f"{100 * r.test_accuracy:.1f}" for r in shown if r not in kept}
+    far = {f"{100 * r.mean:.1f}" for r in shown if r not in kept}
     assert {t.get_text() for t in left.texts} == far
     drawn = [(c.lines[0].get_xdata()[0], c.lines[0].get_ydata()[0]) for c in left.containers]
-    assert drawn == [(pytest.approx(100 * r.test_accuracy), shown.index(r)) for r in kept]
+    assert drawn == [(pytest.approx(100 * r.mean), shown.index(r)) for r in kept]
     ends = [c.lines[2][0].get_segments()[0][:, 0].tolist() for c in left.containers]
-    assert ends == [pytest.approx([100 * r.test_low, 100 * r.test_high]) for r in kept]
+    assert ends == [pytest.approx([100 * r.value.low, 100 * r.value.high]) for r in kept]
     own = left.get_yticklabels()[names.index("winning ticket")]
     assert to_hex(own.get_color()).upper() == REFERENCE and own.get_weight() == "bold"
 
@@ -388,7 +391,7 @@ def test_the_figure_has_a_line_per_method_and_a_band_for_the_dense_network():
     dense = row_of(found, DENSE, 0)
     (band,) = left.patches
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(
-        (100 * dense.test_low, 100 * dense.test_high)
+        (100 * dense.value.low, 100 * dense.value.high)
     )
     line = next(x for x in right.lines if len(x.get_xdata()) == 3)
     costs = [row_of(found, WINNER, n).total_cost for n in (1, 2, 3)]
@@ -398,35 +401,24 @@ def test_the_figure_has_a_line_per_method_and_a_band_for_the_dense_network():
     assert list(diamond.get_xdata()) == [1.0]
 
 
-def test_no_label_covers_another_or_leaves_the_panel(crowd):
+def test_no_label_covers_another_or_leaves_the_figure(crowd):
     figure = comparison_figure(crowd)
     right = figure.axes[1]
     figure.draw_without_rendering()
-    boxes = [t.get_window_extent().shrunk(1.0, 0.7) for t in right.texts]
+    boxes = [Text.get_window_extent(t).shrunk(1.0, 0.7) for t in right.texts]  # without its line
     assert len(boxes) == 29
     panel = right.get_window_extent()
     for n, box in enumerate(boxes):
-        assert panel.x0 <= box.x0 and box.x1 <= panel.x1 + 0.1 * figure.dpi
+        assert panel.x1 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
         assert not any(box.overlaps(other) for other in boxes[n + 1 :]), right.texts[n]
 
 
-def test_labels_move_as_little_as_they_can():
-    assert spread([9.0, 5.0, 1.0], 1.0, 0.0, 9.0) == [9.0, 5.0, 1.0]
-    assert spread([5.0, 5.0, 5.0], 1.0, 0.0, 9.0) == [6.0, 5.0, 4.0]
-    assert spread([9.0, 9.0], 1.0, 0.0, 9.0) == [9.0, 8.0]
-    assert spread([0.0, 0.0], 1.0, 0.0, 9.0) == [1.0, 0.0]
-
-
-def test_a_label_that_would_cover_a_point_stands_in_that_points_column():
-    points = [MemberId(0.0, 5.0), MemberId(1.0, 5.0)]
-    apart, moved = settle(points, [0.5, 0.5], 0, 9), settle(points, [2.0, 0.5], 0, 9)
-    assert apart[0].x < 1.0 and apart[0].y == 5.0
-    assert moved[0].x == moved[1].x > 1.0
-    assert abs(moved[0].y - moved[1].y) == pytest.approx(LINE)
-    touching, _ = settle(points, [1.0 - GAP, 0.5], 0, 9)  # the point, not its label
-    assert touching.x > 1.0
-    pair = [MemberId(0.0, 5.0), *[MemberId(1.0, 5.0 + 0.9 * LINE)] * 2]  # a label, not its point
-    assert settle(pair, [2.0, 0.5, 0.5], 0, 9)[0].x > 1.0
+def test_labels_stand_at_their_points_where_there_is_room():
+    assert spread([0.9, 0.5, 0.1], 0.1) == pytest.approx([0.9, 0.5, 0.1])
+    assert spread([0.5, 0.5, 0.5], 0.25) == [0.75, 0.5, 0.25]
+    assert spread([1.0, 1.0, 0.5], 0.25) == [1.0, 0.75, 0.5]
+    assert spread([0.0, 0.0], 0.25) == [0.25, 0.0]
 
 
 def test_long_names_leave_the_panels_their_room():
@@ -632,9 +624,9 @@ def test_studies_that_differ_in_seed_alone_are_pooled(tmp_path):
     found = compare(sources(groups))
     assert row_of(found, WINNER, 3).trials == 9
     row = row_of(found, "snip", 3)
-    assert (row.trials, row.pairs) == (6, 6) and row.study.count(" + ") == 1
+    assert (row.trials, row.difference.n) == (6, 6) and row.study.count(" + ") == 1
     values = [0.78 - 0.93, 0.82 - 0.94, 0.83 - 0.95] * 2
-    assert row.difference == pytest.approx(sum(values) / 6)
+    assert row.difference.mean == pytest.approx(sum(values) / 6)
 
 
 def test_what_differs_otherwise_too_is_not_pooled(tmp_path):

@@ -10,7 +10,6 @@ from hypothesis import strategies as some
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lth.errors import LthError
-from lth.records.matching import WINNER
 from lth.records.record import Record
 from lth.records.statistics import percent, summarise
 from lth.records.table import render
@@ -22,16 +21,16 @@ from lth.results.compare.budget import equal_cost
 from lth.results.compare.rows import compare
 from lth.results.compare.studies import Source
 from lth.results.compare.table import budget_tables, comparison_tables
-from lth.results.figures import accuracies, curves_figure, draw, tickets_figure
 from lth.results.figures import analysis as drawn_analysis
 from lth.results.figures import compare as drawn_compare
 from lth.results.figures import curves as drawn_curves
+from lth.results.figures import curves_figure, draw, style, tickets_figure
 from lth.results.figures import tickets as drawn_tickets
 from lth.results.figures.curves import densities
 from lth.results.figures.pictures import draw_analysis
 from lth.results.figures.style import look
 from lth.results.figures.tickets import REACH, dodge
-from tests.synthetic import study
+from tests.synthetic import WINNER, study
 
 FEW = settings(
     max_examples=8, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
@@ -42,7 +41,7 @@ FEW = settings(
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
     """Few pixels: what is tested is that figures are made."""
-    for module in (drawn_tickets, drawn_curves, drawn_analysis, drawn_compare):
+    for module in (drawn_tickets, drawn_curves, style, drawn_compare):
         monkeypatch.setattr(module, "DPI", 40)
 
 
@@ -90,7 +89,7 @@ def test_every_study_has_its_figures_and_tables(tmp_path_factory, kind):
     records, curves = records_of(**kind)
     folder = tmp_path_factory.mktemp("drawn")
     reached = any(r.metric == "early_stop_step" for r in records)
-    names = ["tickets.png"] * reached + ["curves.png"] * bool(accuracies(curves, records))
+    names = ["tickets.png"] * reached + ["curves.png"] * reached
     assert [p.name for p in draw(records, curves, folder)] == names
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in folder.iterdir())
     for width in (80, 200):
@@ -106,7 +105,8 @@ def test_every_study_has_its_figures_and_tables(tmp_path_factory, kind):
 def test_every_comparison_has_its_figure_and_tables(kind):
     records, _ = records_of(**kind | {"levels": (0, 1, 2), "rates": 1})
     sources = [Source("", "s", 100, records), Source("other", "t", 100, records)]
-    if not any(r.level == 0 and r.metric == "training_flops" for r in records):
+    flops = [r for r in records if r.metric == "training_flops"]
+    if flops and all(r.level for r in flops):
         with pytest.raises(LthError, match="of a dense network that reached its end"):
             compare(sources)
         return
@@ -117,7 +117,7 @@ def test_every_comparison_has_its_figure_and_tables(kind):
     if figure is not None:
         FigureCanvasAgg(figure).draw()
     shown = [r for d in found.densities for r in found.at(d) if r.level]
-    assert (figure is None) == all(r.test_accuracy is None for r in shown)
+    assert (figure is None) == all(r.value is None for r in shown)
 
 
 MEASURES = [name for _, _, kinds in drawn_analysis.PANELS for name in kinds]

@@ -25,6 +25,7 @@ ROOMS = [
     "spec",        # how things are named as data
     "identity",    # what code and data are
     "models", "data", "recipe",
+    "measured",    # what a study is judged by
     "networks",    # layers, masks, tickets, what they cost
     "records",     # records, statistics, the verdict
     "store",       # trained members, and studies read back

@@ -6,21 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lth.measured import Measured, measured_of
+from lth.records.judged import ACCURACY
 from lth.records.record import Record, write_table
-from lth.records.statistics import EARLY, Summary, summarise
+from lth.records.statistics import EARLY, summarise
 
 SPLITS = ("test", "validation", "train")
-MEASURES = (
-    EARLY,
-    *(f"{split}_{metric}{at}" for split in SPLITS for metric in ("accuracy", "loss")
-      for at in ("", "_end")),
-)  # fmt: skip
-"""What a line holds the mean, least and greatest of: at early stop, and (``_end``) at the end."""
-
-HEADER = (
-    "lr", "arm", "level", "density", "trials", "members", "diverged",
-    *(f"{name}_{part}" for name in MEASURES for part in ("mean", "min", "max")),
-)  # fmt: skip
+ASIDE = ("diverged", "training_flops", "search_flops", EARLY)
+"""Metrics that have no columns of their own; early stop has them without a split."""
 
 
 class CsvLogger:
@@ -32,7 +25,7 @@ class CsvLogger:
 
     def start(self, name: str, group: str | None, config: dict[str, Any], folder: Path) -> None:
         """Choose the file."""
-        self._path, self._records = folder / "levels.csv", []
+        self._path, self._records, self._measured = folder / "levels.csv", [], measured_of(config)
 
     def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
         """Write the lines of all levels so far."""
@@ -55,7 +48,7 @@ class CsvLogger:
 
     def _write(self, records: Sequence[Record]) -> None:
         if self._path is not None:
-            write_levels(self._path, records)
+            write_levels(self._path, records, self._measured)
 
 
 def csv_logger() -> CsvLogger:
@@ -63,15 +56,23 @@ def csv_logger() -> CsvLogger:
     return CsvLogger()
 
 
-def write_levels(path: Path, records: Iterable[Record]) -> None:
-    """Write one line per learning rate, arm and level."""
-    write_table(path, HEADER, (_line(s) for s in summarise(records).values()))
+def write_levels(path: Path, records: Iterable[Record], measured: Measured = ACCURACY) -> None:
+    """Write one line per learning rate, arm and level.
 
-
-def _line(summary: Summary) -> list[Any]:
-    trials = summary.values[EARLY].n if summary.values else 0
-    line = [*summary.cell, summary.density, trials, summary.members, summary.diverged]
-    for name in MEASURES:
-        found = summary.values.get(name)
-        line += [found.mean, found.low, found.high] if found else ["", "", ""]
-    return line
+    It holds mean, least and greatest of every metric, what is judged first, at early stop and (as
+    ``_end``) at the end.
+    """
+    records = list(records)
+    metrics = dict.fromkeys([measured.metric, "loss", *(r.metric for r in records)])
+    names = [EARLY] + [
+        f"{split}_{metric}{at}" for split in SPLITS for metric in metrics if metric not in ASIDE
+        for at in ("", "_end")
+    ]  # fmt: skip
+    columns = ("lr", "arm", "level", "density", "trials", "members", "diverged")
+    header = [*columns, *(f"{name}_{part}" for name in names for part in ("mean", "min", "max"))]
+    lines = []
+    for s in summarise(records).values():
+        trials = s.values[EARLY].n if s.values else 0
+        values = [v for n in names for v in (s.values[n][:3] if n in s.values else [""] * 3)]
+        lines.append([*s.cell, s.density, trials, s.members, s.diverged, *values])
+    write_table(path, header, lines)

@@ -10,13 +10,13 @@ from lth.records.record import Record
 
 
 class NoLogger:
-    """Hears nothing."""
+    """Takes what a logger takes (``lth.loggers.protocol``), and keeps nothing."""
 
     def start(self, name: str, group: str | None, config: dict[str, Any], folder: Path) -> None:
-        """Hear nothing."""
+        """Drop it."""
 
     def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
-        """Hear nothing."""
+        """Drop it."""
 
     def finish(
         self,
@@ -25,11 +25,11 @@ class NoLogger:
         figures: Sequence[Path],
         tickets: Sequence[Path] = (),
     ) -> list[str]:
-        """Say nothing."""
+        """Return no lines."""
         return []
 
     def abort(self) -> None:
-        """Hear nothing."""
+        """Drop it."""
 
 
 def none() -> NoLogger:

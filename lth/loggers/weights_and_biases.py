@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 TABLE_ROWS = 200_000
 """What a table of wandb can hold."""
 
-QUIET: dict[str, Any] = {"console": "off", "silent": True, "x_disable_stats": True}
-PATIENCE: dict[str, Any] = {
-    "init_timeout": 30.0, "finish_timeout": 300.0, "finish_timeout_raises": True,
-}  # fmt: skip
+QUIET = {"console": "off", "silent": True, "x_disable_stats": True}
+PATIENCE = {"init_timeout": 30.0, "finish_timeout": 300.0, "finish_timeout_raises": True}
 """Seconds until a server that does not answer is given up; the data stays on disk."""
 
 Row = dict[str, float]
@@ -49,10 +47,8 @@ class WandbLogger:
         """Open a run; its files lie in ``folder/wandb``."""
         self._rates, self._defined = set(), set()
         with self._guarded():
-            self._run = self._open(
-                name=name, id=run_id(name), resume="allow", group=group, config=config,
-                dir=str(folder),
-            )  # fmt: skip
+            about = {"name": name, "id": run_id(name), "resume": "allow", "dir": str(folder)}
+            self._run = self._open(**about, group=group, config=config)
 
     def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
         """Log a row per level, and the curves of its members as means over trials."""
@@ -114,7 +110,7 @@ class WandbLogger:
     ) -> None:
         import wandb
 
-        rows = [list(r) for r in records[:TABLE_ROWS]]
+        rows: list[Any] = [list(r) for r in records[:TABLE_ROWS]]
         run.log({"records": wandb.Table(columns=list(COLUMNS), data=rows, allow_mixed_types=True)})
         if figures:
             run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 class Spread(NamedTuple):
@@ -51,27 +54,43 @@ def mean(values: Collection[float]) -> float:
     return min(max(math.fsum(values) / len(values), min(values)), max(values))
 
 
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Gather items by their key, keys in the order in which they come first.
+
+    >>> grouped([1, 2, 3], lambda n: n % 2)
+    {1: [1, 3], 0: [2]}
+    """
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Student's interval of a mean: ``mean +- t(n - 1) * std / sqrt(n)``.
 
-    Unbounded where the values do not differ, be it one or several: a sample without spread (of
-    counts, which accuracies are, quite possible) does not say how far off its mean is.
+    Unbounded where the values do not differ, be it none, one or several: a sample without spread
+    (of counts, which accuracies are, quite possible) does not say how far off its mean is.
 
     >>> interval([1.0, 2.0, 3.0]).high.__format__(".3f"), interval([1.0, 1.0]).high
     ('4.484', inf)
     """
     from scipy import stats  # half a second, and only intervals need it
 
-    middle, _, _, std, n = spread(values)
     if not _differ(values):
-        return Interval(middle, -math.inf, math.inf, n)
+        return _unbounded(values)
+    middle, _, _, std, n = spread(values)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
     return Interval(middle, middle - half, middle + half, n)
 
 
 def _differ(values: Sequence[float]) -> bool:
     """Whether values differ by more than the rounding of a difference of accuracies."""
-    return max(values) - min(values) > 1e-9 * max(1.0, *map(abs, values))
+    return bool(values) and max(values) - min(values) > 1e-9 * max(1.0, *map(abs, values))
+
+
+def _unbounded(values: Sequence[float]) -> Interval:
+    return Interval(mean(values) if values else math.nan, -math.inf, math.inf, len(values))
 
 
 def bootstrap_interval(
@@ -84,9 +103,9 @@ def bootstrap_interval(
     """
     import numpy as np  # its generator draws all at once
 
-    n = len(values)
     if not _differ(values):
-        return Interval(mean(values), -math.inf, math.inf, n)
+        return _unbounded(values)
+    n = len(values)
     rows = np.random.default_rng(seed).integers(n, size=(draws, n))
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.array(values)[rows].mean(1), [tail, 1 - tail])

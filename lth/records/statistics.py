@@ -5,16 +5,22 @@ Copies of an arm are averaged within their trial first, so every spread is one o
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from lth.errors import LthError
-from lth.records.intervals import Interval, Spread, interval, mean, spread
+from lth.measured import Measured
+from lth.records import record
+from lth.records.intervals import Interval, Spread, grouped, interval, mean, spread
+from lth.records.judged import ACCURACY, judged
 from lth.records.record import Record
 
 EARLY = "early_stop_step"
+
+last_phases: Callable[[Iterable[Record]], list[Record]] = getattr(record, "last_phases", list)
+"""Of an arm that trains in several phases at a level, the last is what it gives."""
 
 
 class Cell(NamedTuple):
@@ -23,38 +29,6 @@ class Cell(NamedTuple):
     lr: float
     arm: str
     level: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A cell's values over trials.
-
-    ``values`` maps ``early_stop_step``, and ``<split>_<metric>`` at early stop and
-    ``<split>_<metric>_end`` at the last step, to their spreads; a cell whose members all diverged
-    has none. ``members`` counts them all, ``diverged`` those that did.
-    """
-
-    cell: Cell
-    density: float
-    members: int
-    diverged: int
-    values: dict[str, Spread]
-
-
-@dataclass(frozen=True)
-class Trials:
-    """A cell's values by trial, copies averaged within it: ``values[name][trial]`` (`Summary`).
-
-    ``seen`` holds every trial that has a member here, ``ended`` those of which one diverged.
-    """
-
-    cell: Cell
-    density: float
-    members: int
-    diverged: int
-    values: dict[str, dict[int, float]]
-    seen: frozenset[int] = frozenset()
-    ended: frozenset[int] = frozenset()
 
 
 class Moment(NamedTuple):
@@ -68,20 +42,52 @@ class Moment(NamedTuple):
     metric: str
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A cell's members over trials: ``members`` counts them all, ``diverged`` those that did.
+
+    ``trials[name][trial]`` is a value, copies averaged within the trial: ``early_stop_step``, and
+    ``<split>_<metric>`` at early stop and ``<split>_<metric>_end`` at the last step. ``seen`` holds
+    every trial that has a member here, ``ended`` those of which one diverged.
+    """
+
+    cell: Cell
+    density: float
+    members: int
+    diverged: int
+    trials: dict[str, dict[int, float]]
+    seen: frozenset[int]
+    ended: frozenset[int]
+
+    @cached_property
+    def values(self) -> dict[str, Spread]:
+        """The values' spreads over trials; none where all members diverged."""
+        return {name: spread(list(own.values())) for name, own in self.trials.items()}
+
+
 def summarise(records: Iterable[Record]) -> dict[Cell, Summary]:
     """Summarise every cell, in the order of rate, arm (as first seen) and level."""
-    return {cell: _summary(trials) for cell, trials in by_trial(records).items()}
+    rows = last_phases(records)
+    members = grouped(rows, lambda r: (Cell(r.lr, r.arm, r.level), r.trial, r.copy))
+    cells = grouped(members, lambda member: member[0])
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    order = sorted(cells, key=lambda c: (c.lr, arms.index(c.arm), c.level))
+    return {c: _summary(c, {own[1:]: members[own] for own in cells[c]}) for c in order}
 
 
-def by_trial(records: Iterable[Record]) -> dict[Cell, Trials]:
-    """Return every cell's values by trial, in the order of rate, arm (as first seen) and level."""
-    members: dict[Cell, dict[tuple[int, int], list[Record]]] = defaultdict(dict)
-    arms: dict[str, int] = {}
-    for r in records:
-        arms.setdefault(r.arm, len(arms))
-        members[Cell(r.lr, r.arm, r.level)].setdefault((r.trial, r.copy), []).append(r)
-    order = sorted(members, key=lambda c: (c.lr, arms[c.arm], c.level))
-    return {cell: _trials(cell, members[cell]) for cell in order}
+def _summary(cell: Cell, members: Mapping[tuple[int, int], Sequence[Record]]) -> Summary:
+    values = {member: member_values(rows) for member, rows in members.items()}
+    named = [(name, trial, v) for (trial, _), own in values.items() for name, v in own.items()]
+    trials = {
+        name: {t: mean([v for *_, v in one]) for t, one in grouped(own, lambda x: x[1]).items()}
+        for name, own in grouped(named, lambda x: x[0]).items()
+    }
+    ended = [trial for (trial, _), own in values.items() if not own]
+    return Summary(
+        cell=cell, density=mean([_density(rows) for rows in members.values()]),
+        members=len(members), diverged=len(ended), trials=trials,
+        seen=frozenset(trial for trial, _ in members), ended=frozenset(ended),
+    )  # fmt: skip
 
 
 def paired_difference(
@@ -99,8 +105,8 @@ def paired_values(
     records: Iterable[Record], a: Cell, b: Cell, measure: str = "test_accuracy"
 ) -> list[float]:
     """Return ``a - b`` of every trial that both have, copies averaged within the trial."""
-    found = by_trial(r for r in records if Cell(r.lr, r.arm, r.level) in (a, b))
-    one, other = (found[c].values.get(measure, {}) if c in found else {} for c in (a, b))
+    cells = summarise(r for r in records if Cell(r.lr, r.arm, r.level) in (a, b))
+    one, other = (cells[c].trials.get(measure, {}) if c in cells else {} for c in (a, b))
     if not one.keys() & other.keys():
         raise LthError(f"no trial has {measure} at both {a} and {b}")
     return differences(one, other)
@@ -116,26 +122,36 @@ def differences(one: Mapping[int, float], other: Mapping[int, float]) -> list[fl
 
 
 def member_values(rows: Sequence[Record]) -> dict[str, float]:
-    """Name one member's values; empty if it diverged."""
-    early = next((r.step for r in rows if r.metric == EARLY), None)
-    if early is None:
+    """Name one member's values; empty if it diverged. Without an early stop it is the last step."""
+    if any(r.metric == "diverged" for r in rows):
         return {}
     last = max(r.step for r in rows)
-    found = {EARLY: float(early)}
+    early = next((r.step for r in rows if r.metric == EARLY), last)
+    values = {EARLY: float(early)}
     for r in rows:
         if r.metric != EARLY:
-            found |= {f"{r.split}_{r.metric}": r.value} if r.step == early else {}
-            found |= {f"{r.split}_{r.metric}_end": r.value} if r.step == last else {}
-    return found
+            values |= {f"{r.split}_{r.metric}": r.value} if r.step == early else {}
+            values |= {f"{r.split}_{r.metric}_end": r.value} if r.step == last else {}
+    return values
+
+
+def _density(rows: Sequence[Record]) -> float:
+    """Return a member's density at early stop, where it is judged: training may change it.
+
+    One that diverged has that of its first row.
+    """
+    return next((r.density for r in rows if r.metric == EARLY), rows[0].density)
 
 
 def curve_means(curves: Iterable[Record]) -> dict[Moment, float]:
     """Average every point of the curves over trials (copies within a trial first)."""
-    found: dict[Moment, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for r in curves:
-        moment = Moment(r.lr, r.arm, r.level, r.step, r.split, r.metric)
-        found[moment][r.trial].append(r.value)
-    return {m: _mean_of_trials(trials) for m, trials in found.items()}
+    points = grouped(
+        last_phases(curves),
+        lambda r: (Moment(r.lr, r.arm, r.level, r.step, r.split, r.metric), r.trial),
+    )
+    trials = {key: mean([r.value for r in rows]) for key, rows in points.items()}
+    moments = grouped(trials, lambda key: key[0])
+    return {moment: mean([trials[key] for key in keys]) for moment, keys in moments.items()}
 
 
 def without_diverged(curves: Iterable[Record], records: Iterable[Record]) -> list[Record]:
@@ -144,20 +160,22 @@ def without_diverged(curves: Iterable[Record], records: Iterable[Record]) -> lis
     return [r for r in curves if r[1:6] not in gone]
 
 
-def level_line(records: Sequence[Record]) -> str:
-    """Say in one line what a level gave: density and mean test accuracy at early stop per arm.
+def level_line(records: Sequence[Record], measured: Measured = ACCURACY) -> str:
+    """Say in one line what a level gave: density and the judged value at early stop per arm.
 
     The density is the first arm's, the winning ticket's; an arm that has another names its own.
     """
-    summaries = list(summarise(records).values())
+    summaries, what = list(summarise(records).values()), judged(records, measured)
     several = len({s.cell.lr for s in summaries}) > 1
     density = percent(summaries[0].density) if summaries else percent(0.0)
     parts = []
     for s in summaries:
-        accuracy, own = s.values.get("test_accuracy"), percent(s.density)
+        value, own = s.values.get(what.name), percent(s.density)
         about = [f"lr {s.cell.lr:g}"] * several + [f"at {own}"] * (own != density)
         name = f"{s.cell.arm} ({', '.join(about)})" if about else s.cell.arm
-        parts.append(f"{name} {'diverged' if accuracy is None else f'{accuracy.mean:.2%}'}")
+        lacks = "-" if s.values else "diverged"
+        text = what.text(value.mean) + "%" * what.share if value else lacks
+        parts.append(f"{name} {text}")
     return "  ".join([f"density {density}", *parts])
 
 
@@ -168,34 +186,3 @@ def percent(share: float) -> str:
     ('3.58 %', '100 %', '51.3 %')
     """
     return f"{100 * share:.3g} %"
-
-
-def _trials(cell: Cell, members: dict[tuple[int, int], list[Record]]) -> Trials:
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    ended = []
-    for (trial, _), rows in members.items():
-        values = member_values(rows)
-        ended += [] if values else [trial]
-        for name, value in values.items():
-            found[name][trial].append(value)
-    density = mean([_density(rows) for rows in members.values()])
-    means = {n: {t: mean(v) for t, v in trials.items()} for n, trials in found.items()}
-    seen = frozenset(trial for trial, _ in members)
-    return Trials(cell, density, len(members), len(ended), means, seen, frozenset(ended))
-
-
-def _density(rows: Sequence[Record]) -> float:
-    """Return a member's density at early stop, where its accuracy is taken: training may change it.
-
-    One that diverged has that of its first row.
-    """
-    return next((r.density for r in rows if r.metric == EARLY), rows[0].density)
-
-
-def _summary(trials: Trials) -> Summary:
-    spreads = {name: spread(list(found.values())) for name, found in trials.values.items()}
-    return Summary(trials.cell, trials.density, trials.members, trials.diverged, spreads)
-
-
-def _mean_of_trials(trials: dict[int, list[float]]) -> float:
-    return mean([mean(v) for v in trials.values()])

@@ -12,44 +12,52 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lth.measured import Measured
+from lth.records.intervals import grouped
+from lth.records.judged import ACCURACY, Judged, judged
 from lth.records.record import Record
 from lth.records.statistics import EARLY, Cell, Summary, summarise
-
-MEASURES = ((EARLY, "early stop"), ("test_accuracy", "test %"), ("test_accuracy_end", "at end %"))
 
 LEVEL = " level"
 """Head of a column that tells rows of one density apart."""
 
 
-def tables(records: Iterable[Record], width: int = 80) -> list[Table]:
+def tables(
+    records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY
+) -> list[Table]:
     """Return a table per learning rate, cut into several where the arms do not fit ``width``."""
-    summaries = summarise(records)
-    found = []
-    for lr in dict.fromkeys(cell.lr for cell in summaries):
-        own = {c: s for c, s in summaries.items() if c.lr == lr}
-        left = width - max(len("density"), *(len(_percent(s.density)) for s in own.values()))
-        arms = list(dict.fromkeys(cell.arm for cell in own))
-        wide = sum(_arm_width(own, arm, True) for arm in arms) <= left
+    records = list(records)
+    what, shown = judged(records, measured), list[Table]()
+    for summaries in grouped(summarise(records).values(), lambda s: s.cell.lr).values():
+        own = {s.cell: s for s in summaries}
+        left = width - max(len("density"), *(len(_percent(s.density)) for s in summaries))
+        arms = dict.fromkeys(cell.arm for cell in own)
+        wide = sum(_arm_width(own, arm, what, True) for arm in arms) <= left
         for ladder in ladders(own):
-            widths = {arm: _arm_width(own, arm, wide) for arm in ladder}
+            widths = {arm: _arm_width(own, arm, what, wide) for arm in ladder}
             room = left - len(LEVEL) * _repeats(own, ladder)
-            found += [_table(own, lr, arms, wide) for arms in _fitting(widths, room)]
-    return found
+            shown += [_table(own, arms, what, wide) for arms in _fitting(widths, room)]
+    return shown
+
+
+def _columns(what: Judged) -> dict[str, str]:
+    """Return the head of every value of an arm."""
+    unit = " %" * what.share
+    return {EARLY: "early stop", what.name: f"{what.split}{unit}", what.end: f"at end{unit}"}
 
 
 def ladders(summaries: dict[Cell, Summary]) -> list[list[str]]:
     """Group the arms of a rate so that those of a group have one density, as printed, per level."""
-    found: list[tuple[dict[int, str], list[str]]] = []
-    for arm in dict.fromkeys(cell.arm for cell in summaries):
-        own = {c.level: _percent(s.density) for c, s in summaries.items() if c.arm == arm}
-        for levels, arms in found:
-            if all(levels.get(level, text) == text for level, text in own.items()):
-                levels |= own
-                arms.append(arm)
-                break
-        else:
-            found.append((own, [arm]))
-    return [arms for _, arms in found]
+    groups: list[tuple[dict[int, str], list[str]]] = []
+    for arm, rows in grouped(summaries.values(), lambda s: s.cell.arm).items():
+        own = {s.cell.level: _percent(s.density) for s in rows}
+        fits = (g for g in groups if all(g[0].get(n, text) == text for n, text in own.items()))
+        levels, arms = next(fits, ({}, []))
+        if not arms:
+            groups.append((levels, arms))
+        levels |= own
+        arms.append(arm)
+    return [arms for _, arms in groups]
 
 
 def _repeats(summaries: dict[Cell, Summary], arms: Collection[str]) -> bool:
@@ -58,19 +66,19 @@ def _repeats(summaries: dict[Cell, Summary], arms: Collection[str]) -> bool:
     return len(set(levels.values())) < len(levels)
 
 
-def render(records: Iterable[Record], width: int = 80) -> str:
+def render(records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY) -> str:
     """Return the tables as text."""
     text = io.StringIO()
     console = Console(file=text, width=width)
-    for table in tables(records, width):
+    for table in tables(records, width, measured):
         console.print(table)
     return text.getvalue()
 
 
-def _arm_width(summaries: dict[Cell, Summary], arm: str, wide: bool) -> int:
+def _arm_width(summaries: dict[Cell, Summary], arm: str, what: Judged, wide: bool) -> int:
     """Columns of the terminal that an arm takes, ranges beside the means or below them."""
-    rows = [_values(s, wide) for c, s in summaries.items() if c.arm == arm]
-    columns = zip(_heads(arm), *rows, strict=True)
+    rows = [_values(s, what, wide) for c, s in summaries.items() if c.arm == arm]
+    columns = zip(_heads(arm, what), *rows, strict=True)
     return sum(1 + max(_longest(text) for text in column) for column in columns)
 
 
@@ -78,9 +86,9 @@ def _longest(text: str) -> int:
     return max(map(len, text.replace("[dim]", "").replace("[/dim]", "").split("\n")))
 
 
-def _heads(arm: str) -> list[str]:
-    names = [_two_lines(arm), *["\n"] * (len(MEASURES) - 1)]
-    return [f"{name}\n{words}" for name, (_, words) in zip(names, MEASURES, strict=True)]
+def _heads(arm: str, what: Judged) -> list[str]:
+    first, *others = _columns(what).values()
+    return [f"{_two_lines(arm)}\n{first}", *(f"\n\n{words}" for words in others)]
 
 
 def _two_lines(arm: str) -> str:
@@ -98,35 +106,30 @@ def _two_lines(arm: str) -> str:
 
 def _fitting(widths: Mapping[str, int], width: int) -> list[list[str]]:
     """Cut arms of these widths into groups that fit."""
-    found: list[list[str]] = []
-    left = 0
+    groups: list[list[str]] = []
     for arm, own in widths.items():
-        left -= own
-        if left < 0 or not found:
-            found.append([])
-            left = width - own
-        found[-1].append(arm)
-    return found
+        if not groups or sum(widths[a] for a in groups[-1]) + own > width:
+            groups.append([])
+        groups[-1].append(arm)
+    return groups
 
 
-def _table(summaries: dict[Cell, Summary], lr: float, arms: Sequence[str], wide: bool) -> Table:
+def _table(summaries: dict[Cell, Summary], arms: Sequence[str], what: Judged, wide: bool) -> Table:
+    lr = next(iter(summaries)).lr
     trials = max((s.values[EARLY].n for s in summaries.values() if s.values), default=0)
     table = Table(
-        title=f"lr {lr:g}: early stop, test accuracy then and at the end"
+        title=f"lr {lr:g}: early stop, {what.words} then and at the end"
         + ("; mean, min-max" if trials > 1 else ""),
-        title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0,
-        show_edge=False,
+        title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0, show_edge=False,
     )  # fmt: skip
-    table.add_column("\n\ndensity", justify="right", no_wrap=True)
     repeats = _repeats(summaries, arms)
-    if repeats:
-        table.add_column(f"\n\n{LEVEL.strip()}", justify="right", no_wrap=True)
-    for head in (head for arm in arms for head in _heads(arm)):
+    first = ["\n\ndensity", *[f"\n\n{LEVEL.strip()}"] * repeats]
+    for head in (*first, *(head for arm in arms for head in _heads(arm, what))):
         table.add_column(head, justify="right", no_wrap=True)
     for level in sorted({c.level for c in summaries}):
         row = [summaries.get(Cell(lr, arm, level)) for arm in arms]
         if densities := [_percent(s.density) for s in row if s is not None]:
-            texts = (text for s in row for text in _values(s, wide))
+            texts = (text for s in row for text in _values(s, what, wide))
             table.add_row(densities[0], *[str(level)] * repeats, *texts)
     return table
 
@@ -136,24 +139,23 @@ def _percent(density: float) -> str:
     return f"{100 * density:.1f} %" if density >= 0.001 else f"{100 * density:.2g} %"
 
 
-def _values(summary: Summary | None, wide: bool) -> list[str]:
+def _values(summary: Summary | None, what: Judged, wide: bool) -> list[str]:
     if summary is None:
-        return [""] * len(MEASURES)
+        return [""] * 3
     if not summary.values:
         return ["diverged", "", ""]
-    texts = [_text(name, summary, wide) for name, _ in MEASURES]
+    texts = [_text(name, summary, what, wide) for name in _columns(what)]
     if summary.diverged:
         texts[-1] += f"\n{summary.diverged}/{summary.members} diverged"
     return texts
 
 
-def _text(name: str, summary: Summary, wide: bool) -> str:
+def _text(name: str, summary: Summary, what: Judged, wide: bool) -> str:
     """Write a mean and its range, with as many digits: or it could be printed outside its range."""
     if name not in summary.values:
-        return ""  # nothing was measured on test
+        return ""  # it was not measured
     mean, low, high, _, n = summary.values[name]
-    factor, digits = (1, 0) if name == EARLY else (100, 2)
-    middle, *ends = (f"{factor * value:.{digits}f}" for value in (mean, low, high))
+    middle, *ends = (f"{v:.0f}" if name == EARLY else what.text(v) for v in (mean, low, high))
     if n == 1:
         return middle
     between = "-".join(ends)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from rich.table import Table
 
 from lth.imp import Experiment
+from lth.measured import Measured, measured_of
 from lth.records.record import Record, write_table
 from lth.study.holdings import outdated
 from lth.study.plan import Plan, plan
@@ -26,9 +27,10 @@ def run_study(setup: Setup, display: Display) -> None:
     _headline(setup, display)
     journal = execute(setup, display)
     records, curves = journal.records, journal.curves
-    figures = draw(records, curves, setup.folder / "figures", teller(display))
+    measured = measured_of(setup.config)
+    figures = draw(records, curves, setup.folder / "figures", teller(display), measured)
     lines = _finish_logger(setup, journal, figures, display)
-    _show(display, records)
+    _show(display, records, measured)
     _say_where(display, setup.folder, figures)
     for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
         display.say(line)
@@ -72,9 +74,10 @@ def plot_study(setup: Setup, display: Display) -> None:
     """Draw the figures and show the table again, from the records on disk."""
     from lth.results.figures import draw
 
-    study = study_of(setup)
-    figures = draw(study.records, study.curves, study.folder / "figures", teller(display))
-    _show(display, study.records)
+    study, measured = study_of(setup), measured_of(setup.config)
+    folder, note = study.folder / "figures", teller(display)
+    figures = draw(study.records, study.curves, folder, note, measured)
+    _show(display, study.records, measured)
     _say_where(display, study.folder, figures)
     for line in outdated(study.folder):
         display.say(line)
@@ -90,7 +93,7 @@ def analyse_study(setup: Setup, display: Display) -> None:
     from lth.results.analysis.tickets import tickets
     from lth.results.figures.pictures import draw_analysis
 
-    study, options = study_of(setup), setup.options
+    study, options, measured = study_of(setup), setup.options, measured_of(setup.config)
     _headline(setup, display)
     device, threads = ("cuda", 1) if options.on_gpu else ("cpu", options.processes)
     analysis = Analysis(study, setup.dataset, device, threads)
@@ -102,14 +105,15 @@ def analyse_study(setup: Setup, display: Display) -> None:
             rows += found.rows
             points += found.points
             display.advance()
+    judged = matching(study.records, measured)
     for name, header, table in (
-        ("analysis", Row._fields, rows), ("matching", Match._fields, matching(study.records)),
+        ("analysis", Row._fields, rows), ("matching", Match._fields, judged),
         ("paths", Point._fields, points),
     ):  # fmt: skip
         write_table(setup.folder / f"{name}.csv", header, table)
     drawn = attempt("pictures of the tickets", lambda: tickets(analysis), None, display)
     figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display))
-    for line in attempt("summary", lambda: summary(rows, study.records), [], display):
+    for line in attempt("summary", lambda: summary(rows, study.records, measured), [], display):
         display.say(line)
     display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
     display.say(f"matching: {setup.folder / 'matching.csv'}")
@@ -127,7 +131,12 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
     from lth.results.compare.reference import choose, pool_notes, pooled
     from lth.results.compare.rows import compare
     from lth.results.compare.studies import find, fit, name_of, sources
-    from lth.results.compare.table import BUDGETS, budget_tables, comparison_tables, legend
+    from lth.results.compare.table import (
+        budget_legend,
+        budget_tables,
+        comparison_tables,
+        legend,
+    )
     from lth.results.compare.write import write_comparison
     from lth.results.figures import save_all
     from lth.results.figures.compare import comparison_figure
@@ -143,14 +152,18 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
     for note in [*fit(studies, seeds), *pool_notes(groups), chosen.words]:
         display.note(note)
     levels = config["levels"] if isinstance(config["levels"], list) else None
-    found = compare(sources(groups, chosen.plain), levels, chosen.arm)
-    best = equal_cost(found.rows, found.densities)
+    measured = measured_of(chosen.group[0].config)
+    found = compare(sources(groups, chosen.plain), levels, chosen.arm, measured)
+    best = equal_cost(found.rows, found.densities, what=found.what)
     folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
     write_comparison(folder, found, best, studies)
     figures = save_all({"compare": lambda: comparison_figure(found)}, folder, teller(display))
     for tables, words in (
         (attempt("table", lambda: comparison_tables(found, width), [], display), legend(found)),
-        (attempt("table", lambda: budget_tables(best, width), [], display), BUDGETS),
+        (
+            attempt("table", lambda: budget_tables(best, width, found.what), [], display),
+            budget_legend(found.what),
+        ),
     ):
         for table in tables:
             display.say(table)
@@ -242,13 +255,14 @@ def _levels(parts: Experiment) -> str:
     return f"compared at level{'s' * (len(parts.levels) > 1)} {', '.join(map(str, parts.levels))}"
 
 
-def _show(display: Display, records: list[Record]) -> None:
+def _show(display: Display, records: list[Record], measured: Measured) -> None:
     from lth.records.table import tables
     from lth.records.verdict import verdict
 
-    for table in attempt("table", lambda: tables(records, display.console.width), [], display):
+    width = display.console.width
+    for table in attempt("table", lambda: tables(records, width, measured), [], display):
         display.say(table)
-    for line in attempt("verdict", lambda: verdict(records), [], display):
+    for line in attempt("verdict", lambda: verdict(records, measured), [], display):
         display.say(line)
     display.say("")
 

@@ -12,6 +12,7 @@ from lth.errors import LthError, told
 from lth.files import write_atomic
 from lth.imp import Cohort, imp
 from lth.interrupt import gently
+from lth.measured import measured_of
 from lth.networks.cost import scoring_flops, training_flops
 from lth.networks.ticket import Ticket
 from lth.provenance import now, provenance
@@ -164,7 +165,7 @@ def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> N
             level = max(place.level for place in cohort)
             journal.logged.level(level, journal.records, journal.curves)
         _warn_of_divergence(entries, display)
-        display.ended(level_line(records))
+        display.ended(level_line(records, measured_of(setup.config)))
     display.over()
 
 

@@ -36,16 +36,12 @@ class Path:
     @property
     def barrier(self) -> float:
         """The instability: ``max error - mean of the two ends' errors``; stable is below 0.02."""
-        return _rise(self.errors)
+        return max(self.errors) - (self.errors[0] + self.errors[-1]) / 2
 
     @property
     def loss_barrier(self) -> float:
         """The same of the loss: ``max loss - mean of the two ends' losses``."""
-        return _rise(self.losses)
-
-
-def _rise(values: Sequence[float]) -> float:
-    return max(values) - (values[0] + values[-1]) / 2
+        return max(self.losses) - (self.losses[0] + self.losses[-1]) / 2
 
 
 def interpolate(a: State, b: State, alpha: float) -> State:
@@ -88,23 +84,21 @@ def paths(
     training inputs) they are taken anew at every point, the ends too: measured under two regimes,
     a network would have a barrier to itself.
     """
-    found = {name: Path([], [], []) for name in splits}
+    measured = {name: Path([], [], []) for name in splits}
     for alpha in (i / (alphas - 1) for i in range(alphas)):
         state = interpolate(a, b, alpha)
         if calibrate_on is not None:
             state = evaluator.recalibrate(state, calibrate_on)
         for name, rows in splits.items():
             loss, accuracy = evaluator.measure(state, rows)
-            found[name].alphas.append(alpha)
-            found[name].errors.append(1 - accuracy)
-            found[name].losses.append(loss)
-    return found
+            measured[name].alphas.append(alpha)
+            measured[name].errors.append(1 - accuracy)
+            measured[name].losses.append(loss)
+    return measured
 
 
 def mean_path(paths: Sequence[Path]) -> Path:
     """Average paths point by point: over pairs of children, over trials."""
-
-    def means(columns: Sequence[Sequence[float]]) -> list[float]:
-        return [mean(c) for c in zip(*columns, strict=True)]
-
-    return Path(paths[0].alphas, means([p.errors for p in paths]), means([p.losses for p in paths]))
+    columns = ([p.errors for p in paths], [p.losses for p in paths])
+    errors, losses = ([mean(at) for at in zip(*column, strict=True)] for column in columns)
+    return Path(paths[0].alphas, errors, losses)

@@ -38,7 +38,7 @@ class Evaluator:
 
     def measure(self, state: State, rows: Rows) -> tuple[float, float]:
         """Return (mean loss, accuracy) on ``rows``, norms on their running statistics."""
-        self._load(state)
+        load_state(self.network, state)
         return engine.measure(self.network, self.loss, self.dataset, rows)
 
     def recalibrate(self, state: State, inputs: Tensor) -> State:
@@ -49,7 +49,7 @@ class Evaluator:
         """
         if not self._norms:
             return state
-        self._load(state)
+        load_state(self.network, state)
         momenta = [norm.momentum for norm in self._norms]
         for norm in self._norms:
             norm.reset_running_stats()
@@ -60,9 +60,6 @@ class Evaluator:
         for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.eval().momentum = momentum
         return State(state.params, {n: b.clone() for n, b in self.network.named_buffers()})
-
-    def _load(self, state: State) -> None:
-        load_state(self.network, state)
 
 
 def rows_of(dataset: Dataset, name: str, seed: int, trial: int) -> Rows:
@@ -75,8 +72,3 @@ def measure(
 ) -> tuple[float, float]:
     """Return (mean loss, accuracy) of one network, see ``Evaluator``."""
     return Evaluator(model, dataset, loss).measure(state, rows)
-
-
-def recalibrate(model: Spec, state: State, dataset: Dataset, inputs: Tensor) -> State:
-    """Take one network's BatchNorm statistics anew, see ``Evaluator``."""
-    return Evaluator(model, dataset).recalibrate(state, inputs)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lth.networks.ticket import State
 from lth.results.analysis.connectivity import Path, paths
 from lth.results.analysis.evaluate import Evaluator, Rows
 from lth.results.analysis.members import Member, Members
@@ -41,7 +40,7 @@ class Point(NamedTuple):
     loss: float
 
 
-class PruningChain(NamedTuple):
+class Line(NamedTuple):
     """One way between two networks, measured on one split."""
 
     kind: str
@@ -57,11 +56,14 @@ class PruningChain(NamedTuple):
         yield name + end, self.path.barrier
         yield f"{name}_loss{end}", self.path.loss_barrier
 
-    def points(self) -> Iterator[tuple[str, str, str, float, str, float, float]]:
-        """Yield the columns of ``Point`` that follow the place and its density."""
-        path = self.path
+    def points(self, **where: Any) -> Iterator[Point]:
+        """Yield the line's rows of ``paths.csv``; ``where`` are the member's place and density."""
+        kind, to, norms, split, path = self
         for alpha, error, loss in zip(path.alphas, path.errors, path.losses, strict=True):
-            yield self.kind, self.to, self.norms, alpha, self.split, error, loss
+            yield Point(
+                **where, kind=kind, to=to, norms=norms, alpha=alpha, split=split, error=error,
+                loss=loss,
+            )  # fmt: skip
 
 
 def neighbours(place: MemberId, members: Members) -> Iterator[tuple[str, str, MemberId]]:
@@ -82,21 +84,14 @@ def neighbours(place: MemberId, members: Members) -> Iterator[tuple[str, str, Me
 
 def lines(
     place: MemberId, member: Member, members: Members, evaluator: Evaluator, splits: dict[str, Rows]
-) -> Iterator[PruningChain]:
+) -> Iterator[Line]:
     """Measure every line from one member, those to networks that diverged left out."""
-    for kind, name, other in neighbours(place, members):
+    for kind, to, other in neighbours(place, members):
         end = members.get(other)
         if member.final is None or end is None or end.final is None or end.model != member.model:
             continue
         for norms in (INTERPOLATED, RECALIBRATED) if evaluator.has_norms else ("",):
-            found = _between(member.final, end.final, evaluator, splits, norms)
-            yield from (
-                PruningChain(kind, name, norms, split, path) for split, path in found.items()
-            )
-
-
-def _between(
-    a: State, b: State, evaluator: Evaluator, splits: dict[str, Rows], norms: str
-) -> dict[str, Path]:
-    calibrate_on = splits["train"][0] if norms == RECALIBRATED else None
-    return paths(evaluator, a, b, splits, calibrate_on=calibrate_on)
+            anew = splits["train"][0] if norms == RECALIBRATED else None
+            measured = paths(evaluator, member.final, end.final, splits, calibrate_on=anew)
+            for split, path in measured.items():
+                yield Line(kind=kind, to=to, norms=norms, split=split, path=path)

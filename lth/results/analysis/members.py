@@ -1,10 +1,9 @@
-"""The members of a study in memory: each is read from disk once, as long as there is room."""
+"""The members of a study in memory: those in use are read from disk once."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
+from functools import lru_cache
 
 from lth.networks.ticket import State
 from lth.spec.build import Spec
@@ -12,8 +11,8 @@ from lth.store.entry import StoredMember
 from lth.store.study import Study
 from lth.types import WINNER, Mask, MemberId
 
-ROOM = 1 << 30
-"""Bytes that the members kept in memory take, at most."""
+ROOM = 16
+"""As many members are kept in memory: those that the arms of a level are compared with."""
 
 
 @dataclass(frozen=True)
@@ -29,35 +28,21 @@ class Member:
     start: State
     final: State | None
 
-    @property
-    def size(self) -> int:
-        """Bytes of all tensors."""
-        states = [s for s in (self.start, self.final) if s is not None]
-        parts = [self.mask, self.final_mask, *(p for s in states for p in s)]
-        return sum(t.nbytes for part in parts for t in part.values())
-
 
 class Members:
-    """A study's members by place, safe to ask from several threads."""
+    """A study's members by place; of several phases of an arm at a level, the last."""
 
-    def __init__(self, study: Study, room: int = ROOM) -> None:
-        self.study, self.room = study, room
-        self.places = sorted(study.members, key=lambda p: (p.lr, p.trial, p.level))
-        self._kept: OrderedDict[MemberId, Member] = OrderedDict()
-        self._lock = Lock()
+    def __init__(self, study: Study) -> None:
+        self._last = {p[:5]: p for p in sorted(study.members, key=lambda p: p[5:])}
+        self.places = sorted(self._last.values(), key=lambda p: (p.lr, p.trial, p.level))
+        self._read = lru_cache(ROOM)(lambda place: read(study.entry(**place._asdict())))
 
     def __getitem__(self, place: MemberId) -> Member:
-        with self._lock:
-            if place not in self._kept:
-                self._kept[place] = read(self.study.entry(**place._asdict()))
-            self._kept.move_to_end(place)
-            while len(self._kept) > 1 and sum(m.size for m in self._kept.values()) > self.room:
-                self._kept.popitem(last=False)
-            return self._kept[place]
+        return self._read(self._last[place[:5]])
 
     def get(self, place: MemberId | None) -> Member | None:
         """Return the member at a place, None where the study has none."""
-        return None if place is None or place not in self.study.members else self[place]
+        return None if place is None or place[:5] not in self._last else self[place]
 
     def above(self, place: MemberId) -> MemberId | None:
         """Return the place of the ticket from which the one at ``place`` was pruned."""

@@ -33,12 +33,9 @@ Wirings = Mapping[str, Wiring]
 def wirings(model: nn.Module) -> dict[str, Wiring]:
     """Return the wiring of every convolution of a model; a tied weight has that of its first."""
     names = {id(p): n for n, p in model.named_parameters()}
-    found: dict[str, Wiring] = {}
-    for module in model.modules():
-        if isinstance(module, _ConvNd) and id(module.weight) in names:
-            wiring = Wiring(module.groups, module.transposed)
-            found.setdefault(names[id(module.weight)], wiring)
-    return found
+    convolutions = (m for m in model.modules() if isinstance(m, _ConvNd))
+    known = [m for m in convolutions if id(m.weight) in names]
+    return {names[id(m.weight)]: Wiring(m.groups, m.transposed) for m in reversed(known)}
 
 
 def layer_density(mask: Mask) -> dict[str, float]:
@@ -99,14 +96,14 @@ def connections(mask: Mask, wirings: Wirings | None = None) -> dict[str, tuple[T
     A unit is a neuron of a Linear, a channel of a convolution; the counts int64 ``[out]`` and
     ``[in]``. ``wirings`` tells grouped and transposed convolutions.
     """
-    found = {}
+    counts = {}
     for name, m in mask.items():
         groups, transposed = (wirings or {}).get(name, Wiring())
         m = m if m.ndim > 1 else m.reshape(-1, 1)  # a vector that a user had pruned
         blocks = m.reshape(groups, m.shape[0] // groups, m.shape[1], -1)
         first, second = blocks.sum((2, 3)).reshape(-1), blocks.sum((1, 3)).reshape(-1)
-        found[name] = (second, first) if transposed else (first, second)
-    return found
+        counts[name] = (second, first) if transposed else (first, second)
+    return counts
 
 
 def dead_units(mask: Mask, wirings: Wirings | None = None) -> dict[str, tuple[int, int]]:
@@ -130,10 +127,10 @@ def survivors(initial: Params, mask: Mask, bins: int = 50) -> dict[str, tuple[Te
 
     The edges span the layer's initial weights, kept or not, so levels can be laid over each other.
     """
-    found = {}
+    histograms = {}
     for name, m in mask.items():
         low, high = float(initial[name].min()), float(initial[name].max())
         edges = torch.linspace(low, high, bins + 1)
         kept = initial[name][m]
-        found[name] = torch.histc(kept.float(), bins, low, high).long(), edges
-    return found
+        histograms[name] = torch.histc(kept.float(), bins, low, high).long(), edges
+    return histograms

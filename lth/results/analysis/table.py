@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from json import dumps, loads
-from threading import local
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.networks import masks
+from lth.records.statistics import last_phases
 from lth.results.analysis import structure
 from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
-from lth.results.analysis.lines import Point, PruningChain, lines
+from lth.results.analysis.lines import Point, lines
 from lth.results.analysis.members import Member, Members
-from lth.spec.build import Spec, build
-from lth.spec.trust import vouched
+from lth.spec.build import build
 from lth.store.study import Study
 from lth.train.work import one_thread
 from lth.types import WINNER, Mask, MemberId
@@ -43,8 +41,8 @@ class Row(NamedTuple):
     value: float
 
 
-class SearchResult(NamedTuple):
-    """What is found of one member: its rows of ``analysis.csv`` and those of ``paths.csv``."""
+class MemberAnalysis(NamedTuple):
+    """What there is to say of one member: its rows of ``analysis.csv`` and of ``paths.csv``."""
 
     rows: list[Row]
     points: list[Point]
@@ -63,45 +61,44 @@ class Analysis:
         self.study, self.threads = study, threads
         data = data_of(study.config["data"]) if dataset is None else dataset
         self.dataset: Dataset = data if device == "cpu" else data.to(device)
-        self.members = Members(study)
-        self.densities = {(r.trial, r.lr, r.arm, r.level, r.copy): r.density for r in study.records}
+        self.loss, self.members = build(study.config["recipe"]["loss"]), Members(study)
+        rows = last_phases(study.records)
+        self.densities = {(r.trial, r.lr, r.arm, r.level, r.copy): r.density for r in rows}
         self.splits = lru_cache(2 * threads)(self._splits)
-        self._own = local()
 
-    def __iter__(self) -> Iterator[SearchResult]:
-        """Yield what is found of one member after another; nothing of one that diverged."""
+    def __iter__(self) -> Iterator[MemberAnalysis]:
+        """Yield what there is to say of one member after another; nothing if it diverged."""
         with one_thread(), ThreadPoolExecutor(self.threads) as pool:
             try:
                 yield from pool.map(self._look, self.members.places)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _look(self, place: MemberId) -> SearchResult:
+    def _look(self, place: MemberId) -> MemberAnalysis:
         member = self.members[place]
         if member.final is None:
-            return SearchResult([], [])
-        evaluator = self._evaluator(member.model)
-        found = list(lines(place, member, self.members, evaluator, self.splits(place.trial)))
-        measures = [*self._structure(place, member), *self._training(place, member)]
-        measures += [("", *measure) for line in found for measure in line.measures()]
-        return SearchResult([self._row(place, *m) for m in measures], self._points(place, found))
-
-    def _row(self, place: MemberId, layer: str, name: str, value: float) -> Row:
-        return Row(*self._where(place), layer, name, float(value))
-
-    def _points(self, place: MemberId, found: list[PruningChain]) -> list[Point]:
+            return MemberAnalysis([], [])
+        evaluator = Evaluator(member.model, self.dataset, self.loss)
+        own = list(lines(place, member, self.members, evaluator, self.splits(place.trial)))
+        measures = [*self._structure(place, member, evaluator)]
+        measures += self._training(place, member, evaluator)
+        measures += [("", *measure) for line in own for measure in line.measures()]
         where = self._where(place)
-        return [Point(*where, *point) for line in found for point in line.points()]
+        rows = [Row(**where, layer=n, measure=m, value=float(v)) for n, m, v in measures]
+        return MemberAnalysis(rows, [point for line in own for point in line.points(**where)])
 
-    def _where(self, place: MemberId) -> tuple[str, int, int, float, str, int, float]:
-        p, density = place, self.densities[place]
-        return self.study.id, p.trial, p.copy, p.lr, p.arm, p.level, density
+    def _where(self, place: MemberId) -> dict[str, Any]:
+        names = ("trial", "copy", "lr", "arm", "level")
+        where = {name: getattr(place, name) for name in names}
+        return {"study": self.study.id, **where, "density": self.densities[place[:5]]}
 
-    def _structure(self, place: MemberId, member: Member) -> Iterator[Measure]:
+    def _structure(
+        self, place: MemberId, member: Member, evaluator: Evaluator
+    ) -> Iterator[Measure]:
         """Measure the mask that training ended with, by itself and against others."""
         mask = member.final_mask
         yield from ((n, "density", d) for n, d in structure.layer_density(mask).items())
-        dead = structure.dead_units(mask, structure.wirings(self._evaluator(member.model).network))
+        dead = structure.dead_units(mask, structure.wirings(evaluator.network))
         for name, (units, inputs) in dead.items():
             yield from ((name, "dead_units", units), (name, "dead_inputs", inputs))
         if place.arm != WINNER:
@@ -111,7 +108,7 @@ class Analysis:
             first = self.members.get(place._replace(trial=0))
             yield from _overlap(mask, first, "overlap_with_trial_0", "chance_overlap")
 
-    def _training(self, place: MemberId, member: Member) -> Iterator[Measure]:
+    def _training(self, place: MemberId, member: Member, evaluator: Evaluator) -> Iterator[Measure]:
         """Measure what training did to the weights that it kept from its start to its end."""
         assert member.final is not None
         start, final = member.start.params, member.final.params
@@ -119,8 +116,7 @@ class Analysis:
         yield "", "sign_agreement", structure.sign_agreement(start, final, kept)
         yield from ((n, "distance", d) for n, d in structure.distance(start, final, kept).items())
         yield from self._movement(place, member)
-        test = self.splits(place.trial)["test"]
-        accuracy = self._evaluator(member.model).measure(member.start, test)[1]
+        accuracy = evaluator.measure(member.start, self.splits(place.trial)["test"])[1]
         yield "", "untrained_test_accuracy", accuracy
 
     def _movement(self, place: MemberId, member: Member) -> Iterator[Measure]:
@@ -144,15 +140,6 @@ class Analysis:
         test, train = (rows_of(self.dataset, name, seed, trial) for name in ("test", "train"))
         count = len(test[0])
         return {"test": test, "train": (train[0][:count].clone(), train[1][:count].clone())}
-
-    def _evaluator(self, model: Spec) -> Evaluator:
-        """Return this thread's network of the model."""
-        if not hasattr(self._own, "evaluators"):
-            self._own.evaluators = lru_cache(2)(self._make)
-        return self._own.evaluators(dumps(vouched(model)))
-
-    def _make(self, model: str) -> Evaluator:
-        return Evaluator(loads(model), self.dataset, build(self.study.config["recipe"]["loss"]))
 
 
 def _overlap(mask: Mask, other: Member | None, name: str, chance: str) -> Iterator[Measure]:

@@ -45,18 +45,18 @@ class Tickets:
 
 def tickets(analysis: Analysis) -> Tickets | None:
     """Choose the first trial's tickets at the least learning rate; None where none was found."""
-    members, densities = analysis.members, analysis.densities
+    members = analysis.members
     winners = [p for p in members.places if p.arm == WINNER and p.level > 0]
     if not winners:
         return None
-    first = winners[0]
-    line = [p for p in winners if (p.lr, p.trial) == (first.lr, first.trial)]
-    shown = spread_out({p: densities[p] for p in line})
-    drawn = [Drawn(densities[p], members[p].mask) for p in shown]
-    dense, shape = members[first._replace(level=0)], analysis.dataset.input_shape
+    lr, trial = winners[0].lr, winners[0].trial
+    line = {p: analysis.densities[p[:5]] for p in winners if (p.lr, p.trial) == (lr, trial)}
+    drawn = [Drawn(line[p], members[p].mask) for p in spread_out(line)]
+    dense, shape = members[winners[0]._replace(level=0)], analysis.dataset.input_shape
+    pixels = reads_pictures(layers_of(dense.model).shapes, drawn[0].mask, shape)
     return Tickets(
-        first.trial, first.lr, drawn, dense.start.params, wirings(draw_model(dense.model, 0)),
-        reads_pictures(layers_of(dense.model).shapes, drawn[0].mask, shape), shape,
+        trial=trial, lr=lr, drawn=drawn, initial=dense.start.params,
+        wirings=wirings(draw_model(dense.model, 0)), pixels=pixels, input_shape=shape,
     )  # fmt: skip
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lth.errors import LthError
-from lth.records.intervals import mean
-from lth.records.matching import MEASURE
-from lth.records.statistics import Trials, by_trial
+from lth.records.judged import Judged
+from lth.records.statistics import Summary, summarise
 from lth.results.compare.studies import Source
 from lth.types import WINNER
 
@@ -25,17 +24,22 @@ class Result(NamedTuple):
 
     method: str
     source: Source
-    trials: Trials
+    summary: Summary
     density: float
 
     @property
     def level(self) -> int:
         """The level; 0 is the dense network's."""
-        return self.trials.cell.level
+        return self.summary.cell.level
 
     def values(self, name: str) -> Mapping[int, float]:
         """Return a measure's value of every trial that has one."""
-        return self.trials.values.get(name, {})
+        return self.summary.trials.get(name, {})
+
+    def mean(self, name: str) -> float | None:
+        """Average a measure over trials, if any has it."""
+        spread = self.summary.values.get(name)
+        return spread and spread.mean
 
 
 def names(sources: Sequence[Source]) -> dict[tuple[str, str, float], str]:
@@ -56,42 +60,42 @@ def names(sources: Sequence[Source]) -> dict[tuple[str, str, float], str]:
     return short if len({*short.values(), DENSE}) > len(short) else full
 
 
-def results(sources: Sequence[Source]) -> list[Result]:
+def results(sources: Sequence[Source], what: Judged) -> list[Result]:
     """Return every method's levels; a dense network that an earlier study has too is left out."""
-    named, found, dense = names(sources), list[Result](), list[Result]()
+    named, pruned, dense = names(sources), list[Result](), list[Result]()
     for source in sources:
-        cells = by_trial(source.records)
-        for cell, trials in cells.items():
+        cells = summarise(source.records)
+        for cell, summary in cells.items():
             name = named[source.study, cell.arm, cell.lr]
-            winner = cells.get(cell._replace(arm=WINNER), trials)
-            result = Result(name, source, trials, winner.density)
+            winner = cells.get(cell._replace(arm=WINNER), summary)
+            result = Result(name, source, summary, winner.density)
             if cell.level > 0:
-                found.append(result)
-            elif not any(_same(d, result) for d in dense):
+                pruned.append(result)
+            elif not any(_same(d.values(what.name), result.values(what.name)) for d in dense):
                 dense.append(result._replace(method=f"{name}: {DENSE}" if dense else DENSE))
-    return [*dense, *found]
+    return [*dense, *pruned]
 
 
-def dense_run(found: Sequence[Result], first: Source) -> float:
-    """Return the FLOPs of training the first study's dense network: the unit of cost."""
-    for r in found:
+def _same(one: Mapping[int, float], other: Mapping[int, float]) -> bool:
+    """Whether every trial that both have came out the same."""
+    both = one.keys() & other.keys()
+    return all(one[t] == other[t] for t in both) and (bool(both) or one == other)
+
+
+def dense_run(every: Sequence[Result], first: Source) -> float | None:
+    """Return the FLOPs of training the first study's dense network: the unit of cost.
+
+    None where its records hold no FLOPs at all: then nothing has a cost.
+    """
+    if not any(r.metric == "training_flops" for r in first.records):
+        return None
+    for r in every:
         if r.source is first and r.level == 0 and r.values(TRAINING):
-            return mean_of(r.values(TRAINING))
+            return r.mean(TRAINING)
     raise LthError(
         f"{first.study}: no training_flops of a dense network that reached its end, the unit of "
         "cost; run it again"
     )
-
-
-def mean_of(values: Mapping[int, float]) -> float:
-    """Average over trials."""
-    return mean(list(values.values()))
-
-
-def nearest(density: float, among: Sequence[Result]) -> Result | None:
-    """Return the result at this density, within ``TOLERANCE``."""
-    near = [r for r in among if alike(r.density, density)]
-    return min(near, key=lambda r: apart(r.density, density), default=None)
 
 
 def alike(a: float, b: float) -> bool:
@@ -102,10 +106,3 @@ def alike(a: float, b: float) -> bool:
 def apart(a: float, b: float) -> float:
     """Return how far apart two densities are: ``|log(a / b)|``."""
     return abs(math.log(a / b)) if a > 0 and b > 0 else math.inf
-
-
-def _same(a: Result, b: Result) -> bool:
-    """Whether every trial that both have came out the same."""
-    one, other = a.values(MEASURE), b.values(MEASURE)
-    both = one.keys() & other.keys()
-    return all(one[t] == other[t] for t in both) and (bool(both) or one == other)

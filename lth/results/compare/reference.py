@@ -33,12 +33,10 @@ def pooled(studies: Sequence[Study]) -> list[Group]:
     """Group the studies that differ in seed alone, in the order of the first of each."""
     groups: list[list[Study]] = []
     for study in studies:
-        for group in groups:
-            if all(_seeds_apart(study, other) for other in group):
-                group.append(study)
-                break
-        else:
-            groups.append([study])
+        alike = (g for g in groups if all(_seeds_apart(study, other) for other in g))
+        if (home := next(alike, None)) is None:
+            groups.append(home := [])
+        home.append(study)
     return list(groups)
 
 
@@ -73,8 +71,8 @@ def choose(groups: Sequence[Group], wanted: str | None) -> Reference:
 
 def _magnitude(groups: Sequence[Group]) -> list[Group]:
     """Return the groups of iterative magnitude pruning: those that rewind weights, or else all."""
-    found = [g for g in groups if _is(g, "score", "magnitude") and _is(g, "search", "iterative")]
-    return [g for g in found if _is(g, "rewind", *REWINDS)] or found
+    imp = [g for g in groups if _is(g, "score", "magnitude") and _is(g, "search", "iterative")]
+    return [g for g in imp if _is(g, "rewind", *REWINDS)] or imp
 
 
 def _is(group: Group, setting: str, *choices: str) -> bool:
@@ -85,16 +83,16 @@ def _is(group: Group, setting: str, *choices: str) -> bool:
 def _named(groups: Sequence[Group], wanted: str, default: Group) -> tuple[Group, str]:
     """Find what a text names: a study by folder or name (or how it begins), an arm, or both."""
     name, _, arm = wanted.partition("/")
-    found = _studies(groups, name)
-    if not found and not arm and name in _arms(default):
+    named = [g for g in groups if any(name in (s.id, s.config["name"]) for s in g)]
+    named = named or [g for g in groups if name and any(s.id.startswith(name) for s in g)]
+    if not named and not arm and name in _arms(default):
         return default, name
-    if len(found) != 1:
-        ids = [s.id for group in found or groups for s in group]
-        what = "several studies are named so" if found else "no such study"
-        arms = "" if found or arm else f", and no such arm of {default[0].id}"
-        there = ": " if found else "; there are "
-        raise LthError(f"reference={wanted}: {what}{arms}{there}{', '.join(ids)}")
-    group, arm = found[0], arm or WINNER
+    if len(named) != 1:
+        ids = ", ".join(s.id for group in named or groups for s in group)
+        arms = "" if arm else f", and no such arm of {default[0].id}"
+        what = "several studies are named so: " if named else f"no such study{arms}; there are "
+        raise LthError(f"reference={wanted}: {what}{ids}")
+    group, arm = named[0], arm or WINNER
     if arm not in _arms(group):
         near = nearest(arm, _arms(group)) if _arms(group) else ""
         raise LthError(f"reference={wanted}: {group[0].id} has no pruned {arm}{near}")
@@ -105,20 +103,14 @@ def _arms(group: Group) -> list[str]:
     return list(dict.fromkeys(r.arm for s in group for r in s.records if r.level > 0))
 
 
-def _studies(groups: Sequence[Group], name: str) -> list[Group]:
-    exact = [g for g in groups if any(name in (s.id, s.config["name"]) for s in g)]
-    return exact or [g for g in groups if name and any(s.id.startswith(name) for s in g)]
-
-
 def _seeds_apart(one: Study, other: Study) -> bool:
     """Whether two studies have one name and all settings but the seed in common."""
     a, b = one.config, other.config
-    if a["name"] != b["name"] or a["seed"] == b["seed"]:
-        return False
-    if _identity(one) != _identity(other):
-        return False  # other data, or other code
+    if a["name"] != b["name"] or a["seed"] == b["seed"] or _identity(one) != _identity(other):
+        return False  # also where the data, or the code, is another
     keys = ({*a, *b} - {*NOT_IN_STUDY_ID, "seed"}) | {"trainer"}
-    return _arms_agree(a, b) and not any(
+    arms = a["arms"].keys() & b["arms"].keys()
+    return not any(changes(a["arms"][n], b["arms"][n], n) for n in arms) and not any(
         changes(_plain(a.get(key), key), _plain(b.get(key), key), key) for key in keys
     )
 
@@ -135,8 +127,3 @@ def _plain(value: Any, key: str) -> Any:
     if key == "trainer":
         return [str((value or {}).get("precision", "32")), (value or {}).get("compile")]
     return without_root(value)
-
-
-def _arms_agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    both = a["arms"].keys() & b["arms"].keys()
-    return not any(changes(a["arms"][n], b["arms"][n], n) for n in both)

@@ -1,43 +1,56 @@
 """The rows of a comparison, from records alone: one per method and density.
 
-A row holds a method's results, what they cost, and how they differ from the reference, an arm of
-the first study. Costs are in dense runs: the FLOPs of training the first study's dense
-network once (``lth.networks.cost``).
+A method is an arm of a study at a learning rate. A row holds its results, what they cost, and how
+they differ from the reference, an arm of the first study. Costs are in dense runs: the FLOPs of
+training the first study's dense network once (``lth.networks.cost``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from lth.errors import LthError
-from lth.records.intervals import bootstrap_interval, interval, mean
-from lth.records.matching import MEASURE
+from lth.measured import Measured
+from lth.records.intervals import Interval, bootstrap_interval, interval
+from lth.records.judged import ACCURACY, Judged, judged
 from lth.records.statistics import EARLY, differences
 from lth.results.compare.methods import (
     SEARCH,
-    TOLERANCE,
     TRAINING,
     Result,
     alike,
     apart,
     dense_run,
-    mean_of,
-    nearest,
     results,
 )
 from lth.results.compare.studies import Source
 from lth.types import WINNER
 
-__all__ = ["TOLERANCE", "Comparison", "Row", "compare", "trained"]
+
+class Cost(NamedTuple):
+    """FLOPs of training a network and of finding its mask and start; ``run``, of a dense run."""
+
+    training: float
+    search: float
+    run: float
+
+    @property
+    def total(self) -> float:
+        """Both together, in dense runs."""
+        return (self.training + self.search) / self.run
 
 
-class Row(NamedTuple):
-    """A method at a density; means over trials, with 95 % intervals (``low``, ``high``).
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A method at a density; means over trials with Student's 95 % intervals, None if not known.
 
     ``level_density`` is the density of the study's winning ticket at that level, ``density`` the
-    method's own, as in the records; what is not known is None.
+    method's own, as in the records. ``value`` is what is judged, at early stop, ``end`` the same at
+    the last step, ``difference`` that of ``value`` to the reference, over the trials of both;
+    ``bootstrap`` gives it the paired bootstrap's interval.
     """
 
     method: str
@@ -51,36 +64,68 @@ class Row(NamedTuple):
     diverged: int
     weights: int | None = None
     early_stop_step: float | None = None
-    validation_accuracy: float | None = None
-    test_accuracy: float | None = None
-    test_low: float | None = None
-    test_high: float | None = None
-    test_accuracy_end: float | None = None
-    end_low: float | None = None
-    end_high: float | None = None
-    training_cost: float | None = None
-    search_cost: float | None = None
-    total_cost: float | None = None
-    training_flops: float | None = None
-    search_flops: float | None = None
-    total_flops: float | None = None
+    validation: float | None = None
+    value: Interval | None = None
+    end: Interval | None = None
+    cost: Cost | None = None
     reference_level: int | None = None
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    bootstrap_low: float | None = None
-    bootstrap_high: float | None = None
-    pairs: int | None = None
+    difference: Interval | None = None
+    bootstrap: Interval | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """The judged value, if some trial has one."""
+        return None if self.value is None else self.value.mean
+
+    @property
+    def total_cost(self) -> float:
+        """Search and training in dense runs, NaN if not known."""
+        return math.nan if self.cost is None else self.cost.total
+
+    def columns(self, what: Judged) -> dict[str, Any]:
+        """Return the row of ``compare.csv`` by column."""
+        names = "method study arm lr level level_density density trials diverged weights"
+        training, search, run = self.cost or (None, None, None)
+        flops = {"training": training, "search": search, "total": _sum(training, search)}
+        return (
+            {name: getattr(self, name) for name in [*names.split(), "early_stop_step"]}
+            | {f"validation_{what.metric}": self.validation}
+            | _ends(what.name, self.value, what.split)
+            | _ends(what.end, self.end, "end")
+            | {f"{k}_cost": v if v is None or run is None else v / run for k, v in flops.items()}
+            | {f"{k}_flops": v for k, v in flops.items()}
+            | {"reference_level": self.reference_level}
+            | _ends("difference", self.difference, "difference")
+            | _ends(None, self.bootstrap, "bootstrap")
+            | {"pairs": self.difference and self.difference.n}
+        )
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
+
+
+def _ends(name: str | None, found: Interval | None, bounds: str) -> dict[str, float | None]:
+    """Return mean, low and high by column; one value, or equal ones, have no interval."""
+    mean, low, high = found[:3] if found else (None, None, None)
+    ends = {f"{bounds}_low": low, f"{bounds}_high": high}
+    if found is None or not found.bounded:
+        ends = dict.fromkeys(ends, None)
+    return ends if name is None else {name: mean, **ends}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows by density and accuracy; the densities to show; the reference's name; a dense run."""
+    """Rows by density and merit; the densities to show; the reference's name; a dense run.
+
+    ``dense_flops`` is None where the records hold no FLOPs.
+    """
 
     rows: list[Row]
     densities: list[float]
     reference: str
-    dense_flops: float
+    dense_flops: float | None
+    what: Judged
 
     @property
     def methods(self) -> list[str]:
@@ -92,40 +137,44 @@ class Comparison:
 
         The dense network's difference is to the reference at the least density shown.
         """
-        found = {r.method: r for r in self.rows if r.level == 0}
+        shown = {r.method: r for r in self.rows if r.level == 0}
         if density != self.densities[-1]:
-            found = {name: r._replace(difference=None) for name, r in found.items()}
+            shown = {name: replace(r, difference=None) for name, r in shown.items()}
         near = [r for r in self.rows if r.level > 0 and alike(r.level_density, density)]
         for row in sorted(near, key=lambda r: apart(r.level_density, density)):
-            found.setdefault(row.method, row)
-        return sorted(found.values(), key=_rank)
+            shown.setdefault(row.method, row)
+        return sorted(shown.values(), key=lambda r: _rank(r, self.what))
 
 
 def compare(
-    sources: Sequence[Source], levels: Sequence[int] | None = None, arm: str = WINNER
+    sources: Sequence[Source],
+    levels: Sequence[int] | None = None,
+    arm: str = WINNER,
+    measured: Measured = ACCURACY,
 ) -> Comparison:
     """Compare the methods of studies at the densities of ``levels`` of the reference.
 
     That is ``arm`` of the first study. Without ``levels``: at the density that most methods have
     records of, the least on ties.
     """
-    found, first = results(sources), sources[0]
-    winners = [r for r in found if r.source is first and r.level and r.trials.cell.arm == arm]
+    what = judged((r for source in sources for r in source.records), measured)
+    every, first = results(sources, what), sources[0]
+    winners = [r for r in every if r.source is first and r.level and r.summary.cell.arm == arm]
     if not winners:
         raise LthError(f"{first.study}: no pruned network yet; name another study first")
     rates = list(dict.fromkeys(r.lr for r in first.records))
-    reference = min(winners, key=lambda r: rates.index(r.trials.cell.lr)).method
+    reference = min(winners, key=lambda r: rates.index(r.summary.cell.lr)).method
     own = [r for r in winners if r.method == reference]
-    densities = _asked(own, levels) if levels else [_shared(found)]
-    unit = dense_run(found, first)
-    rows = [_row(r, unit, _against(r, own, densities[-1])) for r in found]
-    place = sorted(rows, key=lambda r: (-round(r.level_density, 4), *_rank(r)))
-    return Comparison(place, densities, reference, unit)
+    densities = _asked(own, levels) if levels else [_shared(every)]
+    run = dense_run(every, first)
+    rows = [_row(r, run, _against(r, own, densities[-1]), what) for r in every]
+    order = sorted(rows, key=lambda r: (-round(r.level_density, 4), *_rank(r, what)))
+    return Comparison(order, densities, reference, run, what)
 
 
 def trained(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows of pruned networks that have an accuracy: some trial did not diverge."""
-    return [r for r in rows if r.level > 0 and r.test_accuracy is not None]
+    """Return the rows of pruned networks that have a value: some trial did not diverge."""
+    return [r for r in rows if r.level > 0 and r.value is not None]
 
 
 def _asked(own: Sequence[Result], levels: Sequence[int]) -> list[float]:
@@ -138,8 +187,8 @@ def _asked(own: Sequence[Result], levels: Sequence[int]) -> list[float]:
     return sorted({there[level] for level in levels}, reverse=True)
 
 
-def _shared(found: Sequence[Result]) -> float:
-    pruned = [r for r in found if r.level]
+def _shared(every: Sequence[Result]) -> float:
+    pruned = [r for r in every if r.level]
 
     def rank(density: float) -> tuple[int, float]:
         return -len({r.method for r in pruned if alike(r.density, density)}), density
@@ -151,61 +200,34 @@ def _against(result: Result, own: Sequence[Result], shown: float) -> Result | No
     """Return what a result is paired with: the reference at its density, the dense at ``shown``."""
     if result.method == own[0].method:
         return None
-    return nearest(result.density if result.level else shown, own)
+    density = result.density if result.level else shown
+    near = [r for r in own if alike(r.density, density)]
+    return min(near, key=lambda r: apart(r.density, density), default=None)
 
 
-def _row(result: Result, unit: float, against: Result | None) -> Row:
-    trials, (lr, arm, level) = result.trials, result.trials.cell
-    total = result.source.weights
+def _row(result: Result, run: float | None, against: Result | None, what: Judged) -> Row:
+    summary, values = result.summary, result.values(what.name)
+    total, base = result.source.weights, against.values(what.name) if against else {}
+    training, search, cost = result.mean(TRAINING), result.mean(SEARCH), None
+    if run is not None and training is not None and search is not None:
+        cost = Cost(training, search, run)
+    pairs = differences(values, base)
     return Row(
-        result.method, result.source.study, arm, lr, level, result.density, trials.density,
-        len(result.values(MEASURE)), trials.diverged,
-        weights=None if total is None else round(trials.density * total),
-        **_accuracies(result), **_costs(result, unit), **_difference(result, against),
+        method=result.method, study=result.source.study, **summary.cell._asdict(),
+        level_density=result.density, density=summary.density, trials=len(values),
+        diverged=summary.diverged, weights=total and round(summary.density * total),
+        early_stop_step=result.mean(EARLY), validation=result.mean(f"validation_{what.metric}"),
+        value=_interval(values.values()), end=_interval(result.values(what.end).values()),
+        cost=cost,
+        reference_level=against.level if against and pairs else None,
+        difference=_interval(pairs), bootstrap=bootstrap_interval(pairs) if pairs else None,
     )  # fmt: skip
 
 
-def _accuracies(result: Result) -> dict[str, Any]:
-    if not result.values(EARLY):
-        return {}  # all diverged
-    return {
-        EARLY: mean_of(result.values(EARLY)),
-        "validation_accuracy": mean_of(result.values("validation_accuracy")),
-        MEASURE: mean_of(result.values(MEASURE)),
-        **_bounds("test", interval, result.values(MEASURE).values()),
-        "test_accuracy_end": mean_of(result.values("test_accuracy_end")),
-        **_bounds("end", interval, result.values("test_accuracy_end").values()),
-    }
+def _interval(values: Iterable[float]) -> Interval | None:
+    known = list(values)
+    return interval(known) if known else None
 
 
-def _bounds(name: str, kind: Any, values: Iterable[float]) -> dict[str, float]:
-    """Return ``<name>_low`` and ``<name>_high``; one value, or equal ones, have no interval."""
-    found = kind(list(values))
-    return {f"{name}_low": found.low, f"{name}_high": found.high} if found.bounded else {}
-
-
-def _costs(result: Result, unit: float) -> dict[str, float]:
-    if not (result.values(TRAINING) and result.values(SEARCH)):
-        return {}
-    parts = {"training": mean_of(result.values(TRAINING)), "search": mean_of(result.values(SEARCH))}
-    parts["total"] = sum(parts.values())
-    in_runs = {f"{name}_cost": flops / unit for name, flops in parts.items()}
-    return in_runs | {f"{name}_flops": flops for name, flops in parts.items()}
-
-
-def _difference(result: Result, against: Result | None) -> dict[str, Any]:
-    """Return the mean over paired trials, with Student's interval and the bootstrap's."""
-    found = differences(result.values(MEASURE), against.values(MEASURE)) if against else []
-    if not found or against is None:
-        return {}
-    return {
-        "reference_level": against.level,
-        "difference": mean(found),
-        **_bounds("difference", interval, found),
-        **_bounds("bootstrap", bootstrap_interval, found),
-        "pairs": len(found),
-    }
-
-
-def _rank(row: Row) -> tuple[float, str]:
-    return 1 if row.test_accuracy is None else -row.test_accuracy, row.method
+def _rank(row: Row, what: Judged) -> tuple[float, str]:
+    return -what.merit(row.mean), row.method

@@ -6,12 +6,12 @@ import glob
 import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from lth.config import NOT_IN_STUDY_ID, without_root
 from lth.errors import LthError
 from lth.records.record import Record
+from lth.records.statistics import last_phases
 from lth.store.study import Study
 
 SEPARATORS = "-_. "
@@ -51,12 +51,14 @@ def find(patterns: Any) -> list[Study]:
         raise LthError(
             f"studies={patterns!r}: name folders or patterns: 'studies=[out/studies/compare-*]'"
         )
-    found: dict[Path, Study] = {}
+    studies: dict[str, Study] = {}
     for pattern in wanted:
         matched = [Study(folder) for folder in _folders(pattern)]
         for study in sorted(matched, key=lambda s: (-len(_arms(s)), s.id)):
-            found.setdefault(study.folder.resolve(), study)
-    return _each_once(list(found.values()))
+            other = studies.setdefault(study.id, study).folder
+            if other.resolve() != study.folder.resolve():
+                raise LthError(f"{study.folder}: the same study as {other}; name one of them")
+    return list(studies.values())
 
 
 def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
@@ -67,7 +69,7 @@ def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
     first = studies[0]
     notes = [_incomplete(first)]
     for other in studies[1:]:
-        for what in ("data", "model"):
+        for what in ("data", "model", "task"):
             _same(what, first, other)
         if len({_content(first), _content(other)} - {None}) > 1:
             raise LthError(f"{other.id}: its data hold others than those of {first.id}: {ONE_DATA}")
@@ -75,8 +77,9 @@ def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
         if seed and other.config["seed"] not in paired:
             notes.append(f"{_told(other, seed, first)}: other trials, so its rows are not paired")
         if recipe:
-            longer = " (dense runs are those of the latter)" if _steps(recipe) else ""
-            notes.append(_told(other, recipe, first) + longer)
+            longer = any(c.path in ("recipe.steps", "recipe.batch") for c in recipe)
+            note = " (dense runs are those of the latter)" * longer
+            notes.append(_told(other, recipe, first) + note)
         notes.append(_incomplete(other))
     return [note for note in notes if note]
 
@@ -91,16 +94,15 @@ def sources(groups: Sequence[Sequence[Study]], plain: bool = True) -> list[Sourc
     seeds = sorted({study.config["seed"] for study in studies})
     step = 1 + max((r.trial for study in studies for r in study.records), default=0)
     named = labels([(group[0].id, group[0].config) for group in groups], plain)
-    found = []
+    made = []
     for label, group in zip(named, groups, strict=True):
         ids = " + ".join(study.id for study in group)
         records = [
             r._replace(study=ids, trial=r.trial + step * seeds.index(study.config["seed"]))
-            for study in group
-            for r in study.records
-        ]
-        found.append(Source(label, ids, weights, records))
-    return found
+            for study in group for r in last_phases(study.records)
+        ]  # fmt: skip
+        made.append(Source(label=label, study=ids, weights=weights, records=records))
+    return made
 
 
 def labels(studies: Sequence[tuple[str, Mapping[str, Any]]], plain: bool = True) -> list[str]:
@@ -112,17 +114,15 @@ def labels(studies: Sequence[tuple[str, Mapping[str, Any]]], plain: bool = True)
     ['', 'snip']
     """
     names = [str(config["name"]) for _, config in studies]
-    cut = len(shared_prefix(names))
-    found = []
+    cut, told = len(shared_prefix(names)), []
     for (_, config), name in zip(studies, names, strict=True):
         twins = [c for _, c in studies if c["name"] == name and c is not config]
-        found.append(", ".join(filter(None, (name[cut:], _settings(config, twins)))))
+        told.append(", ".join(filter(None, (name[cut:], _settings(config, twins)))))
     first = int(plain)
-    told = found[first:]
-    for number, (own, _) in enumerate(studies[first:], start=first):
-        if not found[number] or told.count(found[number]) > 1:
-            found[number] = own[cut:].strip(SEPARATORS)
-    return ["", *found[1:]] if plain else found
+    alone = [text for text in told if told[first:].count(text) == 1]
+    hashed = [own[cut:].strip(SEPARATORS) for own, _ in studies]
+    whole = [t if t and t in alone else h for t, h in zip(told, hashed, strict=True)]
+    return [""] * first + whole[first:]
 
 
 def shared_prefix(names: Sequence[str]) -> str:
@@ -172,20 +172,11 @@ def _folders(pattern: str) -> list[str]:
     path = os.path.expanduser(pattern)
     if os.path.isdir(path):
         return [path]
-    found = [p for p in sorted(glob.glob(path)) if os.path.isdir(p)]
-    if not found:
+    folders = [p for p in sorted(glob.glob(path)) if os.path.isdir(p)]
+    if not folders:
         what = "it matches no folder" if glob.has_magic(path) else "there is no such folder"
         raise LthError(f"studies: {pattern}: {what} (looked from {os.getcwd()})")
-    return found
-
-
-def _each_once(studies: list[Study]) -> list[Study]:
-    seen: dict[str, Path] = {}
-    for study in studies:
-        if study.id in seen:
-            raise LthError(f"{study.folder}: the same study as {seen[study.id]}; name one of them")
-        seen[study.id] = study.folder
-    return studies
+    return folders
 
 
 def _changes(what: str, first: Study, other: Study) -> list[Change]:
@@ -194,9 +185,9 @@ def _changes(what: str, first: Study, other: Study) -> list[Change]:
 
 
 def _same(what: str, first: Study, other: Study) -> None:
-    if found := _changes(what, first, other):
+    if differs := _changes(what, first, other):
         only = ONE_DATA if what == "data" else f"only studies of one {what} can be compared"
-        raise LthError(f"{_told(other, found, first)}: {only}")
+        raise LthError(f"{_told(other, differs, first)}: {only}")
 
 
 def _content(study: Study) -> str | None:
@@ -207,12 +198,8 @@ def _content(study: Study) -> str | None:
         return None
 
 
-def _steps(found: Sequence[Change]) -> bool:
-    return any(c.path in ("recipe.steps", "recipe.batch") for c in found)
-
-
-def _told(study: Study, found: Sequence[Change], first: Study) -> str:
-    words = ", ".join(f"{c.path}={_text(c.ours)} not {_text(c.theirs)}" for c in found)
+def _told(study: Study, differs: Sequence[Change], first: Study) -> str:
+    words = ", ".join(f"{c.path}={_text(c.ours)} not {_text(c.theirs)}" for c in differs)
     return f"{study.id}: {words} as in {first.id}"
 
 
@@ -232,14 +219,10 @@ def _arms(study: Study) -> set[str]:
 def _settings(config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
     """Return the settings in which a study differs from those of its name, in words."""
     ours = {k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID and k != "data"}
-    found = {
-        c.path: c.ours
-        for twin in twins
-        for key in ours
-        for c in changes(ours[key], twin.get(key), key)
-    }
-    chosen = {p for p in found if isinstance(config.get(p), Mapping)}  # a group: its choice says it
-    return ", ".join(_text(v) if p in chosen else f"{p}={_text(v)}" for p, v in found.items())
+    differs = [c for twin in twins for k in ours for c in changes(ours[k], twin.get(k), k)]
+    told = {c.path: _text(c.ours) for c in differs}
+    chosen = {p for p in told if isinstance(config.get(p), Mapping)}  # a group: its choice says it
+    return ", ".join(text if p in chosen else f"{p}={text}" for p, text in told.items())
 
 
 def _text(value: Any) -> str:

@@ -10,9 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lth.files import write_atomic
+from lth.measured import Measured
+from lth.records.judged import ACCURACY
 from lth.records.record import Record
-from lth.records.statistics import EARLY
-from lth.results.figures.curves import accuracies, curves_figure
+from lth.results.figures.curves import curves_figure
 from lth.results.figures.tickets import tickets_figure
 
 __all__ = ["curves_figure", "draw", "said", "save", "save_all", "tickets_figure"]
@@ -25,32 +26,35 @@ Note = Callable[[str], None]
 
 
 def draw(
-    records: Sequence[Record], curves: Sequence[Record], folder: Path, note: Note | None = None
+    records: Sequence[Record],
+    curves: Sequence[Record],
+    folder: Path,
+    note: Note | None = None,
+    measured: Measured = ACCURACY,
 ) -> list[Path]:
     """Write ``tickets.png`` and ``curves.png``; whatever has nothing to show is left out."""
-    some = any(r.metric == EARLY for r in records)
     drawings: dict[str, Drawing] = {
-        "tickets": lambda: tickets_figure(records) if some else None,
-        "curves": lambda: curves_figure(curves, records) if accuracies(curves, records) else None,
+        "tickets": lambda: tickets_figure(records, measured),
+        "curves": lambda: curves_figure(curves, records, measured),
     }
     return save_all(drawings, folder, note)
 
 
 def save_all(drawings: Mapping[str, Drawing], folder: Path, note: Note | None) -> list[Path]:
     """Write each figure that there is; one that fails becomes a ``note``, and costs no other."""
-    found = []
+    drawn = []
     for name, drawing in drawings.items():
         path = folder / f"{name}.png"
         try:
             figure = drawing()
             if figure is not None:
-                found.append(save(figure, path))
+                drawn.append(save(figure, path))
         except Exception as error:
             if note is None:
                 raise
             older = "; the one there is older" if path.exists() else ""
             note(f"{path.name}: not drawn ({said(error)}){older}; the records are complete")
-    return found
+    return drawn
 
 
 def said(error: Exception) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from lth.results.analysis.structure import connections, connections_per_pixel
 from lth.results.analysis.tickets import Drawn, Tickets
-from lth.results.figures.analysis import Axes, Figure, panels
-from lth.results.figures.style import percent
+from lth.results.figures.style import legend_above, panels, percent
 
 INTO, OUT = "#0072B2", "#D55E00"
 BINS = 20
@@ -19,34 +20,34 @@ LAYERS = 10
 """As many layers are drawn, at most; the first and the last are among them."""
 
 
-def connections_figure(found: Tickets) -> Figure:
+def connections_figure(tickets: Tickets) -> Figure:
     """Draw a column per ticket: connections per pixel, then histograms over units, layer by layer.
 
     Filled: the share kept of the connections into each unit; outlined: out of each input.
     """
-    names = spread_layers(list(found.drawn[0].mask))
-    columns, pictures = len(found.drawn), found.pixels is not None
+    names = spread_layers(list(tickets.drawn[0].mask))
+    columns, pictures = len(tickets.drawn), tickets.pixels is not None
     figure, axes = panels(columns * (len(names) + pictures), columns, (2.5, 2.1))
     rows = [axes[i : i + columns] for i in range(0, len(axes), columns)]
-    if found.pixels is not None:
-        _pictures(figure, rows[0], found)
+    if tickets.pixels is not None:
+        _pictures(figure, rows[0], tickets)
     for row, name in zip(rows[pictures:], names, strict=True):
-        for ax, drawn in zip(row, found.drawn, strict=True):
-            _histograms(ax, drawn, name, found)
+        for ax, drawn in zip(row, tickets.drawn, strict=True):
+            _histograms(ax, drawn, name, tickets)
         row[0].set_ylabel(f"{name.removesuffix('.weight')}\nunits (% per point)", fontsize=9)
-    for ax, drawn in zip(rows[0], found.drawn, strict=True):
+    for ax, drawn in zip(rows[0], tickets.drawn, strict=True):
         ax.set_title(f"{percent(100 * drawn.density)} % of the weights", fontsize=10)
     for ax in rows[-1]:
         ax.set_xlabel("connections kept (%)")
-    _legend(figure, rows[-1][0], title(found, len(names)))
+    legend_above(figure, rows[-1][0].get_legend_handles_labels()[0], title(tickets, len(names)))
     return figure
 
 
-def title(found: Tickets, layers: int) -> str:
+def title(tickets: Tickets, layers: int) -> str:
     """Say which tickets a figure shows, and how much of them."""
-    total = len(found.drawn[0].mask)
+    total = len(tickets.drawn[0].mask)
     some = f"; {layers} of {total} layers" if layers < total else ""
-    return f"winning tickets of trial {found.trial}, lr {found.lr:g}{some}"
+    return f"winning tickets of trial {tickets.trial}, lr {tickets.lr:g}{some}"
 
 
 def spread_layers(names: Sequence[str], count: int = LAYERS) -> list[str]:
@@ -60,11 +61,11 @@ def spread_layers(names: Sequence[str], count: int = LAYERS) -> list[str]:
     return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
 
 
-def _pictures(figure: Figure, row: Sequence[Axes], found: Tickets) -> None:
+def _pictures(figure: Figure, row: Sequence[Axes], tickets: Tickets) -> None:
     """Draw the input: how many weights are kept from each pixel, every ticket on its own scale."""
-    assert found.pixels is not None
-    for ax, drawn in zip(row, found.drawn, strict=True):
-        picture = connections_per_pixel(drawn.mask, found.pixels, found.input_shape)
+    assert tickets.pixels is not None
+    for ax, drawn in zip(row, tickets.drawn, strict=True):
+        picture = connections_per_pixel(drawn.mask, tickets.pixels, tickets.input_shape)
         image = ax.imshow(picture.numpy(), cmap="viridis", vmin=0)
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
@@ -75,9 +76,9 @@ def _pictures(figure: Figure, row: Sequence[Axes], found: Tickets) -> None:
     row[0].set_ylabel("input\nconnections per pixel", fontsize=9)
 
 
-def _histograms(ax: Axes, drawn: Drawn, name: str, found: Tickets) -> None:
+def _histograms(ax: Axes, drawn: Drawn, name: str, tickets: Tickets) -> None:
     size = drawn.mask[name].numel()
-    into, out = connections(drawn.mask, found.wirings)[name]
+    into, out = connections(drawn.mask, tickets.wirings)[name]
     ax.stairs(*_histogram(into, size), fill=True, color=INTO, alpha=0.55, label="into a unit")
     ax.stairs(*_histogram(out, size), color=OUT, lw=1.5, label="out of an input")
     ax.tick_params(labelsize=8)
@@ -92,11 +93,3 @@ def _histogram(counts: Tensor, size: int) -> tuple[np.ndarray, np.ndarray]:
     bins = torch.bincount(counts // width)
     edges = 100 * (width * torch.arange(len(bins) + 1) - 0.5) * len(counts) / size
     return (100 * bins / len(counts) / edges.diff()).numpy(), edges.numpy()
-
-
-def _legend(figure: Figure, ax: Axes, title: str) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=2, frameon=False, title=title,
-        title_fontsize=9,
-    )  # fmt: skip

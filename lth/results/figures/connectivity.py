@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from lth.records.intervals import mean
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lth.records.intervals import grouped, spread
 from lth.results.analysis.lines import LEVEL, RECALIBRATED, Point
 from lth.results.analysis.tickets import spread_out
-from lth.results.figures.analysis import Axes, Figure, Line2D, panels
-from lth.results.figures.style import percent, words
+from lth.results.figures.style import legend_above, panels, percent, words
 
 COLOURS = {"test": "#0072B2", "train": "#D55E00"}
 
@@ -29,10 +31,9 @@ def connectivity_figure(points: Sequence[Point]) -> Figure:
     Means over pairs and trials, the range between the least and the greatest shaded; dashed, and
     not shaded, where BatchNorm's statistics were taken anew.
     """
-    groups: dict[Group, dict[float, list[Point]]] = defaultdict(lambda: defaultdict(list))
-    for p in points:
-        groups[Group(p.lr, p.arm, p.kind)][round(p.density, 6)].append(p)
-    shown = {g: spread_out({d: d for d in found}) for g, found in sorted(groups.items())}
+    kinds = sorted(grouped(points, lambda p: Group(p.lr, p.arm, p.kind)).items())
+    groups = {g: grouped(own, lambda p: round(p.density, 6)) for g, own in kinds}
+    shown = {g: spread_out({d: d for d in levels}) for g, levels in groups.items()}
     columns = max(map(len, shown.values()))
     figure, axes = panels(len(shown) * columns, columns, (2.5 if columns > 2 else 3.6, 2.6))
     several = len({g.lr for g in groups}) > 1
@@ -47,15 +48,14 @@ def connectivity_figure(points: Sequence[Point]) -> Figure:
 
 
 def _panel(ax: Axes, points: Iterable[Point]) -> None:
-    lines: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for p in points:
-        lines[p.split, p.norms][p.alpha].append(100 * p.error)
-    for (split, norms), errors in lines.items():
-        alphas, style = sorted(errors), "--" if norms == RECALIBRATED else "-"
-        means = [mean(errors[a]) for a in alphas]
-        low, high = ([of(errors[a]) for a in alphas] for of in (min, max))
-        ax.plot(alphas, means, color=COLOURS[split], ls=style, lw=1.7)
+    for (split, norms), line in grouped(points, lambda p: (p.split, p.norms)).items():
+        errors = sorted(grouped(line, lambda p: p.alpha).items())
+        alphas = [alpha for alpha, _ in errors]
+        spreads = [spread([100 * p.error for p in own]) for _, own in errors]
+        style = "--" if norms == RECALIBRATED else "-"
+        ax.plot(alphas, [s.mean for s in spreads], color=COLOURS[split], ls=style, lw=1.7)
         if norms != RECALIBRATED:
+            low, high = [s.low for s in spreads], [s.high for s in spreads]
             ax.fill_between(alphas, low, high, color=COLOURS[split], alpha=0.15, lw=0)
 
 
@@ -84,10 +84,5 @@ def _legend(figure: Figure, points: Sequence[Point]) -> None:
         label = "BatchNorm statistics taken anew"
         handles.append(Line2D([], [], color="0.4", ls="--", lw=1.7, label=label))
     pairs = len({(p.trial, p.copy, p.to) for p in points})
-    title = "between two networks" + (
-        "; shaded: least and greatest over pairs" if pairs > 1 else ""
-    )
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False,
-        title=title, title_fontsize=9,
-    )  # fmt: skip
+    several = "; shaded: least and greatest over pairs" if pairs > 1 else ""
+    legend_above(figure, handles, f"between two networks{several}")

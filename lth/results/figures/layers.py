@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections import defaultdict
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lth.records.intervals import grouped
 from lth.results.analysis.table import Row
-from lth.results.figures.analysis import Axes, Figure, density_axis, level_means, panels, shades
-from lth.results.figures.style import words
+from lth.results.figures.analysis import level_means
+from lth.results.figures.style import density_axis, panels, shades, words
 
 Lines = dict[str, list[tuple[float, float]]]
 """By layer: (density of the network, density of the layer)."""
@@ -38,6 +41,7 @@ def layers_figure(rows: Sequence[Row]) -> Figure | None:
         ax.set_title(textwrap.fill(", ".join(map(words, arms)), 45), fontsize=10)
         _layer_axis(ax, [d for points in lines.values() for _, d in points])
         density_axis(ax, densities)
+        ax.set_xlabel("weights remaining (%)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
     return figure
@@ -55,27 +59,26 @@ def _layer_axis(ax: Axes, densities: Sequence[float]) -> None:
 
 
 def _by_arm(rows: Sequence[Row]) -> dict[str, Lines]:
-    found: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for r in rows:
-        if r.measure == "density" and r.layer:
-            found[r.arm][r.layer].append(r)
-    means = {arm: {n: level_means(m) for n, m in own.items()} for arm, own in found.items()}
-    return {arm: {n: m for n, m in own.items() if m} for arm, own in means.items()}
+    shown = (r for r in rows if r.measure == "density" and r.layer)
+    lines: dict[str, Lines] = {}
+    for (arm, layer), own in grouped(shown, lambda r: (r.arm, r.layer)).items():
+        if points := level_means(own):
+            lines.setdefault(arm, {})[layer] = points
+    return lines
 
 
 def _pruned(lines: Lines) -> bool:
     return any(value < 1 for points in lines.values() for _, value in points)
 
 
-def _shared(found: dict[str, Lines]) -> list[tuple[list[str], Lines]]:
+def _shared(every: dict[str, Lines]) -> list[tuple[list[str], Lines]]:
     """Gather the arms whose every point is another's too."""
     shown: list[tuple[list[str], Lines, set[tuple[str, float, float]]]] = []
-    for arm, lines in found.items():
+    for arm, lines in every.items():
         mine = {(n, round(x, 6), round(y, 6)) for n, points in lines.items() for x, y in points}
-        for arms, _, theirs in shown:
-            if mine <= theirs:
-                arms.append(arm)
-                break
-        else:
+        home = next((arms for arms, _, theirs in shown if mine <= theirs), None)
+        if home is None:
             shown.append(([arm], lines, mine))
+        else:
+            home.append(arm)
     return [(arms, lines) for arms, lines, _ in shown]
