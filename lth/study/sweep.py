@@ -29,7 +29,12 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
     if set(flags) & set(MULTIRUN):
         folder = Path(config_folder) if config_folder else None
         settings = [_spelled_out(setting, folder) for setting in settings]
-    return [*flags, *settings]
+    return [*flags, *(_with_lightning(setting) for setting in settings)]
+
+
+def _with_lightning(setting: str) -> str:
+    """Let ``trainer.x=`` also set an option of Lightning's, which no YAML of ``trainer`` names."""
+    return f"++{setting}" if setting.startswith("trainer.") else setting
 
 
 def jobs(settings: Sequence[str]) -> list[list[str]]:
