@@ -140,7 +140,7 @@ def numerics() -> Identity:
     Moving it does not matter, nor does its wording. Its roots are the training itself; what they
     refer to comes along.
     """
-    from lth.train import cohort, engine, masking, module, network, stacked
+    from lth.train import cohort, engine, masking, network, stacked, trainer_options
 
     course, members = cohort.MemberProgress, cohort.Cohort
     roots = (
@@ -148,7 +148,8 @@ def numerics() -> Identity:
         cohort.blocks,
         course.note_losses, course.note_evaluation, members.blocks, members.train_block,
         members.evaluate, members._evaluations, members._keep_if_best, members._change_masks,
-        members._take_snapshots, members._measure, members.finish, module.lightning_precision,
+        members._take_snapshots, members._measure, members.finish,
+        trainer_options.lightning_precision,
     )  # fmt: skip
     walk = Walk(*roots)
     return Identity({"code": walk.digest}, walk.pieces)

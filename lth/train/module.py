@@ -18,10 +18,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lth.errors import LthError
 from lth.train.cohort import Cohort
 from lth.train.engine import update
-from lth.train.trainer_options import TrainerOptions, make_trainer
+from lth.train.trainer_options import TrainerOptions, lightning_precision, make_trainer
 
 NEVER = 2**62
 """Batches between validations, of which there are none."""
@@ -265,14 +264,6 @@ def _hyperparameters(cohort: Cohort) -> dict[str, Any]:
                        "key": course.job.key}
         for n, course in enumerate(cohort.courses)
     }  # fmt: skip
-
-
-def lightning_precision(name: str) -> Any:
-    """Translate the ``trainer.precision`` option to Lightning's."""
-    names = {"32": "32-true", "bf16": "bf16-mixed"}
-    if str(name) not in names:
-        raise LthError(f"trainer.precision={name}: it is one of {', '.join(names)}")
-    return names[str(name)]
 
 
 def quiet() -> None:

@@ -128,6 +128,14 @@ def _parameters() -> list[str]:
     return list(inspect.signature(pl.Trainer.__init__).parameters)[1:]
 
 
+def lightning_precision(name: str) -> Any:
+    """Translate the ``trainer.precision`` option to Lightning's."""
+    names = {"32": "32-true", "bf16": "bf16-mixed"}
+    if str(name) not in names:
+        raise LthError(f"trainer.precision={name}: it is one of {', '.join(names)}")
+    return names[str(name)]
+
+
 def make_trainer(given: TrainerOptions | None, name: str, **settled: Any) -> Any:
     """Return a Trainer for one fit: the user's options over lean ones, under what is settled.
 
