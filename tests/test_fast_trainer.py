@@ -21,7 +21,8 @@ from lth.study.setup import prepare
 from lth.study.sweep import ready
 from lth.train.cohort import Cohort
 from lth.train.engine import SequentialEngine
-from lth.train.module import Block, fit
+from lth.train.fits import Fits
+from lth.train.module import Block
 from lth.train.options import Options
 from lth.train.stacked import VmapEngine
 from lth.train.trainer_options import TrainerOptions, acting, make_trainer
@@ -109,8 +110,8 @@ def fit_one(member, folder, values=None, kind=SequentialEngine, count=1, precisi
     given = {"callbacks": [spec(f"{HERE}.Recorder")]} | (values or {})
     ended = []
     with one_thread():
-        fit(cohort, lambda *now: ended.append(now[1]), precision, "cpu",
-            TrainerOptions(given, folder / "files"))  # fmt: skip
+        Fits(lambda *now: ended.append(now[1]), precision, "cpu",
+             TrainerOptions(given, folder / "files")).fit(cohort)  # fmt: skip
     assert ended[-1] is True and not any(ended[:-1])
     return cohort, of("fit")[-1][1]
 

@@ -97,7 +97,7 @@ class Cohort:
 
     def run_block(self, start: int, stop: int, backward: Backward) -> None:
         """Train ``start..stop`` and measure where it is due, as the hooks of a Lightning fit do."""
-        for split in self.splits if start == self._job.ticket.step else ():
+        for split in self.splits if self.fresh else ():
             self.evaluate(split)
         self.train_block(start, stop, backward)
         for split in self.splits if self.due else ():
@@ -120,6 +120,11 @@ class Cohort:
     def splits(self) -> tuple[str, ...]:
         """The splits that are measured on the way."""
         return tuple(self._job.recipe.splits) if self._job.until is None else ()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the members are untrained and still to be measured."""
+        return bool(self.splits) and self.step == self._job.ticket.step
 
     @property
     def due(self) -> bool:
@@ -229,8 +234,7 @@ class Cohort:
         self._saved = time.monotonic()
 
     @property
-    def _keeps_partials(self) -> bool:
-        """Not of a callback's cohort: what it remembers is not in them."""
+    def _keeps_partials(self) -> bool:  # a callback's memory would not be in them
         return self._job.until is None and not self._job.lightning
 
     def _save_member(self, member: int, course: MemberProgress) -> None:

@@ -7,10 +7,8 @@ for every update where the user has given callbacks, plugins or a profiler.
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,7 +18,6 @@ from torch import Tensor
 
 from lth.train.cohort import Cohort
 from lth.train.engine import update
-from lth.train.trainer_options import TrainerOptions, lightning_precision, make_trainer
 
 NEVER = 2**62
 """Batches between validations, of which there are none."""
@@ -87,6 +84,8 @@ class CohortModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Begin from weights that are masked, whatever a callback did."""
         self._keep_masks()
+        if self.cohort.fresh and not self.hooked:
+            self._measure()
 
     def training_step(self, batch: Block, batch_idx: int) -> dict[str, Tensor]:
         """Make a block's updates; return the mean of their batch losses."""
@@ -103,7 +102,9 @@ class CohortModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Block, batch_idx: int) -> None:
         """End a block that no validation follows."""
         self._keep_masks()
-        if not (self.cohort.due or self.trainer.should_stop):
+        if self.cohort.due and not self.hooked:
+            self._measure()
+        if not (self.hooked and (self.cohort.due or self.trainer.should_stop)):
             self._end_block()
 
     def on_validation_start(self) -> None:
@@ -124,6 +125,12 @@ class CohortModule(pl.LightningModule):
         self._keep_masks()
         with self.trainer.precision_plugin.val_step_context():
             self._after_block(self.cohort, True)
+
+    def _measure(self) -> None:
+        """Measure without Lightning's validation, which nobody would hear."""
+        with self.trainer.precision_plugin.val_step_context():
+            for split in self.cohort.splits:
+                self.cohort.evaluate(split)
 
     def _end_block(self) -> None:
         if not self.cohort.over:
@@ -194,69 +201,6 @@ class Splits:
         return len(self._splits)
 
 
-def fit(
-    cohort: Cohort,
-    after_block: Callable[[Cohort, bool], None],
-    precision: str = "32",
-    accelerator: str = "cpu",
-    lightning: TrainerOptions | None = None,
-) -> None:
-    """Train a cohort to its end in one fit; ``after_block(cohort, ended)`` hears of it."""
-    values = {} if lightning is None else lightning.values
-    quiet()
-    _let_speak(values)
-    with warnings.catch_warnings():
-        for message in UNWANTED:
-            warnings.filterwarnings("ignore", message=message)
-        fresh = cohort.splits and cohort.step == cohort.courses[0].job.ticket.step
-        trainer = make_trainer(
-            lightning, name_of(cohort), accelerator=accelerator,
-            precision=lightning_precision(precision), num_sanity_val_steps=-1 if fresh else 0,
-        )  # fmt: skip
-        stepped = "profiler" in values or bool(cohort.courses[0].job.lightning)
-        module = CohortModule(cohort, after_block, bool(values), stepped)
-        splits = Splits(cohort.splits) if cohort.splits else None
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(module, train_dataloaders=Blocks(cohort), val_dataloaders=splits)
-        except SystemExit as ended:
-            pressed = ended.__context__
-            if not isinstance(pressed, KeyboardInterrupt):
-                raise
-            # Lightning's answer to Ctrl-C is to exit, deaf to any more of them
-            if handler is not None:
-                signal.signal(signal.SIGINT, handler)
-            raise pressed from None
-
-
-def rehearse(lightning: TrainerOptions, precision: str) -> None:
-    """Make a Trainer and leave it: what Lightning refuses, it refuses now."""
-    quiet()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        make_trainer(
-            lightning, "rehearsal", accelerator="cpu", precision=lightning_precision(precision)
-        )
-
-
-UNWANTED = (
-    ".*does not have many workers.*", ".*GPU available but not used.*", ".*LeafSpec.*",
-    ".*in eval mode at the start of training.*", ".*exists and is not empty.*",
-    ".*but have no `val_dataloader`.*",
-)  # fmt: skip
-"""Warnings that say nothing to who does not know what happens here."""
-
-
-def name_of(cohort: Cohort) -> str:
-    """Name a fit after its first member: ``winning_ticket-trial0-level2-lr0.01-1f0c9a``."""
-    job = cohort.courses[0].job
-    place = job.about.get("place") or {}
-    named = [f"{n}{place[n]:g}" for n in ("trial", "level", "lr", "copy") if n in place]
-    others = f"and{len(cohort.courses) - 1}more" if len(cohort.courses) > 1 else ""
-    parts = (place.get("arm"), *named, job.key[:6], others)
-    return "-".join(str(part) for part in parts if part) or "member"
-
-
 def _hyperparameters(cohort: Cohort) -> dict[str, Any]:
     """Return what a logger may note of each member."""
     return {
@@ -264,16 +208,3 @@ def _hyperparameters(cohort: Cohort) -> dict[str, Any]:
                        "key": course.job.key}
         for n, course in enumerate(cohort.courses)
     }  # fmt: skip
-
-
-def quiet() -> None:
-    """Silence Lightning's own talk: the console shows one display, ours."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_utilities"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _let_speak(values: Any) -> None:
-    """Let a model summary be heard that the user has asked for."""
-    if values.get("enable_model_summary") or "Summary" in str(values.get("callbacks")):
-        for name in ("callbacks", "utilities"):
-            logging.getLogger(f"pytorch_lightning.{name}.model_summary").setLevel(logging.INFO)

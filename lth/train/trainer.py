@@ -158,7 +158,7 @@ class Trainer:
     def _rehearse(self) -> None:
         """Make Lightning's Trainer once, so that what it refuses is refused before any work."""
         if self.options.lightning and not self.trained:
-            from lth.train.module import rehearse
+            from lth.train.fits import rehearse
 
             rehearse(self.lightning, str(self.options.precision))
 

@@ -42,7 +42,7 @@ def work(
     lightning: TrainerOptions | None = None,
 ) -> None:
     """Train every group of jobs as a cohort and publish its members as each ends."""
-    from lth.train.module import fit  # Lightning takes seconds to import
+    from lth.train.fits import Fits  # Lightning takes seconds to import
 
     def after_block(cohort: Cohort, ended: bool) -> None:
         if ended:
@@ -56,14 +56,9 @@ def work(
                 cohort.save_partial(0.0)
             raise Stopped
 
+    fits = Fits(after_block, precision, accelerator, lightning)
     for jobs in groups:
-        fit(
-            Cohort(jobs, dataset, store, make_engine),
-            after_block,
-            precision,
-            accelerator,
-            lightning,
-        )
+        fits.fit(Cohort(jobs, dataset, store, make_engine))
 
 
 def publish_members(cohort: Cohort, store: Store) -> None:
