@@ -26,8 +26,7 @@ from typing import Any
 CADENCE = 100
 """Steps between evaluations."""
 
-SERVE = (
-    """
+SERVE = """
 import json, os, sys, tempfile, time
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +36,7 @@ from benchmarks import throughput
 name, workers = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
 throughput.replace = lambda recipe, steps, eval_every: replace(
-    recipe, steps=steps, eval_every=min(%d, steps)
+    recipe, steps=steps, eval_every=min(CADENCE, steps)
 )
 
 def cpu(trainer):
@@ -56,9 +55,7 @@ with tempfile.TemporaryDirectory() as folder:
         contest.framework(number, steps, members)
         print(json.dumps([time.perf_counter() - begun, cpu(contest.trainer) - used]), flush=True)
     contest.trainer.close()
-"""
-    % CADENCE
-)  # noqa: UP031 - it is full of braces
+""".replace("CADENCE", str(CADENCE))
 
 
 class Checkout:
