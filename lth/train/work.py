@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import signal
 import threading
@@ -56,6 +57,8 @@ def work(
                 cohort.save_partial(0.0)
             raise Stopped
 
+    if accelerator != "cpu":
+        gc.collect()  # Lightning's circles hold the memory of the stack before
     fits = Fits(after_block, precision, accelerator, lightning)
     for jobs in groups:
         fits.fit(Cohort(jobs, dataset, store, make_engine))
