@@ -38,8 +38,7 @@ from lth.networks.layers import Layers
 from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of
 from lth.recipe.recipe import Recipe
 from lth.store.store import Store
-from lth.study.plan import Silent
-from lth.train.options import Options, count_cores
+from lth.train.options import Listener, Options, count_cores
 from lth.train.trainer import Trainer
 from lth.types import MemberId
 
@@ -109,7 +108,7 @@ class Contest:
         data = {"_target_": "benchmarks.throughput.noise", **arguments}
         options = Options(device="cuda" if device == "cuda" else "cpu")
         self.trainer = Trainer(
-            data, self.dataset, self.recipe, 0, (), Store(store), options, Silent()
+            data, self.dataset, self.recipe, 0, (), Store(store), options, Listener()
         )
 
     def contestants(self) -> dict[str, tuple[int, Contestant]]:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import bare, throughput
+from benchmarks import bare, before_after, throughput
 from lth.data import split
 from lth.train.options import Options
 from lth.types import MemberId
@@ -80,3 +80,24 @@ def test_the_bare_loop_learns_what_the_framework_learns(tmp_path):
     torch.manual_seed(0)
     by_hand = bare.train(task)
     assert found["train"] < 0.5 and by_hand["train"][0] < 0.5  # of ln 10 = 2.3
+
+
+def test_two_checkouts_take_turns_and_ratios_are_of_speeds():
+    class Side:
+        def __init__(self, name, per_step):
+            self.name, self.per_step = name, per_step
+
+        def run(self, number, steps, members):
+            order.append((number, self.name, steps, members))
+            seconds = 1.0 + self.per_step * steps
+            return {"wall": seconds, "cpu": seconds}
+
+    order = []
+    sides = {"before": Side("before", 0.02), "after": Side("after", 0.01)}
+    found = before_after.compare(sides, 3, 4, 400)
+    assert found["steps, cpu"] == pytest.approx([2.0] * 4)  # it is twice as fast
+    assert found["whole, wall"] == pytest.approx([9 / 5] * 4)
+    assert [name for n, name, *_ in order if n == 1] == ["before"] * 2 + ["after"] * 2
+    assert [name for n, name, *_ in order if n == 2] == ["after"] * 2 + ["before"] * 2
+    ratio = before_after.ratio([0.9, 1.0, 1.1, 1.0, 1.0])
+    assert ratio.median == 1.0 and 0.9 <= ratio.low <= ratio.high <= 1.1

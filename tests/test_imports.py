@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "lth").rglob("*.py"))
 
 DOORS = {
-    "pytorch_lightning": ["lth.train.module", "lth.lightning"],
+    "pytorch_lightning": ["lth.train.module", "lth.train.trainer_options", "lth.lightning"],
     "hydra": ["lth.cli", "lth.study.sweep"],
     "omegaconf": ["lth.cli", "lth.config", "lth.study.run", "lth.store.study"],
     "wandb": ["lth.loggers.weights_and_biases"],

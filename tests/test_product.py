@@ -458,11 +458,12 @@ def test_in_earnest_a_study_is_the_same_stopped_halfway_and_again(
     done, last = [], {}
 
     class Counting(Cohort):  # where cohorts are made: what trains is part of every key
-        def run_block(self, start, stop, backward):
+        def train_block(self, start, stop, backward):
             if len(done) == last.get("block"):
                 raise Halt
-            super().run_block(start, stop, backward)
+            losses = super().train_block(start, stop, backward)
             done.append(1)
+            return losses
 
     monkeypatch.setattr("lth.train.work.Cohort", Counting)
     whole = run(real_settings(row, sources, tmp_path / "whole"))

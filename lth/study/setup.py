@@ -42,6 +42,7 @@ from lth.train.job import Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
 from lth.train.trainer import Trainer
+from lth.train.trainer_options import acting
 from lth.types import WINNER, PruningChain
 
 T = TypeVar("T")
@@ -69,6 +70,8 @@ class Setup:
     def identity(self) -> str:
         """What the study's data and code are, as far as all of its members share them."""
         shared = described({k: self.config[k] for k in SHARED})
+        if callbacks := acting(self.options.lightning):
+            shared["trainer"] = described(callbacks)
         return digest([self.identities.data.parts, self.identities.numerics.parts, shared])
 
     @cached_property
@@ -107,7 +110,8 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     config: dict[str, Any] = complete(given)
     check_values(config)
     recipe = _make(Recipe, config["recipe"], "recipe")
-    options = _make(Options, config["trainer"], "trainer")
+    options = Options.of(config["trainer"])
+    options.check_lightning()
     logger = build(config["logger"])
     score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
     search = build(config["search"])

@@ -31,7 +31,12 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
     settings = [_quoted(setting, several) for setting in settings]
     if several:
         settings = [_spelled_out(setting, config_folder) for setting in settings]
-    return [*flags, *settings]
+    return [*flags, *(_with_lightning(setting) for setting in settings)]
+
+
+def _with_lightning(setting: str) -> str:
+    """Let ``trainer.x=`` also set an option of Lightning's, which no YAML of ``trainer`` names."""
+    return f"++{setting}" if setting.startswith("trainer.") else setting
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

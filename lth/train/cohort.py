@@ -63,7 +63,7 @@ class MemberProgress:
 
 
 class Cohort:
-    """Members that train together; ``run_block`` is all that the Lightning module calls."""
+    """Members that train together: what the Lightning module's hooks call."""
 
     def __init__(
         self, jobs: Sequence[Job], dataset: Dataset, store: Store, make_engine: MakeEngine
@@ -96,10 +96,16 @@ class Cohort:
         return blocks(self.step, self._job.last, marks)
 
     def run_block(self, start: int, stop: int, backward: Backward) -> None:
-        """Train ``start..stop``, then evaluate and take snapshots where they are due."""
+        """Train ``start..stop`` and measure where it is due, as the hooks of a Lightning fit do."""
+        for split in self.splits if self.fresh else ():
+            self.evaluate(split)
+        self.train_block(start, stop, backward)
+        for split in self.splits if self.due else ():
+            self.evaluate(split)
+
+    def train_block(self, start: int, stop: int, backward: Backward) -> Tensor:
+        """Train ``start..stop``, take snapshots; return the batch losses ``[R, stop - start]``."""
         begun = time.perf_counter()
-        if start == self._job.ticket.step:
-            self._evaluate()
         self._change_masks(start)
         losses = self.engine.advance(start, stop, backward)
         for course, member_losses in zip(self.courses, losses.cpu(), strict=True):
@@ -107,8 +113,38 @@ class Cohort:
             if course.diverged is None:
                 course.note_losses(start, member_losses)
         self._take_snapshots()
-        if stop in self._evaluations():
-            self._evaluate()
+        self._spent(begun)
+        return losses
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are measured on the way."""
+        return tuple(self._job.recipe.splits) if self._job.until is None else ()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the members are untrained and still to be measured."""
+        return bool(self.splits) and self.step == self._job.ticket.step
+
+    @property
+    def due(self) -> bool:
+        """Whether an evaluation is due at the present step."""
+        return self.step in self._evaluations()
+
+    def evaluate(self, split: str) -> list[dict[str, float]]:
+        """Measure every member on a split, note it, and return it."""
+        begun, values = time.perf_counter(), self.engine.evaluate(split)
+        for member, (loss, accuracy) in enumerate(values):
+            course = self.courses[member]
+            if course.diverged is None:
+                course.note_evaluation(split, loss, accuracy)
+                if split == "validation" and course.diverged is None:
+                    course.masking.note(self.engine, member, course.step)
+                    self._keep_if_best(member, loss)
+        self._spent(begun)
+        return [{"loss": loss, "accuracy": accuracy} for loss, accuracy in values]
+
+    def _spent(self, begun: float) -> None:
         for course in self.courses:
             course.seconds += (time.perf_counter() - begun) / len(self.courses)
 
@@ -129,16 +165,6 @@ class Cohort:
             if course.step in course.job.snapshots and course.diverged is None:
                 course.snapshots[course.step] = self.engine.state(member)
 
-    def _evaluate(self) -> None:
-        for split in self._job.recipe.splits if self._job.until is None else []:
-            for member, (loss, accuracy) in enumerate(self.engine.evaluate(split)):
-                course = self.courses[member]
-                if course.diverged is None:
-                    course.note_evaluation(split, loss, accuracy)
-                    if split == "validation" and course.diverged is None:
-                        course.masking.note(self.engine, member, course.step)
-                        self._keep_if_best(member, loss)
-
     def _keep_if_best(self, member: int, loss: float) -> None:
         course = self.courses[member]
         if course.step < course.masking.settled:
@@ -158,8 +184,7 @@ class Cohort:
                 course.masking.put_best(self.engine, member)
                 self.engine.put(member, course.best[2])
         at_best = at_end if early == [c.step for c in self.courses] else self._measure()
-        for course in self.courses:
-            course.seconds += (time.perf_counter() - begun) / len(self.courses)
+        self._spent(begun)
         return [
             self._outcome(c, f, end, best)
             for c, f, end, best in zip(self.courses, finals, at_end, at_best, strict=True)
@@ -201,12 +226,16 @@ class Cohort:
 
     def save_partial(self, every: float) -> None:
         """Keep the members' states if the last time was ``every`` seconds ago or more."""
-        if time.monotonic() - self._saved < every or self._job.until is not None:
+        if time.monotonic() - self._saved < every or not self._keeps_partials:
             return
         for member, course in enumerate(self.courses):
             if course.diverged is None:
                 self._save_member(member, course)
         self._saved = time.monotonic()
+
+    @property
+    def _keeps_partials(self) -> bool:  # a callback's memory would not be in them
+        return self._job.until is None and not self._job.lightning
 
     def _save_member(self, member: int, course: MemberProgress) -> None:
         tensors = _flatten("now", self.engine.state(member))
@@ -229,7 +258,7 @@ class Cohort:
 
     def _resume(self) -> None:
         """Go on from the partial entries, if every member has one and all at the same step."""
-        if self._job.until is not None:
+        if not self._keeps_partials:
             return
         found = [self.store.get_partial(c.job.key) for c in self.courses]
         steps = {kept[1]["step"] for kept in found if kept is not None}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lth.data.dataset import Dataset
 from lth.errors import LthError
@@ -23,7 +23,7 @@ from lth.spec.build import build, locate, target_of
 from lth.train.batches import Batches
 from lth.train.habits import habits_of
 from lth.train.job import Job
-from lth.train.network import Network
+from lth.train.network import Network, holder
 from lth.types import Loss, Mask, Params
 
 EVALUATION_BATCH = 500
@@ -33,7 +33,10 @@ Backward = Callable[[Tensor], None]
 
 
 class Engine(Protocol):
-    """Trains R members of one model in lockstep."""
+    """Trains R members of one model in lockstep; ``update`` makes every step of ``optimizer``."""
+
+    optimizer: torch.optim.Optimizer
+    update: Callable[[torch.optim.Optimizer], None]
 
     def advance(self, start: int, stop: int, backward: Backward) -> Tensor:
         """Make updates ``start..stop``; return the batch losses, float64 ``[R, stop - start]``."""
@@ -74,6 +77,18 @@ class Engine(Protocol):
         """Restore what ``optimizer_state`` gave."""
         ...
 
+    def module(self, member: int) -> nn.Module:
+        """Return a module that holds a member's parameters and buffers as they lie in memory."""
+        ...
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Return every member's outputs ``[R, B, ...]`` for prepared inputs ``[B, ...]``."""
+        ...
+
+    def keep_masks(self) -> None:
+        """Zero pruned weights and their gradients, which a callback of the user's may change."""
+        ...
+
 
 class SequentialEngine:
     """The CPU's way: one member (R = 1) with its own leaf tensors and optimizer."""
@@ -94,6 +109,7 @@ class SequentialEngine:
             changes=job.ticket.dynamics is not None,
         )  # fmt: skip
         self.optimizer = make_optimizer(job, list(self.network.leaves.values()))
+        self.update = update
         habits = habits_of(job.ticket.model, dataset)
         self._draws = habits.draws or job.ticket.gate is not None
         if job.compile is not None and habits.replaces:
@@ -112,7 +128,7 @@ class SequentialEngine:
             loss = self.loss(self._forward(inputs, step).float(), targets)
             backward(loss)
             network.mask_gradients()
-            update(self.optimizer)
+            self.update(self.optimizer)
             self.optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())
         return torch.stack(losses).double().unsqueeze(0)
@@ -179,6 +195,24 @@ class SequentialEngine:
         for key, value in state.items():
             name, _, slot = key.rpartition("/")
             self.optimizer.state[self.network.leaves[name]][slot] = value.clone()
+
+    def module(self, member: int) -> nn.Module:
+        """Return the model itself; where its weights are seen through views, their leaves."""
+        network = self.network
+        held = {n: id(p) for n, p in network.model.named_parameters()}
+        whole = held == {n: id(p) for n, p in network.leaves.items()}
+        return network.model if whole else holder(network.leaves, network.buffers)
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Return the one member's outputs."""
+        return self.network(inputs).unsqueeze(0)
+
+    def keep_masks(self) -> None:
+        """Zero pruned weights and gradients."""
+        with torch.no_grad():
+            for name, mask in self.network.masks.items():
+                self.network.leaves[name].mul_(mask)
+        self.network.mask_gradients()
 
     def _forward(self, inputs: Tensor, step: int) -> Tensor:
         if self._draws:

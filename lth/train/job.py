@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,8 @@ class Job:
     """One member to train from ``ticket.step`` to ``last`` (normally the recipe's end).
 
     ``measure`` is the loss that evaluations report and early stop goes by: the study's, also where
-    the member trains on another (None: the recipe's own).
+    the member trains on another (None: the recipe's own). ``lightning`` are the parts of
+    ``trainer.*`` that may act on what it becomes: callbacks, plugins.
     """
 
     ticket: Ticket
@@ -45,6 +47,7 @@ class Job:
     until: int | None = None
     measure: Spec | None = None
     replace: bool = False
+    lightning: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
     about: dict[str, Any] = field(default_factory=dict)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -66,6 +67,10 @@ class Identities:
         for name, found in self._of_specs(job).items():
             parts[name] = found.parts
             pieces |= found.pieces
+        if job.lightning:
+            found = self._of_callbacks(job.lightning)
+            parts["lightning"] = found.parts
+            pieces |= found.pieces
         if ticket.frozen:
             parts["frozen"] = tensors_digest(ticket.frozen)
         return Identity(parts, pieces)
@@ -76,6 +81,10 @@ class Identities:
             spec = getattr(job.ticket, name)
             found |= {name: self._of_built(spec)} if spec is not None else {}
         return found | {"measure": self._of_built(job.measure or job.recipe.loss)}
+
+    def _of_callbacks(self, acting: Mapping[str, Any]) -> Identity:
+        pieces: dict[str, str] = {}
+        return Identity({n: described(v, pieces) for n, v in acting.items()}, pieces)
 
     def _model(self, spec: Spec) -> Identity:
         key = json.dumps(spec, sort_keys=True)
@@ -131,15 +140,16 @@ def numerics() -> Identity:
     Moving it does not matter, nor does its wording. Its roots are the training itself; what they
     refer to comes along.
     """
-    from lth.train import cohort, engine, masking, module, network, stacked
+    from lth.train import cohort, engine, masking, network, stacked, trainer_options
 
     course, members = cohort.MemberProgress, cohort.Cohort
     roots = (
         engine.SequentialEngine, stacked.VmapEngine, network.Network, masking.Masking,
         cohort.blocks,
-        course.note_losses, course.note_evaluation, members.blocks, members.run_block,
-        members._evaluate, members._evaluations, members._keep_if_best, members._change_masks,
-        members._take_snapshots, members._measure, members.finish, module.lightning_precision,
+        course.note_losses, course.note_evaluation, members.blocks, members.train_block,
+        members.evaluate, members._evaluations, members._keep_if_best, members._change_masks,
+        members._take_snapshots, members._measure, members.finish,
+        trainer_options.lightning_precision,
     )  # fmt: skip
     walk = Walk(*roots)
     return Identity({"code": walk.digest}, walk.pieces)

@@ -30,6 +30,24 @@ def places_of(model: nn.Module) -> dict[str, str]:
     }
 
 
+def holder(params: Mapping[str, Tensor], buffers: Params) -> nn.Module:
+    """Return a module that holds these very tensors under their dotted names, and does nothing."""
+    root = nn.Module()
+    for name, tensor in {**params, **buffers}.items():
+        *path, attribute = name.split(".")
+        module = root
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        if name in buffers:
+            module.register_buffer(attribute, tensor)
+        else:
+            kept = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, False)
+            module.register_parameter(attribute, kept)
+    return root
+
+
 def call(model: nn.Module, places: Mapping[str, str], tensors: Params, inputs: Tensor) -> Tensor:
     """Run a model on other tensors.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 
@@ -12,8 +13,12 @@ from lth.errors import LthError
 from lth.imp import Cohort
 from lth.spec.argument_types import is_whole
 from lth.train.job import Job
+from lth.train.trainer_options import check_acts, check_names
 
 PRECISIONS = ("32", "bf16")
+
+ALSO = {"32-true": "32", "bf16-mixed": "bf16"}
+"""Lightning's names of the same."""
 
 
 def count_cores() -> int:
@@ -28,7 +33,8 @@ class Options:
     """How to train, which no result depends on, but ``precision`` and ``compile``.
 
     ``workers`` is a number of CPU processes, 0 for none beside this one; ``chunk`` caps the members
-    that are stacked at once on a GPU.
+    that are stacked at once on a GPU. ``lightning`` is every other key of ``trainer.*``: options of
+    Lightning's own Trainer, what it is given written as specs.
     """
 
     device: str = "auto"
@@ -37,9 +43,24 @@ class Options:
     compile: str | None = None
     chunk: int | None = None
     devices: int = 1
+    lightning: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Options:
+        """Return the options of a configuration: those of this class, and Lightning's."""
+        own = tuple(f.name for f in fields(cls) if f.name != "lightning")
+        others = {n: v for n, v in values.items() if n not in own}
+        check_names(others, own)
+        given = {n: v for n, v in others.items() if v is not None}
+        return cls(**{n: values[n] for n in own if n in values}, lightning=given)
+
+    def check_lightning(self) -> None:
+        """Refuse options of Lightning's that would not act on cohorts, in one line."""
+        check_acts(self.lightning)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "precision", str(self.precision))
+        precision = str(self.precision)
+        object.__setattr__(self, "precision", ALSO.get(precision, precision))
         if self.device not in ("auto", "cpu", "cuda"):
             raise LthError(f"trainer.device={self.device}: it is one of auto, cpu, cuda")
         if self.device == "cuda" and not torch.cuda.is_available():

@@ -29,6 +29,7 @@ from lth.train.cohort import MakeEngine
 from lth.train.engine import Engine, SequentialEngine
 from lth.train.job import Job
 from lth.train.key import Identities, check_same
+from lth.train.trainer_options import TrainerOptions
 from lth.train.work import Report, Stopped, one_thread, work
 
 PATIENCE = 10.0
@@ -44,7 +45,14 @@ ENOUGH = 3
 class Pool:
     """Workers that train jobs side by side."""
 
-    def __init__(self, workers: int, data: Spec, store: Path, precision: str) -> None:
+    def __init__(
+        self,
+        workers: int,
+        data: Spec,
+        store: Path,
+        precision: str,
+        lightning: TrainerOptions | None = None,
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         start_tracker()
         self._processes: dict[Connection, Any] = {}
@@ -54,7 +62,7 @@ class Pool:
                 here, there = context.Pipe()
                 process = context.Process(
                     target=_serve,
-                    args=(there, data, store, precision),
+                    args=(there, data, store, precision, lightning),
                     name=f"lth-worker-{number}",
                     daemon=True,
                 )
@@ -154,7 +162,13 @@ def _give(connection: Any, waiting: list[Job]) -> bool:
     return True
 
 
-def _serve(connection: Connection, data: Spec, root: Path, precision: str) -> None:
+def _serve(
+    connection: Connection,
+    data: Spec,
+    root: Path,
+    precision: str,
+    lightning: TrainerOptions | None,
+) -> None:
     """Run in a worker: take jobs until told to end; a job that fails does not end it."""
     threading.Thread(target=_follow_parent, daemon=True).start()
 
@@ -185,7 +199,10 @@ def _serve(connection: Connection, data: Spec, root: Path, precision: str) -> No
             while not _ended(jobs):
                 try:
                     with one_thread():
-                        work(jobs, dataset, Store(root), make_engine, report, precision, stop=stop)
+                        work(
+                            jobs, dataset, Store(root), make_engine, report, precision,
+                            stop=stop, lightning=lightning,
+                        )  # fmt: skip
                 except Stopped:
                     raise
                 except BaseException as error:

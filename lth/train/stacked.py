@@ -33,8 +33,9 @@ from lth.train.engine import (
 )
 from lth.train.habits import draws_random_numbers, habits_of
 from lth.train.job import Job
-from lth.train.network import call, masked, places_of
+from lth.train.network import call, holder, masked, places_of
 from lth.train.options import Listener, Options
+from lth.train.trainer_options import TrainerOptions
 from lth.train.work import work
 from lth.types import Mask, Params
 
@@ -53,7 +54,8 @@ class VmapEngine:
         self.measure = build(jobs[0].measure or self.recipe.loss)
         self.model = draw_model(jobs[0].ticket.model, 0).to(self.device)
         self._places = places_of(self.model)
-        starts = [job.ticket.start for job in self.jobs]
+        tickets = [job.ticket for job in self.jobs]
+        starts = [ticket.start for ticket in tickets]
         trains = {n: p.requires_grad for n, p in self.model.named_parameters()}  # a frozen one not
         self.leaves = {
             n: nn.Parameter(self._stack([s.params[n] for s in starts]), trains[n])
@@ -61,19 +63,16 @@ class VmapEngine:
         }
         self.buffers = {n: self._stack([s.buffers[n] for s in starts]) for n in starts[0].buffers}
         self.masks = {
-            n: self._stack([job.ticket.mask[n] for job in self.jobs]).to(self.leaves[n].dtype)
-            for n in self.jobs[0].ticket.mask
+            n: self._stack([t.mask[n] for t in tickets]).to(self.leaves[n].dtype)
+            for n in tickets[0].mask
         }
-        self.mask = [job.ticket.mask for job in self.jobs]
-        frozen = dict.fromkeys(n for job in self.jobs for n in job.ticket.frozen)
+        self.mask = [ticket.mask for ticket in tickets]
         self.frozen = {
-            n: self._stack(
-                [job.ticket.frozen.get(n, job.ticket.params[n] * 0) for job in self.jobs]
-            )
-            for n in frozen
+            n: self._stack([t.frozen.get(n, t.params[n] * 0) for t in tickets])
+            for n in dict.fromkeys(n for t in tickets for n in t.frozen)
         }
         self.slices = list(equal_rates(self.jobs))
-        self.optimizer = self._make_optimizer()
+        self.optimizer, self.update = self._make_optimizer(), update
         self._make_streams()
         forward = vmap(self._one, in_dims=(0, 0, 0, 0, 0))
         self._forward: Callable[..., Tensor] = (
@@ -86,14 +85,9 @@ class VmapEngine:
         data, losses = self.dataset, []
         indices = torch.stack([b.indices(start, stop) for b in self.batches], 1).to(self.device)
         for step, rows in zip(range(start, stop), indices, strict=True):  # rows: [streams, B]
-            inputs = torch.stack(
-                [
-                    b.augment(data.train_inputs[r], step)
-                    for b, r in zip(self.batches, rows, strict=True)
-                ]
-            )
-            factor = self.schedule(step, self.recipe.steps)
-            set_rate(self.optimizer, self.jobs[0], factor)
+            each = zip(self.batches, rows, strict=True)
+            inputs = torch.stack([b.augment(data.train_inputs[r], step) for b, r in each])
+            set_rate(self.optimizer, self.jobs[0], self.schedule(step, self.recipe.steps))
             batch = data.prepare(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
             logits = self._run(batch[self.stream]).float()
             member_losses = vmap(self.loss)(logits, data.train_targets[rows][self.stream])
@@ -117,8 +111,7 @@ class VmapEngine:
                 logits = self._run(inputs[self.stream]).float()
                 total += vmap(self.measure)(logits, targets).double() * targets.shape[1]
                 right += (logits.argmax(2) == targets).sum(1)
-        values = zip((total / size).tolist(), (right.double() / size).tolist(), strict=True)
-        by_row = list(values)
+        by_row = [*zip((total / size).tolist(), (right.double() / size).tolist(), strict=True)]
         return [by_row[self.row[m]] for m in range(len(self.jobs))]
 
     def state(self, member: int) -> State:
@@ -176,6 +169,21 @@ class VmapEngine:
                     slots.setdefault(slot, torch.zeros_like(piece))
                     slots[slot][row] = value.to(self.device)
 
+    def module(self, member: int) -> nn.Module:
+        """Return a module of a member's rows of the stack."""
+        leaves, row = self.leaves.items(), self.row[member]
+        params = {n: nn.Parameter(p.data[row], p.requires_grad) for n, p in leaves}
+        return holder(params, {n: b[row] for n, b in self.buffers.items()})
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Return every member's outputs."""
+        return self._run(inputs.expand(len(self.jobs), *inputs.shape))[self._back]
+
+    def keep_masks(self) -> None:
+        """Zero pruned weights; the graph masks gradients."""
+        for name, mask in self.masks.items():
+            self.leaves[name].data.mul_(mask)
+
     def _one(
         self, leaves: Params, masks: Params, frozen: Params, buffers: Params, inputs: Tensor
     ) -> Tensor:
@@ -203,13 +211,10 @@ class VmapEngine:
             for first, last in self.slices
             for name, leaf in self.leaves.items()
         }
+        rates = {first: self.jobs[first].lr for first, _ in self.slices}
         groups = [
-            {
-                "params": [self.pieces[name, first] for name in self.leaves],
-                "lr": self.jobs[first].lr,
-                "base_lr": self.jobs[first].lr,
-            }
-            for first, _ in self.slices
+            {"params": [self.pieces[n, first] for n in self.leaves], "lr": lr, "base_lr": lr}
+            for first, lr in rates.items()
         ]
         return make_optimizer(self.jobs[0], groups)
 
@@ -218,7 +223,7 @@ class VmapEngine:
             for name, leaf in self.leaves.items():
                 gradient = leaf.grad  # none: this forward pass does not use the parameter
                 self.pieces[name, first].grad = None if gradient is None else gradient[first:last]
-        update(self.optimizer)
+        self.update(self.optimizer)
         for leaf in self.leaves.values():
             leaf.grad = None
 
@@ -237,20 +242,19 @@ def run_stacked(
     listener: Listener,
     device: str = "cuda",
     stop: Callable[[], bool] = lambda: False,
+    lightning: TrainerOptions | None = None,
 ) -> None:
     """Train all jobs in stacks of one model and step; a stack that does not fit is halved."""
     dataset = dataset.to(device)
     most = options.chunk or len(jobs)
-    for alike in group_alike(jobs):
-        waiting = list(alike)
-        # a member's random numbers must not depend on its company
-        limit = 1 if trains_alone(waiting[0], dataset) else most
+    for waiting in group_alike(jobs):
+        # a member's random numbers must not depend on its company, nor what a callback does
+        limit = 1 if waiting[0].lightning or trains_alone(waiting[0], dataset) else most
         while waiting:
             chunk, rest = waiting[:limit], waiting[limit:]
             try:
-                accelerator = "cuda" if device == "cuda" else "cpu"
                 work([chunk], dataset, store, make_engine, listener.step, str(options.precision),
-                     accelerator, stop)  # fmt: skip
+                     "cuda" if device == "cuda" else "cpu", stop, lightning)  # fmt: skip
             except torch.OutOfMemoryError:
                 if len(chunk) == 1:
                     raise LthError(

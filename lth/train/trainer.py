@@ -19,6 +19,7 @@ from lth.train.job import Job, Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
 from lth.train.pool import ENOUGH, Pool
+from lth.train.trainer_options import TrainerOptions, acting
 from lth.train.work import Stopped, one_thread, stop_after_block, work
 from lth.types import MemberId
 
@@ -121,6 +122,7 @@ class Trainer:
             compile=self.options.compile,
             snapshots=self.snapshots if place.level == 0 else (),
             measure=self.recipe.loss,
+            lightning=acting(self.options.lightning),
         )
         found = self.identities.of(job)
         about = _about(job) | {"identity": found.parts, "pieces": found.pieces}
@@ -137,7 +139,10 @@ class Trainer:
                 again = replace(jobs[place], until=max(lacking), snapshots=tuple(lacking))
                 whole = {*self.snapshots, *entry.snapshots}  # those that other studies need, too
                 anew = replace(jobs[place], replace=True, snapshots=tuple(sorted(whole)))
-                found.append(anew if self.options.on_gpu else again)
+                if entry.about["steps"] + entry.about["step"] < max(lacking):
+                    raise LthError(_stopped_before(place, entry, max(lacking)))
+                anew_only = self.options.on_gpu or jobs[place].lightning
+                found.append(anew if anew_only else again)
         if found and self.options.on_gpu:
             self.listener.note(
                 f"{len(found)} dense members are trained again: the store has no state at "
@@ -145,23 +150,39 @@ class Trainer:
             )
         return found
 
+    @property
+    def lightning(self) -> TrainerOptions:
+        """What the user hands to Lightning's Trainer; its files lie beside the store."""
+        return TrainerOptions(self.options.lightning, self.store.root.parent / "lightning")
+
+    def _rehearse(self) -> None:
+        """Make Lightning's Trainer once, so that what it refuses is refused before any work."""
+        if self.options.lightning and not self.trained:
+            from lth.train.fits import rehearse
+
+            rehearse(self.lightning, str(self.options.precision))
+
     def _run(self, jobs: Sequence[Job]) -> None:
+        self._rehearse()
         if self.options.on_gpu:
             from lth.train.stacked import run_stacked
 
             with stop_after_block(self.listener.note) as stop:
                 run_stacked(
-                    jobs, self.dataset, self.store, self.options, self.listener, stop=stop
+                    jobs, self.dataset, self.store, self.options, self.listener, stop=stop,
+                    lightning=self.lightning,
                 )  # fmt: skip
             return
         workers = self.options.workers
-        if workers == 0 or any("__main__." in str(_specs(job)) for job in jobs):
+        mine = str(self.options.lightning)
+        if workers == 0 or any("__main__." in str(_specs(job)) + mine for job in jobs):
             self._run_here(jobs)
             return
         if self._pool is None:
             self._pool = Pool(
-                self.options.processes, self.data, self.store.root, str(self.options.precision)
-            )
+                self.options.processes, self.data, self.store.root,
+                str(self.options.precision), self.lightning,
+            )  # fmt: skip
         with stop_after_block(lambda _: None) as stop:
             self._pool.run(jobs, self.listener.step, stop)
 
@@ -176,7 +197,7 @@ class Trainer:
                     work(
                         ([job] for job in waiting), self.dataset, self.store,
                         lambda group, found: SequentialEngine(group[0], found), self.listener.step,
-                        str(self.options.precision), stop=stop,
+                        str(self.options.precision), stop=stop, lightning=self.lightning,
                     )  # fmt: skip
                     break
                 except Stopped:
@@ -202,6 +223,14 @@ def store_at(out: Path) -> Store:
     store = Store(root)
     store.sweep()
     return store
+
+
+def _stopped_before(place: MemberId, entry: StoredMember, step: int) -> str:
+    return (
+        f"trainer.callbacks: they ended the dense network of trial {place.trial}, lr {place.lr:g}, "
+        f"at step {entry.about['steps']}, but the study looks at its step {step}: rewind earlier, "
+        "or let it train longer"
+    )
 
 
 def _about(job: Job) -> dict[str, Any]:

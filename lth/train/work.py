@@ -1,8 +1,9 @@
-"""Work through cohorts in this process: one Lightning fit, cohort after cohort."""
+"""Work through cohorts in this process: a Lightning fit each, one after the other."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import signal
 import threading
@@ -17,6 +18,7 @@ from lth.interrupt import SIGNALS
 from lth.store.store import Store
 from lth.train.cohort import Cohort, MakeEngine
 from lth.train.job import Job
+from lth.train.trainer_options import TrainerOptions
 
 SAVE_EVERY = 120.0
 """Seconds between a member's partial entries."""
@@ -38,31 +40,28 @@ def work(
     precision: str = "32",
     accelerator: str = "cpu",
     stop: Callable[[], bool] = lambda: False,
+    lightning: TrainerOptions | None = None,
 ) -> None:
     """Train every group of jobs as a cohort and publish its members as each ends."""
-    from lth.train.module import Block, fit  # Lightning takes seconds to import
+    from lth.train.fits import Fits  # Lightning takes seconds to import
 
-    def stream() -> Iterator[Block]:
-        for jobs in groups:
-            cohort = Cohort(jobs, dataset, store, make_engine)
-            for start, end in cohort.blocks():
-                if cohort.over:
-                    break
-                yield cohort, start, end
-
-    def after_block(cohort: Cohort) -> None:
-        if cohort.over:
+    def after_block(cohort: Cohort, ended: bool) -> None:
+        if ended:
             publish_members(cohort, store)
         else:
             cohort.save_partial(SAVE_EVERY)
         for course in cohort.courses:
-            report(course.job, course.step, cohort.over)
+            report(course.job, course.step, ended)
         if stop():
-            if not cohort.over:
+            if not ended:
                 cohort.save_partial(0.0)
             raise Stopped
 
-    fit(stream, after_block, precision, accelerator)
+    if accelerator != "cpu":
+        gc.collect()  # Lightning's circles hold the memory of the stack before
+    fits = Fits(after_block, precision, accelerator, lightning)
+    for jobs in groups:
+        fits.fit(Cohort(jobs, dataset, store, make_engine))
 
 
 def publish_members(cohort: Cohort, store: Store) -> None:
