@@ -51,7 +51,7 @@ Flags:
 
 GROUPS = (
     "experiment", "data", "model", "recipe", "score", "search", "prune", "rewind", "arms",
-    "trainer", "logger",
+    "method", "trainer", "logger",
 )  # fmt: skip
 
 
@@ -139,6 +139,7 @@ def task(config: Any) -> None:
         plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
     # a preset's setting for an arm that was not chosen is no arm
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
+    plain["method"] = plain.get("method") or {}
     console = Console()
     if several:
         console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")

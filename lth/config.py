@@ -23,7 +23,7 @@ GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trai
 ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
 
 NOT_IN_STUDY_ID = (
-    "name", "out", "trials", "levels", "arms", "logger", "action", "studies", "reference",
+    "name", "out", "trials", "levels", "arms", "method", "logger", "action", "studies", "reference",
     "trainer",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
@@ -54,7 +54,7 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     own = _own(config_dir)
     names, values = _base(settings.pop("experiment", None), own)
     _check_keys(settings, values)
-    found = {k: v for k, v in values.items() if k not in (*GROUPS, "arms")}
+    found = {k: v for k, v in values.items() if k not in (*GROUPS, "arms", "method")}
     found |= {k: plain(v, k) for k, v in settings.items() if k in found}
     for group in GROUPS:
         chosen = settings.get(group)
@@ -64,6 +64,7 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
         elif group in ("model", "data") and _stands_alone(chosen):  # a study is named after it
             names[group] = target_of(found[group]).rpartition(".")[2]
     found["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
+    found["method"] = _methods(settings.get("method", names["method"]), own)
     found["name"] = found["name"] or default_name(names["model"], names["data"])
     return _resolved(found)
 
@@ -181,7 +182,7 @@ def _base(experiment: Any, own: Path | None) -> tuple[dict[str, Any], dict[str, 
 
 
 def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    known = dict.fromkeys([*GROUPS, "arms", "experiment", *values])
+    known = dict.fromkeys([*GROUPS, "arms", "method", "experiment", *values])
     for key in settings:
         if key not in known:
             raise LthError(f"{key}: no such setting{nearest(key, known)}")
@@ -245,10 +246,34 @@ def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str
     return found
 
 
-def _preset(name: str, own: Path | None) -> dict[str, Any]:
-    found = load("arms", name, own)
+def _methods(chosen: Any, own: Path | None) -> dict[str, Any]:
+    """Return ``{name: {at, moves, repeat}}`` in the order asked for."""
+    if isinstance(chosen, str):
+        chosen = [chosen]
+    if not isinstance(chosen, Mapping | list | tuple):
+        raise LthError(f"method={short(chosen)}: a list of names, or a mapping to at and moves")
+    entries = dict(chosen) if isinstance(chosen, Mapping) else {name: {} for name in chosen}
+    methods = {}
+    for name, method in entries.items():
+        given = {} if isinstance(method, str) else method
+        if not isinstance(given, Mapping):
+            raise LthError(f"method.{name}={short(method)}: a mapping with at and moves")
+        preset = method if isinstance(method, str) else name
+        base = {} if "moves" in given else _preset(preset, own, "method")
+        moves = given.get("moves", base.get("moves"))
+        if not isinstance(moves, list | tuple) or not moves:
+            raise LthError(f"method.{name}.moves={short(moves)}: a list of at least one move")
+        rest = plain({k: v for k, v in given.items() if k != "moves"}, f"method.{name}")
+        specs = [spec_of(m, f"method.{name}.moves") for m in moves]
+        methods[name] = {**base, **rest, "moves": specs}
+    return methods
+
+
+def _preset(name: str, own: Path | None, group: str = "arms") -> dict[str, Any]:
+    found = load(group, name, own)
     if not isinstance(found.get(name), Mapping):
-        raise LthError(f"arms/{name}.yaml: it must hold the arm under its name: {name}: ...")
+        what = "arm" if group == "arms" else group
+        raise LthError(f"{group}/{name}.yaml: it must hold the {what} under its name: {name}: ...")
     return found[name]
 
 

@@ -78,7 +78,7 @@ from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of, netwo
 from lth.pruning.probe import Probe
 from lth.pruning.rules import drop_lowest, globally, kept_by_level, layerwise
 from lth.pruning.score import magnitude, synflow
-from lth.pruning.search import SearchInput, at_init
+from lth.pruning.search import at_init
 from lth.recipe.loss import cross_entropy
 from lth.recipe.recipe import Recipe
 from lth.spec.build import build
@@ -96,7 +96,7 @@ from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
 from lth.train.work import Stopped, one_thread, work
-from tests.toys import blobs, fewer, mlp, norm_net
+from tests.toys import ToyTurn, blobs, fewer, mlp, norm_net
 
 MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}
 NORM = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
@@ -835,7 +835,7 @@ def synflow_case(level, rule=None):
         return synflow()(network.params, mask=mask, buffers=network.buffers, probe=probe)
 
     dense = Entries(masks.full(layers, rule.prunable(layers)), state)
-    return SearchInput(level, 0, 0.1, score, dense, dense, state, rule, layers, 40)
+    return ToyTurn(level, score, rule, layers, dense, dense, state)
 
 
 class Entries:

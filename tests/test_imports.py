@@ -30,6 +30,7 @@ ROOMS = [
     "pruning",     # scores, rules, searches, rewinding
     "arms",
     "imp",         # the loop
+    "moves",       # and what methods make of trained members
     "train",       # the cohort trainer
     "config", "provenance",
     "results",     # analysis, comparison, figures
@@ -40,7 +41,18 @@ ROOMS = [
 ]  # fmt: skip
 """The rooms from the ground up: each imports from those before it, and from itself."""
 
-PURE = ("errors", "types", "streams", "spec", "models", "recipe", "networks", "pruning", "arms")
+PURE = (
+    "errors",
+    "types",
+    "streams",
+    "spec",
+    "models",
+    "recipe",
+    "networks",
+    "pruning",
+    "arms",
+    "moves",
+)
 """Rooms that know no heavy library at all."""
 
 

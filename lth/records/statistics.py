@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lth.errors import LthError
 from lth.records.intervals import Interval, Spread, interval, mean, spread
-from lth.records.record import Record
+from lth.records.record import Record, last_phases
 
 EARLY = "early_stop_step"
 
@@ -77,7 +77,7 @@ def by_trial(records: Iterable[Record]) -> dict[Cell, Trials]:
     """Return every cell's values by trial, in the order of rate, arm (as first seen) and level."""
     members: dict[Cell, dict[tuple[int, int], list[Record]]] = defaultdict(dict)
     arms: dict[str, int] = {}
-    for r in records:
+    for r in last_phases(records):
         arms.setdefault(r.arm, len(arms))
         members[Cell(r.lr, r.arm, r.level)].setdefault((r.trial, r.copy), []).append(r)
     order = sorted(members, key=lambda c: (c.lr, arms[c.arm], c.level))
@@ -132,7 +132,7 @@ def member_values(rows: Sequence[Record]) -> dict[str, float]:
 def curve_means(curves: Iterable[Record]) -> dict[Moment, float]:
     """Average every point of the curves over trials (copies within a trial first)."""
     found: dict[Moment, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for r in curves:
+    for r in last_phases(curves):
         moment = Moment(r.lr, r.arm, r.level, r.step, r.split, r.metric)
         found[moment][r.trial].append(r.value)
     return {m: _mean_of_trials(trials) for m, trials in found.items()}

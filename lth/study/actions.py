@@ -225,6 +225,7 @@ def _export(setup: Setup, journal: Journal) -> list[Path]:
 def _headline(setup: Setup, display: Display) -> None:
     parts, config = setup.parts, setup.config
     arms = ", ".join(f"{name} x{n}" if n > 1 else name for name, (_, n) in parts.arms.items())
+    arms = ", ".join([arms, *parts.methods])
     rates = ", ".join(f"{lr:g}" for lr in setup.recipe.rates)
     display.say(f"[bold]{setup.id}[/bold]")
     display.say(

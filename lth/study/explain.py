@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lth.imp import Cohort, imp
+from lth.imp import Cohort
+from lth.moves.phases import walk
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.study.plan import Silent
@@ -63,7 +64,7 @@ def explain(setup: Setup) -> list[Reason]:
         lacking = [p for p, e in entries.items() if not all(map(e.has, jobs[p].snapshots))]
         return {p: e for p, e in entries.items() if p not in lacking or e.diverged is not None}
 
-    for _ in imp(setup.parts, look_up):
+    for _ in walk(setup.parts, look_up):
         pass
     return [Reason(tuple(places), *key) for key, places in found.items()]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +17,12 @@ from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
 from lth.identity import described
-from lth.imp import Experiment, check_score, check_search
+from lth.moves.method import methods_of
 from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
+from lth.pruning.experiment import Arms, Experiment, with_ties
 from lth.pruning.probe import Probe
 from lth.pruning.rules import Prune, kept_by_level
-from lth.pruning.search import Search
 from lth.recipe.recipe import Recipe
 from lth.spec.argument_types import is_whole
 from lth.spec.build import Spec, build, complete, digest, fill, target_of
@@ -37,6 +37,7 @@ from lth.study.check import (
     check_parts,
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
+from lth.study.preflight import check_score, check_search, with_tried_methods
 from lth.train.batches import Batches
 from lth.train.job import Streams
 from lth.train.key import Identities
@@ -99,55 +100,81 @@ class Setup:
         steps = self.recipe.steps
         wanted = set(self.parts.rewind.needs(steps))
         wanted |= set(_looked_at(self.parts.search, steps))
+        for method in self.parts.methods.values():
+            wanted |= {s for _, move in method.moves for s in _looked_at(move, steps)}
         return tuple(sorted(wanted - {0}))
 
 
 def prepare(given: Mapping[str, Any]) -> Setup:
     """Build and check all that a configuration names."""
-    config: dict[str, Any] = complete(given)
+    config: dict[str, Any] = {"method": {}, **complete(given)}
     check_values(config)
     recipe = _make(Recipe, config["recipe"], "recipe")
     options = _make(Options, config["trainer"], "trainer")
-    logger = build(config["logger"])
-    score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
-    search = build(config["search"])
+    parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
+    arms = _arms(config["arms"])
     dataset = data_of(config["data"])
-    epoch = (len(dataset.train_targets) - dataset.validation) / recipe.batch
-    rewind = build(
-        config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch
-    )
-    named = {"score": score, "search": search, "prune": prune, "rewind": rewind, "logger": logger}
-    check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
-    rewind.needs(recipe.steps)
-    _looked_at(search, recipe.steps)
-    of_data = {"input_shape": list(dataset.input_shape), "classes": dataset.classes}
-    asked = _asked(given["model"], of_data)
-    # a default that the model's factory has for these is no wish: the data's are meant
-    left = {n: None for n in of_data if n in config["model"] and n not in asked}
-    config["model"] = fill({**config["model"], **left}, **of_data)
-    config["model"] = drawable(config["model"], of_data["input_shape"])
+    parts["rewind"] = _rewind(config["rewind"], recipe, dataset)
+    check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
+        looks_at(recipe.steps)  # steps outside of the run are refused
+    asked, config["model"] = _model(config["model"], given["model"], dataset)
     check_augment(dataset)
-    layers, notes = _layers(config["model"], dataset, recipe, prune)
-    check_agreement(asked, of_data)
+    layers, notes = _layers(config["model"], dataset, recipe, parts["prune"])
+    check_agreement(asked, _of_data(dataset))
     levels = _levels(config["levels"])
-    kept = kept_by_level(prune, layers, max(levels, default=0))
-    for arm, _ in arms.values() if levels else ():
-        getattr(arm, "check", lambda *_: None)(config["model"], kept[-1])
+    _check_arms(arms, config["model"], kept_by_level(parts["prune"], layers, max([0, *levels])))
     check_batch(recipe, dataset)
     check_examples(config["score"], dataset)
     check_finite({k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID})
     check_trials(config["seed"], config["trials"])
-    lines = tuple(
-        PruningChain(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates
-    )
-    parts = Experiment(
-        config["model"], layers, score, prune, rewind, arms, lines, levels,
-        _probes(config, dataset, recipe), search, dataset.input_shape, recipe.steps,
-        config["seed"],
+    experiment = Experiment(
+        model=config["model"], layers=layers, score=parts["score"],
+        prune=with_ties(parts["prune"]), rewind=parts["rewind"], search=parts["search"],
+        arms=arms, levels=levels, recipe=recipe, seed=config["seed"],
+        lines=tuple(_chains(config["trials"], recipe.rates)),
+        probe=_probes(config, dataset, recipe), input_shape=dataset.input_shape,
+        methods=methods_of(config["method"], arms),
     )  # fmt: skip
-    check_search(parts)
-    check_score(parts)
-    return Setup(config, config["data"], dataset, recipe, parts, options, logger, notes)
+    check_search(experiment)
+    check_score(experiment)
+    experiment = with_tried_methods(experiment)
+    return Setup(
+        config, config["data"], dataset, recipe, experiment, options, parts["logger"], notes
+    )
+
+
+def _chains(trials: int, rates: Sequence[float]) -> Iterator[PruningChain]:
+    """Yield a study's chains: every trial at every learning rate."""
+    for trial in range(trials):
+        for lr in rates:
+            yield PruningChain(trial, float(lr))
+
+
+def _rewind(spec: Spec, recipe: Recipe, dataset: Dataset) -> Any:
+    """Build a rewinding rule; one that asks for them is given the run's steps and schedule."""
+    epoch = (len(dataset.train_targets) - dataset.validation) / recipe.batch
+    return build(spec, steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch)
+
+
+def _of_data(dataset: Dataset) -> dict[str, Any]:
+    """Return what a model's factory is told of the data."""
+    return {"input_shape": list(dataset.input_shape), "classes": dataset.classes}
+
+
+def _model(completed: Spec, given: Spec, dataset: Dataset) -> tuple[dict[str, Any], Spec]:
+    """Return what of the data the user has set in the model, and the model for these data."""
+    of_data, asked = _of_data(dataset), _asked(given, _of_data(dataset))
+    # a default that the model's factory has for these is no wish: the data's are meant
+    left = {n: None for n in of_data if n in completed and n not in asked}
+    model = fill({**completed, **left}, **of_data)
+    return asked, drawable(model, of_data["input_shape"])
+
+
+def _check_arms(arms: Arms, model: Spec, kept: Sequence[int]) -> None:
+    """Ask the arms that have a ``check`` whether they can be made at the lowest level."""
+    for arm, _ in arms.values() if len(kept) > 1 else ():
+        getattr(arm, "check", lambda *_: None)(model, kept[-1])
 
 
 def _layers(
@@ -185,7 +212,7 @@ SHARED = ("model", "recipe", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            *GROUPS)  # fmt: skip
+            "method", *GROUPS)  # fmt: skip
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -212,9 +239,9 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
 
 
-def _looked_at(search: Search, steps: int) -> Sequence[int]:
-    """Return the steps at which a search looks at the dense run; most do not."""
-    return getattr(search, "needs", lambda _: ())(steps)
+def _looked_at(part: Any, steps: int) -> Sequence[int]:
+    """Return the steps at which a search or a move looks at the dense run; most do not."""
+    return getattr(part, "needs", lambda _: ())(steps)
 
 
 def _levels(value: Any) -> tuple[int, ...]:
