@@ -139,7 +139,7 @@ def task(config: Any) -> None:
         plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
     # a preset's setting for an arm that was not chosen is no arm
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
-    plain["method"] = plain.get("method") or {}
+    plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
     console = Console()
     if several:
         console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")

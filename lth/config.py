@@ -64,7 +64,9 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
         elif group in ("model", "data") and _stands_alone(chosen):  # a study is named after it
             names[group] = target_of(found[group]).rpartition(".")[2]
     found["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
-    found["method"] = _methods(settings.get("method", names["method"]), own)
+    found["method"] = _methods(
+        settings.get("method", names["method"]), values.get("method") or {}, own
+    )
     found["name"] = found["name"] or default_name(names["model"], names["data"])
     return _resolved(found)
 
@@ -246,7 +248,7 @@ def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str
     return found
 
 
-def _methods(chosen: Any, own: Path | None) -> dict[str, Any]:
+def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:
     """Return ``{name: {at, moves, repeat}}`` in the order asked for."""
     if isinstance(chosen, str):
         chosen = [chosen]
@@ -260,6 +262,7 @@ def _methods(chosen: Any, own: Path | None) -> dict[str, Any]:
             raise LthError(f"method.{name}={short(method)}: a mapping with at and moves")
         preset = method if isinstance(method, str) else name
         base = {} if "moves" in given else _preset(preset, own, "method")
+        base = {**base, **(overlay.get(name) or {})}
         moves = given.get("moves", base.get("moves"))
         if not isinstance(moves, list | tuple) or not moves:
             raise LthError(f"method.{name}.moves={short(moves)}: a list of at least one move")

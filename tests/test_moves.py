@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import inspect
+import re
 from collections import Counter
 
 import pytest
@@ -165,6 +167,13 @@ def test_prune_and_rewind_repeated_is_iterative_pruning_member_for_member(tmp_pa
             assert rows == {
                 (r.metric, r.split, r.step): r.value for r in laws.rows_of(study, winner)
             }  # what it cost, too
+
+
+def test_the_loop_says_train_score_prune_rewind_repeat_on_one_screen():
+    source = inspect.getsource(imp.imp)
+    calls = re.findall(r"\b(train|score|prune|rewind)\(", source.partition('"""\n')[2])
+    assert calls == ["train", "score", "prune", "rewind", "train"]
+    assert len(source.splitlines()) < 30
 
 
 def test_the_loop_written_out_is_the_loop_with_its_search(tmp_path):

@@ -15,7 +15,8 @@ from lth.study.holdings import outdated
 from lth.study.plan import Plan, plan
 from lth.study.progress import Display
 from lth.study.run import AllDiverged, Journal, execute, study_of
-from lth.study.setup import Setup, check_values
+from lth.study.settings import check_values
+from lth.study.setup import Setup
 from lth.types import WINNER
 
 

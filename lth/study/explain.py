@@ -83,12 +83,12 @@ def _nearest(job: Job, candidates: Sequence[Mapping[str, Any]]) -> list[str]:
     place = job.about["place"]
 
     def distance(about: Mapping[str, Any]) -> tuple[int, bool]:
-        return len(differences(about["identity"], parts)), about.get("place") != place
+        return len(differences(about["identity"], parts)), _place(about) != place
 
     nearest = min(candidates, key=distance)
     changed = differences(nearest["identity"], parts)
     words = dict.fromkeys(_word(path, *values) for path, values in changed.items())
-    where = "has the same place in its study" if nearest.get("place") == place else _where(nearest)
+    where = "has the same place in its study" if _place(nearest) == place else _where(nearest)
     return [
         f"the nearest in the store {where}; different are:",
         *(
@@ -97,6 +97,11 @@ def _nearest(job: Job, candidates: Sequence[Mapping[str, Any]]) -> list[str]:
             if w
         ),
     ]
+
+
+def _place(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the place that a stored member had in its study; those of before have no phase."""
+    return {"phase": 0, **about.get("place", {})}
 
 
 def _word(path: str, there: Any, here: Any) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lth.config import ACTIONS, GROUPS, NOT_IN_STUDY_ID, nearest, study_id
+from lth.config import NOT_IN_STUDY_ID, study_id
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
@@ -24,7 +24,6 @@ from lth.pruning.experiment import Arms, Experiment, with_ties
 from lth.pruning.probe import Probe
 from lth.pruning.rules import Prune, kept_by_level
 from lth.recipe.recipe import Recipe
-from lth.spec.argument_types import is_whole
 from lth.spec.build import Spec, build, complete, digest, fill, target_of
 from lth.store.store import Store
 from lth.streams import check_trials
@@ -38,14 +37,12 @@ from lth.study.check import (
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.study.preflight import check_score, check_search, with_tried_methods
+from lth.study.settings import arms_of, chains_of, check_values, levels_of, make
 from lth.train.batches import Batches
 from lth.train.job import Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
 from lth.train.trainer import Trainer
-from lth.types import WINNER, PruningChain
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -109,10 +106,10 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     """Build and check all that a configuration names."""
     config: dict[str, Any] = {"method": {}, **complete(given)}
     check_values(config)
-    recipe = _make(Recipe, config["recipe"], "recipe")
-    options = _make(Options, config["trainer"], "trainer")
+    recipe = make(Recipe, config["recipe"], "recipe")
+    options = make(Options, config["trainer"], "trainer")
     parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
-    arms = _arms(config["arms"])
+    arms = arms_of(config["arms"])
     dataset = data_of(config["data"])
     parts["rewind"] = _rewind(config["rewind"], recipe, dataset)
     check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
@@ -122,7 +119,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     check_augment(dataset)
     layers, notes = _layers(config["model"], dataset, recipe, parts["prune"])
     check_agreement(asked, _of_data(dataset))
-    levels = _levels(config["levels"])
+    levels = levels_of(config["levels"])
     _check_arms(arms, config["model"], kept_by_level(parts["prune"], layers, max([0, *levels])))
     check_batch(recipe, dataset)
     check_examples(config["score"], dataset)
@@ -132,7 +129,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
         model=config["model"], layers=layers, score=parts["score"],
         prune=with_ties(parts["prune"]), rewind=parts["rewind"], search=parts["search"],
         arms=arms, levels=levels, recipe=recipe, seed=config["seed"],
-        lines=tuple(_chains(config["trials"], recipe.rates)),
+        lines=tuple(chains_of(config["trials"], recipe.rates)),
         probe=_probes(config, dataset, recipe), input_shape=dataset.input_shape,
         methods=methods_of(config["method"], arms),
     )  # fmt: skip
@@ -142,13 +139,6 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     return Setup(
         config, config["data"], dataset, recipe, experiment, options, parts["logger"], notes
     )
-
-
-def _chains(trials: int, rates: Sequence[float]) -> Iterator[PruningChain]:
-    """Yield a study's chains: every trial at every learning rate."""
-    for trial in range(trials):
-        for lr in rates:
-            yield PruningChain(trial, float(lr))
 
 
 def _rewind(spec: Spec, recipe: Recipe, dataset: Dataset) -> Any:
@@ -211,60 +201,10 @@ def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
 SHARED = ("model", "recipe", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
 
-SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            "method", *GROUPS)  # fmt: skip
-
-
-def check_values(config: Mapping[str, Any]) -> None:
-    """Refuse a setting that is unknown or out of its range, by name; nothing is built for it."""
-    for key in config:
-        if key not in SETTINGS:
-            raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
-    for name, least in (("seed", 0), ("trials", 1)):
-        if not is_whole(config[name], least):
-            raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
-    if config["action"] not in ACTIONS:
-        raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
-    if config["action"] != "compare" and config.get("studies") is not None:
-        raise LthError("studies: they are compared, not run: add action=compare")
-    reference = config.get("reference")
-    if reference is not None and (config["action"], type(reference)) != ("compare", str):
-        raise LthError(
-            f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
-        )
-    if not isinstance(config["out"], str) or not config["out"]:
-        raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
-    name = config["name"]
-    if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
-        raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
-
 
 def _looked_at(part: Any, steps: int) -> Sequence[int]:
     """Return the steps at which a search or a move looks at the dense run; most do not."""
     return getattr(part, "needs", lambda _: ())(steps)
-
-
-def _levels(value: Any) -> tuple[int, ...]:
-    """Return the levels at which arms are compared: ``1..N``, or those that a list names."""
-    if is_whole(value, 0):
-        return tuple(range(1, value + 1))
-    if not isinstance(value, list) or not value or not all(is_whole(n, 0) for n in value):
-        raise LthError(f"levels={value!r}: a whole number from 0, or a list of them: levels=[7,13]")
-    return tuple(sorted({*value} - {0}))
-
-
-def _arms(specs: Any) -> dict[str, Any]:
-    if not isinstance(specs, Mapping) or not specs:
-        raise LthError("arms: name at least one, such as arms=[winning_ticket,random_reinit]")
-    found = {}
-    for name, spec in specs.items():
-        copies = spec.get("copies", 1)
-        if not is_whole(copies, 1):
-            raise LthError(f"arms.{name}.copies={copies!r}: it must be a whole number from 1")
-        if name == WINNER and copies != 1:
-            raise LthError(f"arms.{name}.copies={copies}: there is one winning ticket per level")
-        found[name] = build({k: v for k, v in spec.items() if k != "copies"}), copies
-    return found
 
 
 def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Callable[[int], Probe]:
@@ -280,15 +220,3 @@ def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Call
         return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
 
     return probe
-
-
-def _make(kind: type[T], values: Any, where: str) -> T:
-    """Call a dataclass with a mapping; a key that it lacks is refused by name."""
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise LthError(f"{where}.{key}: no such setting{nearest(key, known)}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise LthError(f"{where}: {error}") from None

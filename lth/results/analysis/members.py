@@ -42,7 +42,9 @@ class Members:
 
     def __init__(self, study: Study, room: int = ROOM) -> None:
         self.study, self.room = study, room
-        self.places = sorted(study.members, key=lambda p: (p.lr, p.trial, p.level))
+        last = {p[:5]: p for p in sorted(study.members)}  # what a method has come to at a level
+        places = [p for p in study.members if last[p[:5]] == p]
+        self.places = sorted(places, key=lambda p: (p.lr, p.trial, p.level))
         self._kept: OrderedDict[MemberId, Member] = OrderedDict()
         self._lock = Lock()
 
