@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 
 from lth import Study, config
-from lth.imp import with_arms
-from lth.moves.phases import walk
+from lth.imp import loop, with_arms
+from lth.moves.phases import with_phases
 from lth.networks import masks
 from lth.networks.ticket import draw_state, layers_of
 from lth.pruning.rules import kept_by_level
@@ -147,8 +147,8 @@ def moves_are_pure_functions(study, setup):
         return entries
 
     if setup.parts.methods:
-        walked = {m for tickets, _ in walk(setup.parts, look_up) for m in tickets}
-        assert walked == set(study.members)
+        levels = with_phases(loop(setup.parts, look_up), setup.parts, look_up)
+        assert {m for tickets, _ in levels for m in tickets} == set(study.members)
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -6,7 +6,8 @@ choices can be walked in milliseconds; searches, rules, scores, arms, costs and 
 
 import torch
 
-from lth.moves.phases import walk as walked
+from lth.imp import loop
+from lth.moves.phases import with_phases
 from lth.networks import masks
 from lth.networks.ticket import State
 from lth.streams import stream
@@ -69,7 +70,7 @@ def walk(setup):
     setup.folder.mkdir(parents=True, exist_ok=True)
     paper, found = Paper(setup), {}
     journal = Journal(setup, paper)
-    for cohort, entries in walked(setup.parts, paper):
+    for cohort, entries in with_phases(loop(setup.parts, paper), setup.parts, paper):
         journal.add(cohort, entries)
         found |= {place: (ticket, entries[place]) for place, ticket in cohort.items()}
     costs = {

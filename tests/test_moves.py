@@ -12,7 +12,6 @@ from rich.console import Console
 
 import lth
 from lth import LthError, config, imp, moves
-from lth.moves.phases import walk
 from lth.moves.trained import Trained, nothing_to_train
 from lth.networks import masks
 from lth.pruning.rules import globally
@@ -300,7 +299,7 @@ def test_phases_hang_off_levels_and_chains_go_deeper_than_the_search(tmp_path):
         "deep": {"at": "dense", "repeat": 3, "moves": [moves.prune, moves.train]},
         "hung": {"moves": [moves.fine_tune]}, "late": {"at": 2, "repeat": 1, "moves": [
             moves.prune_and_rewind]}})  # fmt: skip
-    places = [m for tickets, _ in walk(setup.parts, paper.Paper(setup)) for m in tickets]
+    places = [*paper.walk(setup)[0]]
     assert len(places) == len(set(places))
     assert [(m.arm, m.level) for m in places if m.phase] == [
         ("hung", 2), ("deep", 1), ("deep", 2), ("deep", 3), ("late", 3)]  # fmt: skip

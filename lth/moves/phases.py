@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lth.errors import LthError
-from lth.imp import Level, Train, loop
+from lth.imp import Level, Train
 from lth.moves.trained import Trained, nothing_to_train
 from lth.networks.ticket import Ticket
 from lth.pruning.experiment import Experiment, Method
@@ -43,16 +43,16 @@ Sources = dict[tuple[str, PruningChain], Source]
 """By method and chain."""
 
 
-def walk(experiment: Experiment, train: Train) -> Iterator[Level]:
-    """Go through the loop, and behind each level through the phases that its methods come to."""
-    walked = Walk(experiment, train)
-    for tickets, trained in loop(experiment, train):
+def with_phases(levels: Iterator[Level], experiment: Experiment, train: Train) -> Iterator[Level]:
+    """Yield the levels of the loop, and behind each the phases that the methods come to there."""
+    phases = Phases(experiment, train)
+    for tickets, trained in levels:
         yield tickets, trained
-        yield from walked.behind(tickets, trained)
-    yield from walked.rest()
+        yield from phases.behind(tickets, trained)
+    yield from phases.rest()
 
 
-class Walk:
+class Phases:
     """How far the methods that stand alone have come, and the dense members of every chain."""
 
     def __init__(self, experiment: Experiment, train: Train) -> None:

@@ -48,9 +48,9 @@ class Watched(State):
     @classmethod
     def of(cls, state: State, note: Callable[[], None]) -> Watched:
         """Watch a state."""
-        found = cls(*state)
-        found.note = note
-        return found
+        watched = cls(*state)
+        watched.note = note
+        return watched
 
     @property
     def params(self) -> Params:  # type: ignore[override]
@@ -61,10 +61,10 @@ class Watched(State):
     @property
     def buffers(self) -> Params:  # type: ignore[override]
         """The buffers."""
-        found = tuple.__getitem__(self, 1)
-        if found:
+        buffers = tuple.__getitem__(self, 1)
+        if buffers:
             self.note()
-        return found
+        return buffers
 
     def __iter__(self) -> Iterator[Params]:
         yield from (self.params, self.buffers)

@@ -62,10 +62,10 @@ class Study:
         """The resolved configuration."""
         path = self.folder / "config.yaml"
         with reading(path, "file", "run the study again to write it"):
-            found = read_config(path)
+            config = read_config(path)
         return {
             k: allow(v, GROUPS.get(k, ()), self.trust, f"{path}: {k}", MEND)
-            for k, v in found.items()
+            for k, v in config.items()
         }
 
     @cached_property
@@ -73,9 +73,9 @@ class Study:
         """Commit, versions, device, command and times of the last run."""
         path = self.folder / "provenance.json"
         with reading(path, "file", "run the study again to write it"):
-            found = parse(path.read_bytes())
-            demand(isinstance(found, dict), "it is no table")
-        return found
+            about = parse(path.read_bytes())
+            demand(isinstance(about, dict), "it is no table")
+        return about
 
     @cached_property
     def records(self) -> list[Record]:
@@ -198,9 +198,9 @@ def read_members(path: Path) -> dict[MemberId, str]:
         raise LthError(f"{path}: no such index; run the study first")
     with reading(path, "file", "run the study again to write it"):
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines(), strict=True))
-        found = {_member(r): check_key(r["key"]) for r in rows}
-        demand(len(found) == len(rows), "a member comes twice")
-    return found
+        members = {_member(r): check_key(r["key"]) for r in rows}
+        demand(len(members) == len(rows), "a member comes twice")
+    return members
 
 
 def _member(row: Mapping[str, str]) -> MemberId:
@@ -222,10 +222,10 @@ def read_config(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     events = yaml.parse(text, Loader=yaml.SafeLoader)
     demand(not any(isinstance(e, yaml.AliasEvent) for e in events), "it has aliases")
-    found = OmegaConf.to_container(OmegaConf.create(text))
-    demand(isinstance(found, dict), "it is no table")
-    assert isinstance(found, dict)
-    return {str(k): v for k, v in found.items()}
+    config = OmegaConf.to_container(OmegaConf.create(text))
+    demand(isinstance(config, dict), "it is no table")
+    assert isinstance(config, dict)
+    return {str(k): v for k, v in config.items()}
 
 
 def _words(place: MemberId) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lth.imp import Cohort
-from lth.moves.phases import walk
+from lth.imp import Cohort, loop
+from lth.moves.phases import with_phases
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.study.plan import Silent
@@ -53,20 +53,20 @@ def explain(setup: Setup) -> list[Reason]:
     store = Store(setup.out / "store")
     trainer = setup.trainer(store, Silent())
     candidates = [a for a in store.abouts() if "identity" in a]
-    found: dict[tuple[bool, tuple[str, ...]], list[MemberId]] = defaultdict(list)
+    members: dict[tuple[bool, tuple[str, ...]], list[MemberId]] = defaultdict(list)
 
     def look_up(cohort: Cohort) -> dict[MemberId, StoredMember]:
         jobs = trainer.jobs(cohort)
         entries = trainer.look_up(jobs)
         for place, job in jobs.items():
             words = _same(job) if place in entries else _nearest(job, candidates)
-            found[place in entries, tuple(words)].append(place)
+            members[place in entries, tuple(words)].append(place)
         lacking = [p for p, e in entries.items() if not all(map(e.has, jobs[p].snapshots))]
         return {p: e for p, e in entries.items() if p not in lacking or e.diverged is not None}
 
-    for _ in walk(setup.parts, look_up):
+    for _ in with_phases(loop(setup.parts, look_up), setup.parts, look_up):
         pass
-    return [Reason(tuple(places), *key) for key, places in found.items()]
+    return [Reason(tuple(places), *key) for key, places in members.items()]
 
 
 def _same(job: Job) -> list[str]:

@@ -118,8 +118,8 @@ class Holdings:
     def _definitions(self) -> dict[str, str]:
         """Return how the arms were defined when they were recorded; older folders say it less."""
         try:
-            found = json.loads((self.folder / "arms.json").read_text(encoding="utf-8"))
-            return {str(name): str(value) for name, value in found.items()}
+            definitions = json.loads((self.folder / "arms.json").read_text(encoding="utf-8"))
+            return {str(name): str(value) for name, value in definitions.items()}
         except (OSError, ValueError, AttributeError):
             pass
         config = config_of(self.folder)
@@ -174,17 +174,17 @@ def widened(config: Mapping[str, Any], folder: Path, arms: Collection[str]) -> d
     """
     before = _written(folder)
     specs = before.get("arms") or {}
-    found = {name: specs[name] for name in arms if name in specs} | dict(config["arms"])
+    arms_held = {name: specs[name] for name in arms if name in specs} | dict(config["arms"])
     methods = _widened_methods(before.get("method") or {}, config["method"], arms)
-    for name, spec in found.items():
+    for name, spec in arms_held.items():
         copies = (specs.get(name) or {}).get("copies", 1)
-        found[name] = spec | {"copies": max(copies, spec.get("copies", 1))}
+        arms_held[name] = spec | {"copies": max(copies, spec.get("copies", 1))}
     levels = {*_levels(before.get("levels")), *_levels(config["levels"])}
     last = max(levels, default=0)
     whole = levels == set(range(1, last + 1))
     trials = max(before.get("trials") or 1, config["trials"])
     return {
-        **config, "arms": found, "method": methods, "trials": trials,
+        **config, "arms": arms_held, "method": methods, "trials": trials,
         "levels": last if whole else sorted(levels),
     }  # fmt: skip
 
@@ -236,10 +236,10 @@ def outdated(folder: Path) -> list[str]:
 
 
 def _by_place(records: Iterable[Record]) -> dict[MemberId, list[Record]]:
-    found: dict[MemberId, list[Record]] = {}
+    places: dict[MemberId, list[Record]] = {}
     for r in records:
-        found.setdefault(MemberId(r.trial, r.lr, r.arm, r.level, r.copy, r.phase), []).append(r)
-    return found
+        places.setdefault(MemberId(r.trial, r.lr, r.arm, r.level, r.copy, r.phase), []).append(r)
+    return places
 
 
 def _tables(

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from lth.imp import Cohort
-from lth.moves.phases import WINNERS, levels_of, walk
+from lth.imp import Cohort, loop
+from lth.moves.phases import WINNERS, levels_of, with_phases
 from lth.pruning.experiment import Experiment
 from lth.pruning.rules import kept_by_level
 from lth.store.entry import StoredMember
@@ -55,9 +55,9 @@ def plan(setup: Setup) -> Plan:
     """Walk the stored chain, re-deriving masks; below a missing winner all counts as to-train."""
     store = Store(setup.out / "store")
     trainer = setup.trainer(store, Silent())
-    found = Plan()
+    total = Plan()
     if not setup.options.on_gpu:
-        found.workers = setup.options.processes
+        total.workers = setup.options.processes
     kept = kept_by_level(setup.parts.prune, setup.parts.layers, max(setup.parts.route, default=0))
     reached: dict[PruningChain, int] = defaultdict(
         lambda: -1
@@ -76,15 +76,15 @@ def plan(setup: Setup) -> Plan:
         for place, job in jobs.items():
             entry = entries.get(place)
             if entry is None:
-                _count(found, setup, place.arm, 1, job.steps, kept_at(place.level))
+                _count(total, setup, place.arm, 1, job.steps, kept_at(place.level))
                 continue
-            found.stored[place.arm] += 1
+            total.stored[place.arm] += 1
             chain = PruningChain(place.trial, place.lr)
             if entry.diverged is not None:
                 ended.add((chain, place.arm))
             if place.level == 0 and entry.diverged is None:
                 lacking = [s for s in setup.snapshots if not entry.has(s)]
-                found.steps += max(lacking, default=0)
+                total.steps += max(lacking, default=0)
                 again |= {place} if lacking else set()
         entries = {p: e for p, e in entries.items() if p not in again}
         for place in cohort:
@@ -92,18 +92,18 @@ def plan(setup: Setup) -> Plan:
                 reached[PruningChain(place.trial, place.lr)] = place.level
         return entries
 
-    for _ in walk(setup.parts, look_up):
+    for _ in with_phases(loop(setup.parts, look_up), setup.parts, look_up):
         pass
     for line in setup.parts.lines:
         levels = [0, *setup.parts.route] if (line, WINNER) not in ended else []
         for level in (n for n in levels if n > reached[line]):
-            _count_level(found, setup, level, kept[level])
+            _count_level(total, setup, level, kept[level])
         for member, steps in _phases(setup.parts, line):
             above = member.arm if setup.parts.methods[member.arm].at != WINNERS else WINNER
             if member not in seen and not ended & {(line, above), (line, member.arm)}:
-                _count(found, setup, member.arm, 1, steps, kept_at(member.level))
-    found.seconds_per_step = _seconds_per_step(setup, store)
-    return found
+                _count(total, setup, member.arm, 1, steps, kept_at(member.level))
+    total.seconds_per_step = _seconds_per_step(setup, store)
+    return total
 
 
 def _phases(experiment: Experiment, chain: PruningChain) -> Iterator[tuple[MemberId, int]]:
@@ -114,21 +114,21 @@ def _phases(experiment: Experiment, chain: PruningChain) -> Iterator[tuple[Membe
                 yield MemberId(*chain, name, level, 0, phase), steps
 
 
-def _count_level(found: Plan, setup: Setup, level: int, kept: int) -> None:
+def _count_level(total: Plan, setup: Setup, level: int, kept: int) -> None:
     """Count a whole level of a line whose winner is not known yet."""
     start = getattr(setup.parts.rewind, "step", 0)
     arms = setup.parts.arms if level in setup.parts.levels else {}
     counts = {WINNER: 1} | {n: c for n, (_, c) in arms.items() if n != WINNER}
     for arm, copies in counts.items():
         steps = setup.recipe.steps - (start if arm == WINNER else 0)
-        _count(found, setup, arm, copies, steps, kept)
+        _count(total, setup, arm, copies, steps, kept)
 
 
-def _count(found: Plan, setup: Setup, arm: str, members: int, steps: int, kept: int) -> None:
-    found.to_train[arm] += members
-    found.steps += members * steps
+def _count(total: Plan, setup: Setup, arm: str, members: int, steps: int, kept: int) -> None:
+    total.to_train[arm] += members
+    total.steps += members * steps
     # start and final weights in float32, a bit of mask per weight, and the JSON beside them
-    found.bytes += members * (8 * kept + setup.parts.layers.total // 8 + 20_000)
+    total.bytes += members * (8 * kept + setup.parts.layers.total // 8 + 20_000)
 
 
 def _seconds_per_step(setup: Setup, store: Store) -> float | None:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from lth.errors import LthError, told
 from lth.files import write_atomic
-from lth.imp import Cohort
+from lth.imp import Cohort, loop
 from lth.interrupt import gently
-from lth.moves.phases import walk
+from lth.moves.phases import with_phases
 from lth.networks.cost import scoring_flops, training_flops
 from lth.networks.ticket import Ticket
 from lth.provenance import now, provenance
@@ -162,7 +162,7 @@ def execute(setup: Setup, display: Display) -> Journal:
 
 
 def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> None:
-    for cohort, entries in walk(setup.parts, trainer):
+    for cohort, entries in with_phases(loop(setup.parts, trainer), setup.parts, trainer):
         records = journal.add(cohort, entries)
         if trainer.trained:  # what a run has that trains nothing, is logged at its end
             level = max(member.level for member in cohort)
@@ -173,9 +173,9 @@ def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> N
 
 
 def _warn_of_divergence(entries: Mapping[MemberId, StoredMember], display: Display) -> None:
-    found = [(p, e.diverged) for p, e in entries.items() if e.diverged is not None]
-    if found:
-        (place, step), more = found[0], len(found) - 1
+    ended = [(p, e.diverged) for p, e in entries.items() if e.diverged is not None]
+    if ended:
+        (place, step), more = ended[0], len(ended) - 1
         display.note(
             f"diverged: {place.arm}, lr {place.lr:g}, trial {place.trial}, level {place.level}, at "
             f"step {step}" + (f", and {more} more" if more else "") + "; it is recorded as such"

@@ -187,8 +187,8 @@ def _layers(
         warnings.warn(warning, stacklevel=3)
     notes = [summary(layers, prunable)]
     if len(layers.heads) != 1:
-        found = f"come from {', '.join(layers.heads)}" if layers.heads else "come from no weight"
-        notes.append(f"the logits {found}: {layers.output} is taken for the output layer")
+        origin = f"come from {', '.join(layers.heads)}" if layers.heads else "come from no weight"
+        notes.append(f"the logits {origin}: {layers.output} is taken for the output layer")
     return layers, tuple(notes)
 
 
