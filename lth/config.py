@@ -258,6 +258,7 @@ def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[
     methods = {}
     for name, method in entries.items():
         given = {} if isinstance(method, str) else method
+        given = {"moves": given} if isinstance(given, list | tuple) else given
         if not isinstance(given, Mapping):
             raise LthError(f"method.{name}={short(method)}: a mapping with at and moves")
         preset = method if isinstance(method, str) else name

@@ -236,6 +236,11 @@ def mine(strength):
     return move
 
 
+def bare(trained, context):
+    """A move itself, where what makes one is asked for."""
+    return trained.on(3)
+
+
 def test_a_move_of_ones_own_from_python(tmp_path):
     study = run(tmp_path, method={"mine": {"at": 1, "moves": [PART(mine, strength=0.5)],
                                            "repeat": 1}})  # fmt: skip
@@ -350,6 +355,7 @@ def test_last_phases_are_those_of_an_arm_and_level_and_what_diverged():
         ({"m": {"moves": [PART(moves.rewind, to=99)]}}, r"rewind\.step=99 leaves nothing"),
         ({"m": {"moves": [PART(moves.train, optimizer={"lr": 1})]}}, "name its kind"),
         ({"m": {"moves": [PART(lth.arms.noise, scale=1.0)]}}, r"method\.m: "),
+        ({"m": [PART(mine, strength=1.0), bare]}, "needs 'trained'; give what makes it"),
         ({WINNER: {"moves": [moves.fine_tune]}}, "an arm has that name"),
     ],
 )

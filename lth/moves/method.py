@@ -47,7 +47,9 @@ def _move(name: str, spec: Mapping[str, Any]) -> Any:
     try:
         move = build(spec)
     except LthError as error:
-        raise LthError(f"method.{name}: {error}") from error
+        bare = " needs 'trained'" in str(error)
+        hint = "; give what makes it: a function of its settings that returns it" if bare else ""
+        raise LthError(f"method.{name}: {error}{hint}") from error
     if not callable(move):
         raise LthError(
             f"method.{name}: {target_of(spec)} gave a {type(move).__name__}, which is no move: a "

@@ -84,7 +84,7 @@ class _Untrained:
     ticket: Ticket
     steps: int
     diverged: None = None
-    key: str = ""
+    key: str = "0" * 64  # as a key of the store is written
 
     @property
     def about(self) -> dict[str, Any]:
