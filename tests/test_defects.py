@@ -927,7 +927,7 @@ def test_coursia_16192_what_trains_is_as_sparse_as_the_records_say(toy):
     for place in toy.members:
         entry = toy.entry(**place._asdict())
         nonzero = sum(int((entry.final.params[n] != 0).sum()) for n in ("1.weight", "3.weight"))
-        rows = [r for r in toy.records if (r.trial, r.lr, r.arm, r.level, r.copy) == place]
+        rows = [r for r in toy.records if (r.trial, r.lr, r.arm, r.level, r.copy) == place[:5]]
         assert {r.density for r in rows} == {nonzero / 200}
         network = network_of(entry.about["model"], entry.final).requires_grad_(False)
         loss = float(F.cross_entropy(network(inputs()), blobs().test_targets))

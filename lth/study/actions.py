@@ -163,7 +163,7 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
             display.say(words + "\n")
     for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
         display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
-    members = sum(len({r[1:6] for r in study.records}) for study in studies)
+    members = sum(len({(r[1:6], r.phase) for r in study.records}) for study in studies)
     display.say(f"trained 0 members, reused {members}")
 
 

@@ -64,7 +64,9 @@ class Analysis:
         data = data_of(study.config["data"]) if dataset is None else dataset
         self.dataset: Dataset = data if device == "cpu" else data.to(device)
         self.members = Members(study)
-        self.densities = {(r.trial, r.lr, r.arm, r.level, r.copy): r.density for r in study.records}
+        self.densities = {
+            (r.trial, r.lr, r.arm, r.level, r.copy, r.phase): r.density for r in study.records
+        }
         self.splits = lru_cache(2 * threads)(self._splits)
         self._own = local()
 
