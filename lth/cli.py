@@ -51,7 +51,7 @@ Flags:
   --hydra-help       the flags of Hydra itself
 """
 
-GROUPS = ("experiment", *config.GROUPS[:-2], "arms", *config.GROUPS[-2:])
+GROUPS = ("experiment", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
 
 
 class AlreadyReported(Exception):
@@ -124,6 +124,7 @@ def task(composed: Any) -> None:
         plain["name"] = config.default_name(chosen["model"], chosen["data"])
     # a preset's setting for an arm that was not chosen is no arm
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
+    plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
     console = Console()
     if several:
         console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")

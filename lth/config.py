@@ -23,7 +23,7 @@ GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trai
 ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
 
 NOT_IN_STUDY_ID = (
-    "name", "out", "trials", "levels", "arms", "logger", "action", "studies", "reference",
+    "name", "out", "trials", "levels", "arms", "method", "logger", "action", "studies", "reference",
     "trainer",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
@@ -60,7 +60,7 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     own = _own(config_dir)
     names, values = _base(settings.pop("experiment", None), own)
     _check_keys(settings, values)
-    config = {k: v for k, v in values.items() if k not in (*GROUPS, "arms")}
+    config = {k: v for k, v in values.items() if k not in (*GROUPS, "arms", "method")}
     config |= {k: plain(v, k) for k, v in settings.items() if k in config}
     for group in GROUPS:
         chosen = settings.get(group)
@@ -70,6 +70,9 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
         elif group in ("model", "data") and _stands_alone(chosen):  # a study is named after it
             names[group] = target_of(config[group]).rpartition(".")[2]
     config["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
+    config["method"] = _methods(
+        settings.get("method", names["method"]), values.get("method") or {}, own
+    )
     config["name"] = config["name"] or default_name(names["model"], names["data"])
     try:  # what refers to other settings, as ${data.root} does
         return plain(OmegaConf.to_container(OmegaConf.create(config), resolve=True))
@@ -190,7 +193,7 @@ def _base(experiment: Any, own: Path | None) -> tuple[dict[str, Any], dict[str, 
 
 
 def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    known = dict.fromkeys([*GROUPS, "arms", "experiment", *values])
+    known = dict.fromkeys([*GROUPS, "arms", "method", "experiment", *values])
     for key in settings:
         if key not in known:
             raise LthError(f"{key}: no such setting{nearest(key, known)}")
@@ -254,11 +257,37 @@ def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str
     return arms
 
 
-def _preset(name: str, own: Path | None) -> dict[str, Any]:
-    arm = load("arms", name, own).get(name)
-    if not isinstance(arm, Mapping):
-        raise LthError(f"arms/{name}.yaml: it must hold the arm under its name: {name}: ...")
-    return dict(arm)
+def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:
+    """Return ``{name: {at, moves, repeat}}`` in the order asked for."""
+    if isinstance(chosen, str):
+        chosen = [chosen]
+    if not isinstance(chosen, Mapping | list | tuple):
+        raise LthError(f"method={short(chosen)}: a list of names, or a mapping to at and moves")
+    entries = dict(chosen) if isinstance(chosen, Mapping) else {name: {} for name in chosen}
+    methods = {}
+    for name, method in entries.items():
+        given = {} if isinstance(method, str) else method
+        given = {"moves": given} if isinstance(given, list | tuple) else given
+        if not isinstance(given, Mapping):
+            raise LthError(f"method.{name}={short(method)}: a mapping with at and moves")
+        preset = method if isinstance(method, str) else name
+        base = {} if "moves" in given else _preset(preset, own, "method")
+        base = {**base, **(overlay.get(name) or {})}
+        moves = given.get("moves", base.get("moves"))
+        if not isinstance(moves, list | tuple) or not moves:
+            raise LthError(f"method.{name}.moves={short(moves)}: a list of at least one move")
+        rest = plain({k: v for k, v in given.items() if k != "moves"}, f"method.{name}")
+        specs = [spec_of(m, f"method.{name}.moves") for m in moves]
+        methods[name] = {**base, **rest, "moves": specs}
+    return methods
+
+
+def _preset(name: str, own: Path | None, group: str = "arms") -> dict[str, Any]:
+    preset = load(group, name, own).get(name)
+    if not isinstance(preset, Mapping):
+        what = "arm" if group == "arms" else group
+        raise LthError(f"{group}/{name}.yaml: it must hold the {what} under its name: {name}: ...")
+    return dict(preset)
 
 
 def _arm_name(arm: Any) -> str:

@@ -27,13 +27,14 @@ class PruningChain(NamedTuple):
 
 
 class MemberId(NamedTuple):
-    """Which member of a study is meant."""
+    """Which member of a study is meant; ``phase`` is 0 but for what a method's moves have made."""
 
     trial: int
     lr: float
     arm: str
     level: int
     copy: int
+    phase: int = 0
 
 
 class Score(Protocol):

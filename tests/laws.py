@@ -15,10 +15,12 @@ import torch
 from rich.console import Console
 
 from lth import Study, config
-from lth.imp import members, next_ticket
+from lth.imp import loop, with_arms
+from lth.moves.phases import with_phases
 from lth.networks import masks
 from lth.networks.ticket import draw_state, layers_of
 from lth.pruning.rules import kept_by_level
+from lth.pruning.turn import Turn
 from lth.study.progress import Display
 from lth.study.run import execute, study_of
 from lth.study.setup import Setup, prepare
@@ -108,9 +110,9 @@ def arms_are_pure_functions(study, setup):
     before = torch.get_rng_state()
     tickets = []
     for _ in range(2):
-        winner = next_ticket(parts, line, level, above, dense)
+        turn, winner = next_ticket(parts, line, level, above, dense)
         copy = [{n: t.clone() for n, t in p.items()} for p in (winner.mask, *winner.start)]
-        tickets.append(members(parts, line, level, winner, dense))
+        tickets.append(with_arms(turn, winner))
         for now, then in zip((winner.mask, *winner.start), copy, strict=True):
             assert all(torch.equal(now[n], t) for n, t in then.items())
     assert torch.equal(torch.get_rng_state(), before)  # nothing is drawn but from streams
@@ -125,6 +127,29 @@ def arms_are_pure_functions(study, setup):
         assert first.params.keys() == shapes.params.keys()
         assert all(v.shape == first.params[n].shape for n, v in shapes.params.items())
         assert set(first.mask) <= set(layers_of(first.model).shapes)
+
+
+def moves_are_pure_functions(study, setup):
+    """Law 4: a method's phases follow from what is stored; nothing that is given changes."""
+    before = torch.get_rng_state()
+
+    def look_up(tickets):
+        copies = {m: t.start for m, t in tickets.items()}
+        entries = {m: study.entry(**m._asdict()) for m in tickets}
+        for member, entry in entries.items():
+            start, mask = copies[member], tickets[member].mask
+            assert all(torch.equal(mask[n], m) for n, m in entry.mask.items()), member
+            assert all(torch.equal(start.params[n], p) for n, p in entry.start.params.items())
+            stored = study.ticket(**member._asdict())
+            assert not member.phase or all(
+                torch.equal(stored.params[n], p) for n, p in tickets[member].params.items()
+            ), member  # also beneath the mask
+        return entries
+
+    if setup.parts.methods:
+        levels = with_phases(loop(setup.parts, look_up), setup.parts, look_up)
+        assert {m for tickets, _ in levels for m in tickets} == set(study.members)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def arms_are_no_larger_than_they_say(study, setup):
@@ -144,7 +169,7 @@ def records_are_whole_and_early_stop_is_chosen_on_validation(study, setup):
     curves = defaultdict(dict)
     for r in study.curves:
         if (r.split, r.metric) == ("validation", "loss"):
-            curves[r[1:6]][r.step] = r.value
+            curves[*r[1:6], r.phase][r.step] = r.value
     for place in study.members:
         rows = rows_of(study, place)
         metrics = {(r.split, r.metric) for r in rows}
@@ -154,7 +179,7 @@ def records_are_whole_and_early_stop_is_chosen_on_validation(study, setup):
             ("train", "search_flops"),
         }, place  # fmt: skip
         early = next(r.step for r in rows if r.metric == "early_stop_step")
-        curve = curves[rows[0][1:6]]
+        curve = curves[*rows[0][1:6], place.phase]
         allowed = {s: v for s, v in curve.items() if s >= early}
         assert early == min(allowed, key=lambda s: (allowed[s], s)), place
         assert all(math.isfinite(r.value) for r in rows)
@@ -175,13 +200,24 @@ def splits_are_disjoint(study, setup):
     assert found[0].validation.tolist() != found[1].validation.tolist()
 
 
+def next_ticket(experiment, line, level, trained, dense):
+    """A level's turn, and the winning ticket that it gives."""
+    turn = Turn(experiment, line, level, trained, dense)
+    return turn, turn.ticket(experiment.search(turn), turn.rewind())
+
+
+def members(experiment, line, level, trained, dense):
+    """The winning ticket of a level, and the arms that hang off it."""
+    return with_arms(*next_ticket(experiment, line, level, trained, dense))
+
+
 def rows_of(study, place):
     where = (place.trial, place.copy, place.lr, place.arm, place.level)
-    return [r for r in study.records if r[1:6] == where]
+    return [r for r in study.records if r[1:6] == where and r.phase == place.phase]
 
 
 LAWS = [
     pruned_weights_are_zero, densities_follow_the_recursion, winners_start_where_the_rule_says,
-    masks_nest, arms_are_pure_functions, arms_are_no_larger_than_they_say,
+    masks_nest, arms_are_pure_functions, moves_are_pure_functions, arms_are_no_larger_than_they_say,
     records_are_whole_and_early_stop_is_chosen_on_validation, splits_are_disjoint,
 ]  # fmt: skip

@@ -4,11 +4,10 @@ What training gives is a fixed function of a member's place and start, so the wh
 choices can be walked in milliseconds; searches, rules, scores, arms, costs and records are real.
 """
 
-from types import SimpleNamespace
-
 import torch
 
-from lth.imp import imp
+from lth.imp import loop
+from lth.moves.phases import with_phases
 from lth.networks import masks
 from lth.networks.ticket import State
 from lth.streams import stream
@@ -28,6 +27,7 @@ class PaperEntry:
     def __init__(self, place, ticket, steps):
         self.place, self.ticket, self.mask, self.start = place, ticket, ticket.mask, ticket.start
         self.frozen, self.final_mask, self.last = ticket.frozen, ticket.mask, ticket.step + steps
+        self.key = str(place)
         self.about = {"step": ticket.step, "steps": steps, "model": ticket.model, "seconds": 1.0}
 
     def at(self, step):
@@ -55,11 +55,8 @@ class Paper:
     def __init__(self, setup):
         self.setup = setup
 
-    def jobs(self, cohort):
-        return {place: SimpleNamespace(key=str(place)) for place in cohort}
-
     def recipe(self, ticket):
-        return self.setup.recipe.of(ticket.stretch, ticket.changes, ticket.step)
+        return self.setup.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)
 
     def __call__(self, cohort):
         return {
@@ -73,7 +70,7 @@ def walk(setup):
     setup.folder.mkdir(parents=True, exist_ok=True)
     paper, found = Paper(setup), {}
     journal = Journal(setup, paper)
-    for cohort, entries in imp(setup.parts, paper):
+    for cohort, entries in with_phases(loop(setup.parts, paper), setup.parts, paper):
         journal.add(cohort, entries)
         found |= {place: (ticket, entries[place]) for place, ticket in cohort.items()}
     costs = {

@@ -10,15 +10,16 @@ import lth
 from lth import LthError, config
 from lth.arms import longer, small_dense
 from lth.config import compose
-from lth.imp import imp, next_ticket
+from lth.imp import loop
 from lth.networks.gates import bernoulli
 from lth.networks.layers import Layers
 from lth.networks.ticket import State
 from lth.pruning.dynamic import MaskUpdate, rigl, sparse_evolution
+from lth.pruning.experiment import SearchResult
 from lth.pruning.needs import Watched, union
 from lth.pruning.rewind import Start
 from lth.pruning.rules import globally
-from lth.pruning.search import Iterative, SearchInput, SearchResult, early_bird
+from lth.pruning.search import Iterative, early_bird
 from lth.recipe.recipe import Recipe
 from lth.spec.build import build
 from lth.store.store import Store
@@ -26,11 +27,11 @@ from lth.streams import stream
 from lth.study.setup import prepare
 from lth.train.work import one_thread, work
 from lth.types import WINNER, MemberId, PruningChain
-from tests import paper, toys
+from tests import laws, paper, toys
 from tests.test_gates import member
 from tests.test_training import blobs as blobs_of
 from tests.test_training import in_turn
-from tests.toys import dropout_net, mlp, small_net
+from tests.toys import ToyTurn, dropout_net, mlp, small_net
 
 STEPS = 300
 SETTINGS = toys.SETTINGS | {
@@ -130,10 +131,10 @@ class Peek(Iterative):
     def trained_levels(self, level):
         return range(1)
 
-    def __call__(self, case):
-        mask = case.dense.mask
-        for _ in range(case.level):
-            mask = case.prune(case.score(case.dense.at(30), mask), mask)
+    def __call__(self, turn):
+        mask = turn.dense.mask
+        for _ in range(turn.level):
+            mask = turn.prune(turn.score(turn.dense.at(30), mask), mask)
         return SearchResult(mask)
 
 
@@ -215,7 +216,7 @@ def test_a_score_through_dropout_draws_from_its_own_stream(score, search, tmp_pa
         line = PruningChain(trial, 0.02)
         dense = lth.imp.dense(setup.parts, line)
         entry = paper.PaperEntry(MemberId(*line, WINNER, 0, 0), dense, STEPS)
-        found = next_ticket(setup.parts, line, 1, entry, entry).mask
+        found = laws.next_ticket(setup.parts, line, 1, entry, entry)[1].mask
         assert torch.equal(torch.get_rng_state(), before)
         return torch.cat([m.reshape(-1) for m in found.values()])
 
@@ -251,13 +252,13 @@ def test_twice_as_long_is_twice_as_many_updates_and_the_schedule_with_them(start
     schedule = {"_target_": "lth.recipe.schedule.multistep", "milestones": [100, 280], "gamma": 0.5}
     adam = config.load("recipe/optimizer", "adam")
     recipe = Recipe(300, 10, 0.1, adam, schedule=schedule)
-    found = recipe.of(times, None, start)
+    found = recipe.for_ticket(times, None, start)
     assert found.steps - start == times * (300 - start)
     rates = [build(found.schedule)(step, found.steps) for step in range(start, found.steps)]
     plain = [build(schedule)(step, 300) for step in range(start, 300)]
     for mark in set(plain):
         assert rates.count(mark) == times * plain.count(mark)
-    assert recipe.of(1.0, None, start) == recipe
+    assert recipe.for_ticket(1.0, None, start) == recipe
 
 
 def test_an_arm_around_another_is_asked_for_what_that_one_is():
@@ -285,7 +286,7 @@ def test_one_diverged_ticket_ends_only_what_descends_from_it(search, levels, tmp
             entry.diverged = 7 if (place.arm, place.level) == (WINNER, 2) else None
         return entries
 
-    assert [next(iter(c)).level for c, _ in imp(setup.parts, diverging)] == levels
+    assert [next(iter(c)).level for c, _ in loop(setup.parts, diverging)] == levels
 
 
 def test_nothing_descends_from_a_dense_network_that_diverged(tmp_path):
@@ -298,7 +299,7 @@ def test_nothing_descends_from_a_dense_network_that_diverged(tmp_path):
             entry.diverged = 7
         return entries
 
-    assert len(list(imp(setup.parts, diverging))) == 1
+    assert len(list(loop(setup.parts, diverging))) == 1
 
 
 def test_an_early_birds_threshold_that_any_mask_meets_is_refused_before_work(tmp_path):
@@ -325,7 +326,7 @@ def test_an_early_bird_compares_the_newest_mask_with_each_of_those_before():
     def score(network, mask):
         return {"a": network.params["a"]}
 
-    case = SearchInput(1, 0, 0.1, score, Drift(), Drift(), State({}, {}), globally(0.5), layers, 40)
+    case = ToyTurn(1, score, globally(0.5), layers, Drift())
     found = early_bird(1, threshold=0.05, patience=3)(case)  # neighbours differ by 0.04
     assert found.dense_steps == 14  # within 0.05 of those at 11 (0.04), 12 and 13
     assert early_bird(1, threshold=0.05, patience=1)(case).dense_steps == 2

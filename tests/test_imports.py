@@ -32,6 +32,7 @@ ROOMS = [
     "pruning",     # scores, rules, searches, rewinding
     "arms",
     "imp",         # the loop
+    "moves",       # and what methods make of trained members
     "train",       # the cohort trainer
     "lightning",   # the door for Lightning users
     "config", "provenance",
@@ -43,7 +44,18 @@ ROOMS = [
 ]  # fmt: skip
 """The rooms from the ground up: each imports from those before it, and from itself."""
 
-PURE = ("errors", "types", "streams", "spec", "models", "recipe", "networks", "pruning", "arms")
+PURE = (
+    "errors",
+    "types",
+    "streams",
+    "spec",
+    "models",
+    "recipe",
+    "networks",
+    "pruning",
+    "arms",
+    "moves",
+)
 """Rooms that know no heavy library at all."""
 
 

@@ -8,7 +8,16 @@ from lth.models import lenet
 from tests import laws
 
 SLOW_STARTERS = {"search": {"transferred", "from_file"}}  # need another study, files
-GROUPS = ("score", "search", "prune", "rewind", "arms", "recipe/optimizer", "recipe/schedule")
+GROUPS = (
+    "score",
+    "search",
+    "prune",
+    "rewind",
+    "arms",
+    "method",
+    "recipe/optimizer",
+    "recipe/schedule",
+)
 CASES = [(g, n) for g in GROUPS for n in config.choices(g) if n not in SLOW_STARTERS.get(g, ())]
 
 
@@ -18,6 +27,8 @@ def settings_of(group, name):
         values = config.load("arms", name)[name]
         small = {k: 6 for k in ("every",) if k in values}
         return {"arms": {"winning_ticket": {}, name: small}, "model": lenet}
+    if group == "method":
+        return {"method": [name], "rewind": {"step": 4}}
     if group.startswith("recipe/"):
         inner = config.load(group, name)
         inner |= {"milestones": [8, 16]} if "milestones" in inner else {}
@@ -39,7 +50,9 @@ def test_every_choice_keeps_every_law(group, name, tmp_path):
     ).read_bytes()
 
 
-@pytest.mark.parametrize(("group", "name"), [c for c in CASES if c[0] in ("score", "arms")])
+@pytest.mark.parametrize(
+    ("group", "name"), [c for c in CASES if c[0] in ("score", "arms", "method")]
+)
 def test_a_trial_does_not_depend_on_how_many_there_are(group, name, tmp_path):
     few = laws.run(out=str(tmp_path / "a"), trials=1, levels=1, **settings_of(group, name))[0]
     more = laws.run(out=str(tmp_path / "b"), levels=1, **settings_of(group, name))[0]

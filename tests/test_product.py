@@ -276,11 +276,11 @@ class SearchInput:
         """Longer means that many times as many updates, from wherever the ticket starts."""
         times = spec["times"] if spec["_target_"] == "lth.arms.longer" else 1.0
         of = ticket.stretch / times
-        updates = self.setup.recipe.of(ticket.stretch, ticket.changes, ticket.step)
+        updates = self.setup.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)
         wanted = round(times * of * (STEPS - ticket.step))
         assert updates.steps - ticket.step == wanted
         schedule = build(updates.schedule)
-        plain = build(self.setup.recipe.of(1.0, ticket.changes, ticket.step).schedule)
+        plain = build(self.setup.recipe.for_ticket(1.0, ticket.changes, ticket.step).schedule)
         first = schedule(ticket.step, updates.steps), plain(ticket.step, STEPS)
         last = schedule(updates.steps - 1, updates.steps), plain(STEPS - 1, STEPS)
         assert first[0] == first[1] and last[0] == last[1]

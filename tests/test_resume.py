@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from lth import config
-from lth.imp import members, next_ticket
 from lth.store.entry import TrainResult
 from lth.store.store import Store
 from lth.store.study import Study
@@ -22,7 +21,7 @@ from lth.train.key import member_key
 from lth.train.stacked import VmapEngine
 from lth.train.trainer import Trainer, store_at
 from lth.types import WINNER, MemberId, PruningChain
-from tests import toys
+from tests import laws, toys
 from tests.toys import dropout_net, norm_net
 
 ARMS = config.choices("arms")
@@ -38,12 +37,12 @@ def jobs_of(folder, **changes):
     toys.run_study(**settings | {"levels": 0})
     setup = prepare(config.compose(**settings))
     line, origin = PruningChain(0, setup.recipe.rates[0]), Study(setup.folder).entry()
-    winner = next_ticket(setup.parts, line, 1, origin, origin)
+    members = laws.members(setup.parts, line, 1, origin, origin)
     trainer = Trainer(
         setup.data, setup.dataset, setup.recipe, 0, (), store_at(setup.out), setup.options, None
     )
     found = {}
-    for place, ticket in members(setup.parts, line, 1, winner, origin).items():
+    for place, ticket in members.items():
         schedule = ticket.dynamics and ticket.dynamics | {"every": 2}
         ticket = replace(ticket, dynamics=schedule, stretch=min(ticket.stretch, 2.0))
         (job,) = trainer.jobs({place: ticket}).values()

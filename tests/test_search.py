@@ -12,9 +12,10 @@ from lth.networks.ticket import State, draw_state, layers_of
 from lth.pruning.probe import Probe
 from lth.pruning.rules import globally, kept_by_level, layerwise
 from lth.pruning.score import magnitude, synflow
-from lth.pruning.search import SearchInput, at_init, early_bird, iterative, mask_distance, one_shot
+from lth.pruning.search import at_init, early_bird, iterative, mask_distance, one_shot
 from lth.recipe.loss import cross_entropy
 from lth.spec.build import build
+from tests.toys import ToyTurn
 
 ALONE = [n for n in config.choices("search") if n not in ("transferred", "from_file", "early_bird")]
 LAYERS = Layers({"a": (50,), "b": (10, 10)}, frozenset(), "b")
@@ -32,8 +33,8 @@ def weights(seed):
     return {n: torch.randn(s, generator=generator) for n, s in LAYERS.shapes.items()}
 
 
-def case(level, scorer, previous, rule):
-    return SearchInput(level, 0, 0.1, scorer, previous, DENSE, START, rule, LAYERS, 40)
+def turn(level, scorer, previous, rule, dense=None, steps=40):
+    return ToyTurn(level, scorer, rule, LAYERS, dense or DENSE, previous, START, steps)
 
 
 def score(network, mask):
@@ -50,7 +51,7 @@ START = State(weights(1), {})
 def test_every_search_reaches_the_same_counts(name, rule):
     search, previous = build(config.load("search", name)), DENSE
     for level, kept in enumerate(kept_by_level(rule, LAYERS, 6)[1:], start=1):
-        mask = search(case(level, score, previous, rule)).mask
+        mask = search(turn(level, score, previous, rule)).mask
         assert sum(masks.kept(mask).values()) == kept
         previous = Fake(mask, weights(level + 5))
 
@@ -64,7 +65,7 @@ def test_each_search_looks_at_its_own_network():
         return score(network, mask)
 
     for search in (iterative(), one_shot(), at_init(3)):
-        search(case(2, watch, previous, globally(0.2)))
+        search(turn(2, watch, previous, globally(0.2)))
     networks = [previous.final, DENSE.final, START, START, START]
     assert all(a is b for (a, _), b in zip(seen, networks, strict=True))
     assert [kept for _, kept in seen] == [120, 150, 150, 129, 111]  # 150 (96/150) ** (k/3)
@@ -99,7 +100,7 @@ def test_synflow_never_collapses_a_layer_where_magnitude_does():
         return call
 
     def narrow(made):  # level 12: 0.2 % of the weights
-        return SearchInput(12, 0, 0.1, scorer(made), dense, dense, state, rule, layers, 40)
+        return ToyTurn(12, scorer(made), rule, layers, dense, dense, state)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # also: no layer collapse on the way
@@ -128,18 +129,18 @@ class Run(Fake):
 @pytest.mark.parametrize(("pace", "last"), [(0.1, 16), (0.5, 8), (0.001, 8)])
 def test_an_early_bird_is_the_first_mask_that_has_settled(pace, last):
     run = Run(pace)
-    where = SearchInput(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 40)
+    where = turn(3, score, run, globally(0.2), run)
     found = early_bird(2, threshold=0.05, patience=3)(where)
     assert run.seen[-1] == last  # three looks without a change after it stands still
-    expected = one_shot()(SearchInput(3, 0, 0.1, score, run, Fake(FULL, run.at(last).params), START,
-                               globally(0.2), LAYERS, 40))  # fmt: skip
+    dense = Fake(FULL, run.at(last).params)
+    expected = one_shot()(turn(3, score, run, globally(0.2), dense))
     assert mask_distance(found.mask, expected.mask) == 0
     assert found.dense_steps == last
 
 
 def test_a_bird_that_never_settles_is_the_trained_networks_mask():
     run = Run(0.1)
-    where = SearchInput(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 12)
+    where = turn(3, score, run, globally(0.2), run, 12)
     found = early_bird(2, threshold=1e-9, patience=5)(where)
     assert mask_distance(found.mask, one_shot()(where).mask) == 0
     assert found.dense_steps is None

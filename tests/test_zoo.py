@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lth import LthError, config
-from lth.imp import Experiment, dense, scorer
+from lth.imp import dense
 from lth.networks import masks
 from lth.networks.cost import forward_flops
 from lth.networks.parametrized import weights_of
@@ -21,6 +21,7 @@ from lth.results.analysis.table import Analysis
 from lth.results.analysis.tickets import tickets
 from lth.spec.build import build
 from lth.study.plan import plan
+from lth.study.preflight import _scores
 from lth.study.progress import Display
 from lth.study.run import execute, study_of
 from lth.study.setup import prepare
@@ -166,9 +167,9 @@ def test_gradient_scores_are_numbers_of_every_weight_or_refused_by_name(name, tm
     parts, line = setup.parts, setup.parts.lines[0]
     ticket = dense(parts, line)
     for score in SCORES:
-        made = Experiment(**vars(parts) | {"score": build(config.load("score", score))})
+        made = replace(parts, score=build(config.load("score", score)))
         try:
-            found = scorer(made, line, 1, ticket.params, parts.probe(0))(ticket.start, ticket.mask)
+            found = _scores(made, line, ticket)
         except LthError as error:
             assert score == "synflow" and "below 0" in str(error)
             continue

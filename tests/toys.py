@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,25 @@ def pictures(
     shape = (12, channels, size, size)
     made = torch.randint(256, shape, generator=generator).to(torch.uint8), torch.arange(12) % 10
     return tensors("pictures", made, made, validation, augment)
+
+
+@dataclass
+class ToyTurn:
+    """What a search looks at (``lth.pruning.turn.Turn``), without a study around it."""
+
+    level: int
+    score: Any
+    rule: Any
+    layers: Any
+    dense: Any
+    trained: Any = None
+    start: Any = None
+    steps: int = 40
+
+    def prune(self, scores, mask, counts=None):
+        if counts is None:
+            return self.rule(scores, mask, self.layers)
+        return self.rule.to(scores, mask, self.layers, counts)
 
 
 class Plain(nn.Module):

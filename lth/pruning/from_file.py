@@ -13,7 +13,9 @@ from lth.files import header, is_torchs, reading
 from lth.networks import adopt
 from lth.networks.masks import load_mask
 from lth.networks.ticket import State, Ticket
-from lth.pruning.search import Preflight, SearchInput, SearchResult
+from lth.pruning.experiment import SearchResult
+from lth.pruning.search import Preflight
+from lth.pruning.turn import Turn
 from lth.types import Mask
 
 PLACES = "{trial}, {lr} and {level} stand for numbers there, and nothing else may stand in braces"
@@ -27,22 +29,22 @@ class FromFile:
     weights: str | None = None
     iterates: ClassVar[bool] = False
 
-    def check(self, ahead: Preflight) -> None:
+    def check(self, preflight: Preflight) -> None:
         """Refuse before any work a file that is not there, or does not fit this model."""
-        assert ahead.initial is not None
-        for place in ahead.places:
-            self._found(place, ahead.initial(place[0]), ahead.mask)
+        assert preflight.initial is not None
+        for place in preflight.places:
+            self._of(place, preflight.initial(place[0]), preflight.mask)
 
     def trained_levels(self, level: int) -> range:
         """None of this study's: what finding the files' masks cost is not known."""
         return range(0)
 
-    def __call__(self, case: SearchInput) -> SearchResult:
+    def __call__(self, turn: Turn) -> SearchResult:
         """Return the file's mask; a layer that it does not name is kept whole."""
-        place = case.trial, case.lr, case.level
-        return self._found(place, case.dense.start, case.dense.mask)
+        place = turn.chain.trial, turn.chain.lr, turn.level
+        return self._of(place, turn.dense.start, turn.dense.mask)
 
-    def _found(self, place: tuple[int, float, int], own: State, whole: Mask) -> SearchResult:
+    def _of(self, place: tuple[int, float, int], own: State, whole: Mask) -> SearchResult:
         path = _path(self.mask, place)
         with _told(path):
             mask, start = _read(path, own)
@@ -86,7 +88,9 @@ def _read_weights(path: Path, own: State) -> State:
 
 def _ticket(path: Path) -> Ticket:
     ticket = Ticket.load(path)
-    plain = Ticket(ticket.model, ticket.mask, ticket.params, ticket.buffers)
+    plain = Ticket(
+        model=ticket.model, mask=ticket.mask, params=ticket.params, buffers=ticket.buffers
+    )
     for name in ("frozen", "dynamics", "gate", "stretch", "changes", "noise"):
         if getattr(ticket, name) != getattr(plain, name):
             raise LthError(f"its ticket has {name}: only a mask and weights can be trained here")

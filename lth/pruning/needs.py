@@ -1,8 +1,9 @@
 """What a ticket took: runs of its line, and up to which step. Watched, not declared.
 
-The mask, the start, and what an arm asks for each have needs ``{level: step}``: the winner of that
-level, trained up to that step. Searches and rewinding rules are handed trained networks that note
-what is looked at, so that a rule or search that someone adds is counted like those that are here.
+The mask, the start, and what an arm asks for each have needs ``{run: step}``: the winner of a level
+(``run`` is the level) or a method's phase, trained up to that step. Searches, rewinding rules and
+moves are handed trained networks that note what is looked at, so that a rule or search that someone
+adds is counted like those that are here.
 """
 
 from __future__ import annotations
@@ -15,21 +16,28 @@ from lth.networks.ticket import State, Ticket
 from lth.types import Params
 
 E = TypeVar("E")
-Needs = dict[int, int]
-"""``{level: step}``: the line's winner of the level had to be trained up to the step."""
+Run = int | tuple[str, int, int]
+"""Which run of a chain: the winner of a level, or (method, level, phase)."""
+
+Needs = dict[Run, int]
+"""``{run: step}``: it had to be trained up to the step."""
 
 ASKED = ("trained", "dense")
 """What an arm may ask for that costs training: see ``lth.arms.Arm``."""
 
 
-def union(*given: Mapping[int, int]) -> Needs:
+def union(*given: Mapping[Run, int]) -> Needs:
     """Return what all of them take, each run once, as far as any of them needs it.
 
     >>> union({0: 5}, {0: 3, 1: 20, 2: 0})
     {0: 5, 1: 20}
     """
-    levels = sorted({level for needs in given for level, step in needs.items() if step > 0})
-    return {n: max(needs.get(n, 0) for needs in given) for n in levels}
+    runs = {run for needs in given for run, step in needs.items() if step > 0}
+    return {run: max(needs.get(run, 0) for needs in given) for run in sorted(runs, key=_order)}
+
+
+def _order(run: Run) -> tuple[str, int, int]:
+    return ("", run, 0) if isinstance(run, int) else run
 
 
 class Watched(State):
@@ -40,9 +48,9 @@ class Watched(State):
     @classmethod
     def of(cls, state: State, note: Callable[[], None]) -> Watched:
         """Watch a state."""
-        found = cls(*state)
-        found.note = note
-        return found
+        watched = cls(*state)
+        watched.note = note
+        return watched
 
     @property
     def params(self) -> Params:  # type: ignore[override]
@@ -53,10 +61,10 @@ class Watched(State):
     @property
     def buffers(self) -> Params:  # type: ignore[override]
         """The buffers."""
-        found = tuple.__getitem__(self, 1)
-        if found:
+        buffers = tuple.__getitem__(self, 1)
+        if buffers:
             self.note()
-        return found
+        return buffers
 
     def __iter__(self) -> Iterator[Params]:
         yield from (self.params, self.buffers)
@@ -98,21 +106,25 @@ class Reading:
     def __init__(self, steps: int) -> None:
         self.steps, self.needs = steps, Needs()
 
-    def add(self, needs: Mapping[int, int]) -> None:
+    def add(self, needs: Mapping[Run, int]) -> None:
         """Note needs."""
         self.needs = union(self.needs, needs)
 
-    def entry(self, entry: E, levels: Iterable[int]) -> E:
-        """Watch the member that the winners of these levels led to, the last of them itself."""
-        *above, last = levels
+    def entry(
+        self, entry: E, run: Run, took: Mapping[Run, int] | None = None, last: int | None = None
+    ) -> E:
+        """Watch the member that a run gave; what the run itself ``took`` comes along.
+
+        ``last`` is the step that the run ended at, if not that of the others.
+        """
+        end = self.steps if last is None else last
 
         def note(step: int | None) -> None:
-            whole = dict.fromkeys(above, self.steps)
-            self.add(whole | {last: self.steps if step is None else step})
+            self.add({**(took or {}), run: end if step is None else step})
 
         return cast(E, WatchedEntry(entry, note))
 
-    def state(self, state: State, needs: Mapping[int, int]) -> State:
+    def state(self, state: State, needs: Mapping[Run, int]) -> State:
         """Watch a state that took these needs."""
         return Watched.of(state, lambda: self.add(needs))
 
@@ -138,13 +150,38 @@ def asks(ticket: Ticket, names: Iterable[str]) -> Ticket:
 
 def bill(runs: Needs, examples: int = 0) -> dict[str, Any]:
     """Return needs, and the examples that were scored for them, as plain data."""
-    return {"runs": [list(pair) for pair in runs.items()], "examples": examples}
+    pairs = [[run, step] for run, step in zip(plain_runs(runs), runs.values(), strict=True)]
+    return {"runs": pairs, "examples": examples}
+
+
+def plain_runs(runs: Iterable[Run]) -> list[Any]:
+    """Return runs as plain data."""
+    return [run if isinstance(run, int) else [*run] for run in runs]
 
 
 def needed(winner: Ticket, ticket: Ticket) -> tuple[Needs, int]:
     """Return the runs that a ticket of the winner's level took, and the examples scored for it."""
     bills = winner.origin.get("needs", {})
     usual = ["mask", "start"] if ticket.searched else ["start"]
-    found = [bills[part] for part in ticket.origin.get("takes", usual) if part in bills]
-    runs = union(*({level: step for level, step in b["runs"]} for b in found))
-    return runs, max((b["examples"] for b in found), default=0)
+    parts = [bills[part] for part in ticket.origin.get("takes", usual) if part in bills]
+    runs = union(*({_run(run): step for run, step in part["runs"]} for part in parts))
+    return runs, max((part["examples"] for part in parts), default=0)
+
+
+def scored(ticket: Ticket) -> set[Run]:
+    """Return the runs whose masks a ticket of a method took."""
+    return {_run(run) for run in ticket.origin.get("scored", ())}
+
+
+def of_mask(ticket: Ticket, run: Run) -> tuple[Needs, set[Run]]:
+    """Return what the mask of a ticket took, and the runs whose tickets' scoring found it.
+
+    ``run`` is what the ticket has trained as: its own scoring, where it did not take the mask over.
+    """
+    runs = ticket.origin.get("needs", {}).get("mask", bill({}))["runs"]
+    by = ticket.origin.get("mask_of")
+    return {_run(r): step for r, step in runs}, {run} if by is None else {_run(r) for r in by}
+
+
+def _run(plain: Any) -> Run:
+    return plain if isinstance(plain, int) else (plain[0], plain[1], plain[2])

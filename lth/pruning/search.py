@@ -6,58 +6,25 @@ training starts): any score can be used in any of them.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar
 
 import torch
 
 from lth.errors import LthError
 from lth.networks.layers import Layers
 from lth.networks.ticket import State
-from lth.pruning.rules import Prune, counts_at
+from lth.pruning.experiment import Search, SearchResult
+from lth.pruning.rules import counts_at
+from lth.pruning.turn import Turn
 from lth.spec.argument_types import is_whole
-from lth.store.entry import StoredMember
 from lth.types import Mask, Params
 
-Scorer = Callable[[State, Mask], Params]
-"""Scores a network under a mask."""
-
-
-@dataclass(frozen=True)
-class SearchInput:
-    """What a search may look at: a place in the study, the trained networks, and the parts."""
-
-    level: int
-    trial: int
-    lr: float
-    score: Scorer
-    previous: StoredMember
-    dense: StoredMember
-    start: State
-    rule: Prune
-    layers: Layers
-    steps: int
-    ties: int = 0
-
-    def prune(self, scores: Params, mask: Mask, counts: Mapping[str, int] | None = None) -> Mask:
-        """Apply the rule for one level, or down to ``counts``; equals go as ``ties`` draws."""
-        call: Any = self.rule if counts is None else partial(self.rule.to, counts=counts)
-        takes_ties = "ties" in inspect.signature(call).parameters  # a rule of one's own may not
-        return call(scores, mask, self.layers, **({"ties": self.ties} if takes_ties else {}))
-
-
-class SearchResult(NamedTuple):
-    """A mask, and to which step the dense network had to be trained for it, None if to the end.
-
-    ``start`` is the state to train from, at step 0, where the rewinding rule does not give it.
-    """
-
-    mask: Mask
-    dense_steps: int | None = None
-    start: State | None = None
+__all__ = [
+    "AtInit", "EarlyBird", "Iterative", "OneShot", "Preflight", "Search", "SearchResult", "Turn",
+    "at_init", "early_bird", "iterative", "mask_distance", "one_shot",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,27 +45,9 @@ class Preflight:
     untrained: bool = True
 
 
-class Search(Protocol):
-    """``case -> mask of the level``.
-
-    ``iterates``: a level is made from the one above, not from the dense network. A search that has
-    a ``check`` is asked before any work, ``check(ahead)``, whether it can be done.
-    """
-
-    iterates: ClassVar[bool]
-
-    def trained_levels(self, level: int) -> range:
-        """Levels whose winner had to be trained to find the ticket of ``level``."""
-        ...
-
-    def __call__(self, case: SearchInput) -> SearchResult:
-        """Return the mask of ``level``."""
-        ...
-
-
 @dataclass(frozen=True)
 class Iterative:
-    """Prune what the level before has trained."""
+    """Prune what the level before has trained: what the loop does by itself (lth/imp.py)."""
 
     iterates: ClassVar[bool] = True
 
@@ -106,10 +55,10 @@ class Iterative:
         """All levels above."""
         return range(level)
 
-    def __call__(self, case: SearchInput) -> SearchResult:
+    def __call__(self, turn: Turn) -> SearchResult:
         """Score the trained network and drop the lowest."""
-        mask = case.previous.mask
-        return SearchResult(case.prune(case.score(case.previous.final, mask), mask))
+        mask = turn.trained.mask
+        return SearchResult(turn.prune(turn.score(turn.trained.final, mask), mask))
 
 
 @dataclass(frozen=True)
@@ -122,9 +71,9 @@ class OneShot:
         """Only the dense network."""
         return range(1)
 
-    def __call__(self, case: SearchInput) -> SearchResult:
+    def __call__(self, turn: Turn) -> SearchResult:
         """Apply the rule ``level`` times to the same scores: the iterative search's densities."""
-        return SearchResult(_at_once(case, case.dense.final))
+        return SearchResult(_at_once(turn, turn.dense.final))
 
 
 @dataclass(frozen=True)
@@ -138,11 +87,11 @@ class AtInit:
         if not is_whole(self.rounds, 1):
             raise LthError(f"search.rounds={self.rounds!r}: a whole number from 1")
 
-    def check(self, ahead: Preflight) -> None:
+    def check(self, preflight: Preflight) -> None:
         """Refuse a score that tells no weights apart before training, where that is scored."""
-        if not ahead.untrained:
+        if not preflight.untrained:
             return
-        values = torch.cat([s.reshape(-1) for s in ahead.scores().values()])
+        values = torch.cat([s.reshape(-1) for s in preflight.scores().values()])
         if len(values) > 1 and bool((values == values[0]).all()):
             raise LthError(
                 "search=at_init: the score gives every untrained weight the same value, so nothing "
@@ -153,18 +102,18 @@ class AtInit:
         """None: only scoring costs."""
         return range(0)
 
-    def __call__(self, case: SearchInput) -> SearchResult:
+    def __call__(self, turn: Turn) -> SearchResult:
         """Prune to ``c0 (cn / c0) ** (k / rounds)`` weights in round k (Tanaka et al. 2020)."""
-        mask = case.dense.mask
+        mask = turn.dense.mask
         first = {n: int(m.sum()) for n, m in mask.items()}
-        last = counts_at(case.rule, first, case.layers, case.level)
+        last = counts_at(turn.rule, first, turn.layers, turn.level)
         first = first if last.keys() == first.keys() else {"": sum(first.values())}
         for number in range(1, self.rounds + 1):
             counts = {
                 n: round(c * (last[n] / c) ** (number / self.rounds)) if c else 0
                 for n, c in first.items()
             }
-            mask = case.prune(case.score(case.start, mask), mask, counts)
+            mask = turn.prune(turn.score(turn.start, mask), mask, counts)
         return SearchResult(mask)
 
 
@@ -191,11 +140,11 @@ class EarlyBird:
             raise LthError(f"search.every={self.every}: it never looks: recipe.steps is {steps}")
         return tuple(range(self.every, steps, self.every))
 
-    def check(self, ahead: Preflight) -> None:
+    def check(self, preflight: Preflight) -> None:
         """Refuse a threshold that any two masks of a level's density would meet."""
-        size = sum(m.numel() for m in ahead.mask.values())
-        for level in sorted({level for _, _, level in ahead.places} & ahead.kept.keys()):
-            kept = ahead.kept[level]
+        size = sum(m.numel() for m in preflight.mask.values())
+        for level in sorted({level for _, _, level in preflight.places} & preflight.kept.keys()):
+            kept = preflight.kept[level]
             most = 2 * kept / size
             if most < self.threshold:
                 raise LthError(
@@ -208,25 +157,25 @@ class EarlyBird:
         """The dense network, of which an early bird needs the beginning only."""
         return range(1)
 
-    def __call__(self, case: SearchInput) -> SearchResult:
+    def __call__(self, turn: Turn) -> SearchResult:
         """Return the first settled mask, else that of the trained network."""
-        found: list[Mask] = []
-        for step in self.needs(case.steps):
-            mask = _at_once(case, case.dense.at(step))
-            if len(found) == self.patience and all(
-                mask_distance(mask, before) < self.threshold for before in found
+        last: list[Mask] = []
+        for step in self.needs(turn.steps):
+            mask = _at_once(turn, turn.dense.at(step))
+            if len(last) == self.patience and all(
+                mask_distance(mask, before) < self.threshold for before in last
             ):
                 return SearchResult(mask, step)
-            found = [*found, mask][-self.patience :]
-        return SearchResult(_at_once(case, case.dense.final))
+            last = [*last, mask][-self.patience :]
+        return SearchResult(_at_once(turn, turn.dense.final))
 
 
-def _at_once(case: SearchInput, network: State) -> Mask:
+def _at_once(turn: Turn, network: State) -> Mask:
     """Prune an unpruned network to the level's density by one set of scores."""
-    mask = case.dense.mask
-    scores = case.score(network, mask)
-    for _ in range(case.level):
-        mask = case.prune(scores, mask)
+    mask = turn.dense.mask
+    scores = turn.score(network, mask)
+    for _ in range(turn.level):
+        mask = turn.prune(scores, mask)
     return mask
 
 

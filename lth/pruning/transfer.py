@@ -10,7 +10,9 @@ import torch
 
 from lth.errors import LthError
 from lth.networks.ticket import State, Ticket
-from lth.pruning.search import Preflight, SearchInput, SearchResult
+from lth.pruning.experiment import SearchResult
+from lth.pruning.search import Preflight
+from lth.pruning.turn import Turn
 from lth.store.entry import MissingSnapshot, StoredMember
 from lth.store.study import Study
 from lth.types import Mask, Params
@@ -36,13 +38,13 @@ class Transferred:
     def _source(self) -> Study:
         return Study(self.study)
 
-    def check(self, ahead: Preflight) -> None:
+    def check(self, preflight: Preflight) -> None:
         """Refuse a source that lacks a ticket, or whose tickets do not fit this model or start."""
-        found = [self._ticket(*place) for place in ahead.places]
-        self._fit(found[0].mask, ahead.mask, ahead.layers.output)
-        for trial, lr in sorted({place[:2] for place in ahead.places}):
-            if self.weights == "own" and ahead.initial is not None:
-                self._same_start(trial, lr, ahead.initial(trial).params)
+        tickets = [self._ticket(*place) for place in preflight.places]
+        self._fit(tickets[0].mask, preflight.mask, preflight.layers.output)
+        for trial, lr in sorted({place[:2] for place in preflight.places}):
+            if self.weights == "own" and preflight.initial is not None:
+                self._same_start(trial, lr, preflight.initial(trial).params)
             elif self.weights == "source":
                 self._dense(trial, lr).at(0)
 
@@ -56,16 +58,16 @@ class Transferred:
         """None of this study's: what the source cost is in the source's records."""
         return range(0)
 
-    def __call__(self, case: SearchInput) -> SearchResult:
+    def __call__(self, turn: Turn) -> SearchResult:
         """Return the source's mask; a layer of another shape (the output's) is kept whole."""
-        ticket, dense = self._ticket(case.trial, case.lr, case.level), case.dense.mask
-        self._fit(ticket.mask, dense, case.layers.output)
+        ticket, dense = self._ticket(turn.chain.trial, turn.chain.lr, turn.level), turn.dense.mask
+        self._fit(ticket.mask, dense, turn.layers.output)
         mask = {
             n: ticket.mask[n] if ticket.mask[n].shape == m.shape else m for n, m in dense.items()
         }
         if self.weights != "source":
             return SearchResult(mask)
-        return SearchResult(mask, start=_where_shapes_agree(ticket.start, case.dense.start))
+        return SearchResult(mask, start=_where_shapes_agree(ticket.start, turn.dense.start))
 
     def _ticket(self, trial: int, lr: float, level: int) -> Ticket:
         return self._source.ticket(trial=trial, lr=self._rate(lr), level=self._level(level))

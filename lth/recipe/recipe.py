@@ -73,24 +73,24 @@ class Recipe:
         )
         return [start, *inside, self.steps]
 
-    def of(
+    def for_ticket(
         self, stretch: float = 1.0, changes: Mapping[str, Any] | None = None, start: int = 0
     ) -> Recipe:
         """Return the recipe of a ticket that makes ``stretch`` times as many updates, or otherwise.
 
         They are counted from the step ``start`` that it trains from, and what is left there of the
         schedule is stretched with them: milestones come that many times later. ``changes`` may name
-        another ``schedule``, ``optimizer`` and ``lr``.
+        another ``schedule``, ``optimizer``, ``lr`` and ``steps``, the step that training ends at.
         """
-        found = replace(self, **changes) if changes else self
-        steps = start + max(1, round(stretch * (self.steps - start)))
-        if steps == self.steps:
-            return found
+        recipe = replace(self, **changes) if changes else self
+        steps = start + max(1, round(stretch * (recipe.steps - start)))
+        if steps == recipe.steps:
+            return recipe
         stretched = {
-            "_target_": "lth.recipe.schedule.stretched", "schedule": found.schedule,
-            "steps": self.steps, "start": start,
+            "_target_": "lth.recipe.schedule.stretched", "schedule": recipe.schedule,
+            "steps": recipe.steps, "start": start,
         }  # fmt: skip
-        return replace(found, steps=steps, schedule=stretched)
+        return replace(recipe, steps=steps, schedule=stretched)
 
 
 def _check_loss(spec: Spec) -> None:

@@ -54,6 +54,11 @@ def stretched(schedule: Schedule, steps: int, start: int = 0) -> Schedule:
     return factor
 
 
+def begun(schedule: Schedule, start: int) -> Schedule:
+    """Begin a schedule at step ``start``: what it says of a run as long as what is left there."""
+    return lambda step, total: schedule(max(0, step - start), total - start)
+
+
 def held(schedule: Schedule, step: int) -> Schedule:
     """Hold a schedule at its factor of ``step``: fine-tuning at the last rate."""
     return lambda _, total: schedule(step if step >= 0 else total + step, total)

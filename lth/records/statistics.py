@@ -5,22 +5,18 @@ Copies of an arm are averaged within their trial first, so every spread is one o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from lth.errors import LthError
 from lth.measured import Measured
-from lth.records import record
 from lth.records.intervals import Interval, Spread, grouped, interval, mean, spread
 from lth.records.judged import ACCURACY, judged
-from lth.records.record import Record
+from lth.records.record import Record, last_phases
 
 EARLY = "early_stop_step"
-
-last_phases: Callable[[Iterable[Record]], list[Record]] = getattr(record, "last_phases", list)
-"""Of an arm that trains in several phases at a level, the last is what it gives."""
 
 
 class Cell(NamedTuple):

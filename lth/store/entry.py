@@ -62,6 +62,11 @@ class StoredMember:
     names: tuple[str, ...] | None = None
 
     @property
+    def key(self) -> str:
+        """The name under which the store keeps the member."""
+        return self.folder.name
+
+    @property
     def snapshots(self) -> tuple[int, ...]:
         """The steps whose states lie beside the entry, unchecked."""
         names = (p.stem.removeprefix("step-") for p in self.folder.glob("step-*.safetensors"))

@@ -30,6 +30,7 @@ GROUPS = {
     "score": ("pruning.score",), "prune": ("pruning.rules",),
     "rewind": ("pruning.rewind", "recipe.schedule"),
     "search": ("pruning.search", "pruning.transfer", "pruning.from_file"), "arms": ("arms",),
+    "method": ("moves", "pruning.score", "pruning.rules", "pruning.rewind", "recipe.schedule"),
 }  # fmt: skip
 """Parts of lth whose factories a study's file may name, by setting."""
 
@@ -61,10 +62,10 @@ class Study:
         """The resolved configuration."""
         path = self.folder / "config.yaml"
         with reading(path, "file", "run the study again to write it"):
-            found = read_config(path)
+            config = read_config(path)
         return {
             k: allow(v, GROUPS.get(k, ()), self.trust, f"{path}: {k}", MEND)
-            for k, v in found.items()
+            for k, v in config.items()
         }
 
     @cached_property
@@ -72,9 +73,9 @@ class Study:
         """Commit, versions, device, command and times of the last run."""
         path = self.folder / "provenance.json"
         with reading(path, "file", "run the study again to write it"):
-            found = parse(path.read_bytes())
-            demand(isinstance(found, dict), "it is no table")
-        return found
+            about = parse(path.read_bytes())
+            demand(isinstance(about, dict), "it is no table")
+        return about
 
     @cached_property
     def records(self) -> list[Record]:
@@ -99,9 +100,13 @@ class Study:
         arm: str = WINNER,
         level: int = 0,
         copy: int = 0,
+        phase: int | None = None,
     ) -> StoredMember:
-        """Return the trained member at a place; ``lr`` may be left out where there is one."""
-        place = self._place(trial, lr, arm, level, copy)
+        """Return the trained member at a place.
+
+        ``lr`` may be left out where there is one, ``phase`` for the last that a method has there.
+        """
+        place = self._place(trial, lr, arm, level, copy, phase)
         entry = self.store.get(self.members[place])
         if entry is None:
             raise LthError(f"{_words(place)} is not in the store; run the study again to train it")
@@ -116,13 +121,17 @@ class Study:
         names = None if names is None else tuple(names)
         return replace(entry, about=entry.about | {"model": model}, names=names)
 
-    def _place(self, trial: int, lr: float | None, arm: str, level: int, copy: int) -> MemberId:
+    def _place(
+        self, trial: int, lr: float | None, arm: str, level: int, copy: int, phase: int | None
+    ) -> MemberId:
         rates = sorted({p.lr for p in self.members})
         if lr is None and len(rates) > 1:
             raise LthError(f"{self.id} has several learning rates: name one of {rates}")
         if not rates:
             raise LthError(f"{self.id} has no members yet; run the study first")
         place = MemberId(trial, rates[0] if lr is None else float(lr), arm, level, copy)
+        phases = [p.phase for p in self.members if p[:5] == place[:5]]
+        place = place._replace(phase=max(phases, default=0) if phase is None else phase)
         if place not in self.members:
             raise LthError(f"{self.id} has no {_words(place)}; it has {_extent(self.members)}")
         return place
@@ -189,16 +198,18 @@ def read_members(path: Path) -> dict[MemberId, str]:
         raise LthError(f"{path}: no such index; run the study first")
     with reading(path, "file", "run the study again to write it"):
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines(), strict=True))
-        found = {_member(r): check_key(r["key"]) for r in rows}
-        demand(len(found) == len(rows), "a member comes twice")
-    return found
+        members = {_member(r): check_key(r["key"]) for r in rows}
+        demand(len(members) == len(rows), "a member comes twice")
+    return members
 
 
 def _member(row: Mapping[str, str]) -> MemberId:
     place = MemberId(
-        int(row["trial"]), float(row["lr"]), row["arm"], int(row["level"]), int(row["copy"])
-    )
-    whole = min(place.trial, place.level, place.copy) >= 0 and 0 < place.lr < float("inf")
+        int(row["trial"]), float(row["lr"]), row["arm"], int(row["level"]), int(row["copy"]),
+        int(row.get("phase") or 0),
+    )  # fmt: skip
+    numbers = place.trial, place.level, place.copy, place.phase
+    whole = min(numbers) >= 0 and 0 < place.lr < float("inf")
     demand(whole and isinstance(place.arm, str), f"{_words(place)} is no member")
     return place
 
@@ -211,14 +222,15 @@ def read_config(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     events = yaml.parse(text, Loader=yaml.SafeLoader)
     demand(not any(isinstance(e, yaml.AliasEvent) for e in events), "it has aliases")
-    found = OmegaConf.to_container(OmegaConf.create(text))
-    demand(isinstance(found, dict), "it is no table")
-    assert isinstance(found, dict)
-    return {str(k): v for k, v in found.items()}
+    config = OmegaConf.to_container(OmegaConf.create(text))
+    demand(isinstance(config, dict), "it is no table")
+    assert isinstance(config, dict)
+    return {str(k): v for k, v in config.items()}
 
 
 def _words(place: MemberId) -> str:
-    return ", ".join(f"{k} {v}" for k, v in place._asdict().items())
+    named = place._asdict().items()
+    return ", ".join(f"{k} {v}" for k, v in named if k != "phase" or v)
 
 
 def _extent(members: Mapping[MemberId, str]) -> str:

@@ -16,7 +16,8 @@ from lth.study.holdings import outdated
 from lth.study.plan import Plan, plan
 from lth.study.progress import Display
 from lth.study.run import AllDiverged, Journal, execute, study_of
-from lth.study.setup import Setup, check_values
+from lth.study.settings import check_values
+from lth.study.setup import Setup
 from lth.types import WINNER
 
 
@@ -43,15 +44,15 @@ def run_study(setup: Setup, display: Display) -> None:
 def plan_study(setup: Setup, display: Display) -> None:
     """Show what a run would train."""
     _headline(setup, display)
-    found = plan(setup)
+    planned = plan(setup)
     table = Table("arm", "to train", "in the store", title="plan", title_justify="left")
-    for arm in found.to_train | found.stored:
-        table.add_row(arm, f"{found.to_train[arm]:,}", f"{found.stored[arm]:,}")
+    for arm in planned.to_train | planned.stored:
+        table.add_row(arm, f"{planned.to_train[arm]:,}", f"{planned.stored[arm]:,}")
     table.add_section()
-    to_train, stored = found.to_train.total(), found.stored.total()
+    to_train, stored = planned.to_train.total(), planned.stored.total()
     table.add_row("all", f"{to_train:,}", f"{stored:,}")
     display.say(table)
-    display.say(f"{found.steps:,} steps, {_time(found)}, {found.bytes / 1e6:,.1f} MB of disk")
+    display.say(f"{planned.steps:,} steps, {_time(planned)}, {planned.bytes / 1e6:,.1f} MB of disk")
     display.say(f"trained 0 members, reused {stored}")
 
 
@@ -101,9 +102,9 @@ def analyse_study(setup: Setup, display: Display) -> None:
     points: list[Point] = []
     display.begin("members", len(study.members))
     with display:
-        for found in analysis:
-            rows += found.rows
-            points += found.points
+        for of_member in analysis:
+            rows += of_member.rows
+            points += of_member.points
             display.advance()
     judged = matching(study.records, measured)
     for name, header, table in (
@@ -153,16 +154,19 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
         display.note(note)
     levels = config["levels"] if isinstance(config["levels"], list) else None
     measured = measured_of(chosen.group[0].config)
-    found = compare(sources(groups, chosen.plain), levels, chosen.arm, measured)
-    best = equal_cost(found.rows, found.densities, what=found.what)
+    comparison = compare(sources(groups, chosen.plain), levels, chosen.arm, measured)
+    best = equal_cost(comparison.rows, comparison.densities, what=comparison.what)
     folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
-    write_comparison(folder, found, best, studies)
-    figures = save_all({"compare": lambda: comparison_figure(found)}, folder, teller(display))
+    write_comparison(folder, comparison, best, studies)
+    figures = save_all({"compare": lambda: comparison_figure(comparison)}, folder, teller(display))
     for tables, words in (
-        (attempt("table", lambda: comparison_tables(found, width), [], display), legend(found)),
         (
-            attempt("table", lambda: budget_tables(best, width, found.what), [], display),
-            budget_legend(found.what),
+            attempt("table", lambda: comparison_tables(comparison, width), [], display),
+            legend(comparison),
+        ),
+        (
+            attempt("table", lambda: budget_tables(best, width, comparison.what), [], display),
+            budget_legend(comparison.what),
         ),
     ):
         for table in tables:
@@ -172,7 +176,7 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
             display.say(words + "\n")
     for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
         display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
-    members = sum(len({r[1:6] for r in study.records}) for study in studies)
+    members = sum(len({(r[1:6], r.phase) for r in study.records}) for study in studies)
     display.say(f"trained 0 members, reused {members}")
 
 
@@ -226,18 +230,19 @@ def _finish_logger(
 
 def _export(setup: Setup, journal: Journal) -> list[Path]:
     """Write every winning ticket to a file of its own."""
-    study, found = study_of(setup), []
+    study, paths = study_of(setup), []
     for place in sorted(journal.seen):
         if place.arm == WINNER:
             name = f"trial{place.trial}-lr{place.lr:g}-level{place.level}.safetensors"
-            found.append(setup.folder / "tickets" / name)
-            study.ticket(trial=place.trial, lr=place.lr, level=place.level).save(found[-1])
-    return found
+            paths.append(setup.folder / "tickets" / name)
+            study.ticket(trial=place.trial, lr=place.lr, level=place.level).save(paths[-1])
+    return paths
 
 
 def _headline(setup: Setup, display: Display) -> None:
     parts, config = setup.parts, setup.config
     arms = ", ".join(f"{name} x{n}" if n > 1 else name for name, (_, n) in parts.arms.items())
+    arms = ", ".join([arms, *parts.methods])
     rates = ", ".join(f"{lr:g}" for lr in setup.recipe.rates)
     display.say(f"[bold]{setup.id}[/bold]")
     display.say(
@@ -273,10 +278,10 @@ def _say_where(display: Display, folder: Path, figures: list[Path]) -> None:
         display.say(f"figure:  {figure}")
 
 
-def _time(found: Plan) -> str:
-    if found.seconds is None:
+def _time(planned: Plan) -> str:
+    if planned.seconds is None:
         return "time unmeasured (nothing alike has been trained on this machine)"
-    return f"about {_duration(found.seconds)} on {found.workers} worker(s)"
+    return f"about {_duration(planned.seconds)} on {planned.workers} worker(s)"
 
 
 def _duration(seconds: float) -> str:

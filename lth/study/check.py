@@ -23,7 +23,7 @@ REQUIRED_METHODS = {
 
 CALL_SIGNATURES = {
     "score": (("final",), ("initial", "mask", "generator", "buffers", "probe")),
-    "search": (("case",), ()),
+    "search": (("turn",), ()),
     "prune": (("scores", "mask", "layers"), ()),
     "rewind": (("dense", "trained"), ()),
     "arms": (("winner", "generator"), ("initial", "trained", "dense", "input_shape")),

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lth.imp import Cohort, imp
+from lth.imp import Cohort, loop
+from lth.moves.phases import with_phases
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.study.setup import Setup
@@ -53,20 +54,20 @@ def explain(setup: Setup) -> list[Reason]:
     store = Store(setup.out / "store")
     trainer = setup.trainer(store, Listener())
     candidates = [a for a in store.abouts() if "identity" in a]
-    found: dict[tuple[bool, tuple[str, ...]], list[MemberId]] = defaultdict(list)
+    members: dict[tuple[bool, tuple[str, ...]], list[MemberId]] = defaultdict(list)
 
     def look_up(cohort: Cohort) -> dict[MemberId, StoredMember]:
         jobs = trainer.jobs(cohort)
         entries = trainer.look_up(jobs)
         for place, job in jobs.items():
             words = _same(job) if place in entries else _nearest(job, candidates)
-            found[place in entries, tuple(words)].append(place)
+            members[place in entries, tuple(words)].append(place)
         lacking = [p for p, e in entries.items() if not all(map(e.has, jobs[p].snapshots))]
         return {p: e for p, e in entries.items() if p not in lacking or e.diverged is not None}
 
-    for _ in imp(setup.parts, look_up):
+    for _ in with_phases(loop(setup.parts, look_up), setup.parts, look_up):
         pass
-    return [Reason(tuple(places), *key) for key, places in found.items()]
+    return [Reason(tuple(places), *key) for key, places in members.items()]
 
 
 def _same(job: Job) -> list[str]:
@@ -83,12 +84,12 @@ def _nearest(job: Job, candidates: Sequence[Mapping[str, Any]]) -> list[str]:
     place = job.about["place"]
 
     def distance(about: Mapping[str, Any]) -> tuple[int, bool]:
-        return len(differences(about["identity"], parts)), about.get("place") != place
+        return len(differences(about["identity"], parts)), _place(about) != place
 
     nearest = min(candidates, key=distance)
     changed = differences(nearest["identity"], parts)
     words = dict.fromkeys(_word(path, *values) for path, values in changed.items())
-    where = "has the same place in its study" if nearest.get("place") == place else _where(nearest)
+    where = "has the same place in its study" if _place(nearest) == place else _where(nearest)
     return [
         f"the nearest in the store {where}; different are:",
         *(
@@ -97,6 +98,11 @@ def _nearest(job: Job, candidates: Sequence[Mapping[str, Any]]) -> list[str]:
             if w
         ),
     ]
+
+
+def _place(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the place that a stored member had in its study; those of before have no phase."""
+    return {"phase": 0, **about.get("place", {})}
 
 
 def _word(path: str, there: Any, here: Any) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,8 +44,8 @@ class Rows(NamedTuple):
 
 
 def definition(spec: Mapping[str, Any]) -> str:
-    """Digest how an arm is defined: its factory's code and arguments, not how many copies."""
-    plain = {k: v for k, v in spec.items() if k != "copies"}
+    """Digest how an arm or a method is defined: code and arguments, not how many times it is."""
+    plain = {k: v for k, v in spec.items() if k not in ("copies", "repeat")}
     return digest(described(plain))
 
 
@@ -99,7 +99,8 @@ class Holdings:
 
     def _key(self, place: MemberId) -> tuple[int, ...]:
         return (
-            place.level, place.trial, self._rates[place.lr], self._order[place.arm], place.copy
+            place.level, place.trial, self._rates[place.lr], self._order[place.arm], place.copy,
+            place.phase,
         )  # fmt: skip
 
     def _read(self) -> dict[MemberId, Rows]:
@@ -117,11 +118,12 @@ class Holdings:
     def _definitions(self) -> dict[str, str]:
         """Return how the arms were defined when they were recorded; older folders say it less."""
         try:
-            found = json.loads((self.folder / "arms.json").read_text(encoding="utf-8"))
-            return {str(name): str(value) for name, value in found.items()}
+            definitions = json.loads((self.folder / "arms.json").read_text(encoding="utf-8"))
+            return {str(name): str(value) for name, value in definitions.items()}
         except (OSError, ValueError, AttributeError):
             pass
-        specs = config_of(self.folder).get("arms") or {}
+        config = config_of(self.folder)
+        specs = (config.get("arms") or {}) | (config.get("method") or {})
         try:
             return {n: definition(spec) for n, spec in specs.items() if n != WINNER}
         except LthError:  # it names code that is no longer there, or that nobody here has named
@@ -165,24 +167,38 @@ class Holdings:
         return mark
 
 
-def widened(config: Mapping[str, Any], folder: Path, arms: Iterable[str]) -> dict[str, Any]:
+def widened(config: Mapping[str, Any], folder: Path, arms: Collection[str]) -> dict[str, Any]:
     """Return the configuration of one command that asks for all that the folder holds.
 
     It is this command's, with the trials, levels and (of ``arms``) the arms of those before it.
     """
     before = _written(folder)
     specs = before.get("arms") or {}
-    found = {name: specs[name] for name in arms if name in specs} | dict(config["arms"])
-    for name, spec in found.items():
+    arms_held = {name: specs[name] for name in arms if name in specs} | dict(config["arms"])
+    methods = _widened_methods(before.get("method") or {}, config["method"], arms)
+    for name, spec in arms_held.items():
         copies = (specs.get(name) or {}).get("copies", 1)
-        found[name] = spec | {"copies": max(copies, spec.get("copies", 1))}
+        arms_held[name] = spec | {"copies": max(copies, spec.get("copies", 1))}
     levels = {*_levels(before.get("levels")), *_levels(config["levels"])}
     last = max(levels, default=0)
     whole = levels == set(range(1, last + 1))
     trials = max(before.get("trials") or 1, config["trials"])
     return {
-        **config, "arms": found, "trials": trials, "levels": last if whole else sorted(levels),
+        **config, "arms": arms_held, "method": methods, "trials": trials,
+        "levels": last if whole else sorted(levels),
     }  # fmt: skip
+
+
+def _widened_methods(
+    before: Mapping[str, Any], now: Mapping[str, Any], held: Collection[str]
+) -> dict[str, Any]:
+    """Return the methods of this command, and those before it whose members are held."""
+    methods = {name: spec for name, spec in before.items() if name in held and name not in now}
+    for name, spec in now.items():
+        often = [s.get("repeat") for s in (before.get(name), spec) if s is not None]
+        deepest = None if None in often else max(n for n in often if n is not None)
+        methods[name] = {**spec, "repeat": deepest} if "repeat" in spec else dict(spec)
+    return methods
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -220,10 +236,10 @@ def outdated(folder: Path) -> list[str]:
 
 
 def _by_place(records: Iterable[Record]) -> dict[MemberId, list[Record]]:
-    found: dict[MemberId, list[Record]] = {}
+    places: dict[MemberId, list[Record]] = {}
     for r in records:
-        found.setdefault(MemberId(r.trial, r.lr, r.arm, r.level, r.copy), []).append(r)
-    return found
+        places.setdefault(MemberId(r.trial, r.lr, r.arm, r.level, r.copy, r.phase), []).append(r)
+    return places
 
 
 def _tables(

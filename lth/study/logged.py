@@ -20,7 +20,7 @@ class Logged:
     def __init__(self, setup: Setup) -> None:
         self.setup, self.logger = setup, setup.logger
         self._open = False
-        self._told: set[int] = set()
+        self._told: set[tuple[int, str]] = set()
         self._path = setup.folder / "logged.json"
         self._key = digest(setup.config["logger"])
 
@@ -30,7 +30,9 @@ class Logged:
         The first call brings the levels above, too.
         """
         self._begin()
-        self._tell({r.level for r in records if r.level <= level}, records, curves)
+        last = {name: len(m.lengths) for name, m in self.setup.parts.methods.items()}
+        ready = [r for r in records if r.level <= level and r.phase == last.get(r.arm, r.phase)]
+        self._tell({(r.level, r.arm) for r in ready}, records, curves)
 
     def finish(
         self,
@@ -47,7 +49,7 @@ class Logged:
             if marks.get(self._key) == state:
                 return [f"logged:  nothing new; {self._name} was told of all of it"]
             self._begin()
-        self._tell({r.level for r in records}, records, curves)
+        self._tell({(r.level, r.arm) for r in records}, records, curves)
         lines = self.logger.finish(records, curves, figures, tickets)
         self._open = False
         if not getattr(self.logger, "failed", False):
@@ -68,13 +70,15 @@ class Logged:
             self.logger.start(setup.id, setup.config["name"], setup.config, setup.folder)
             self._open = True
 
-    def _tell(self, levels: set[int], records: Sequence[Record], curves: Sequence[Record]) -> None:
-        new = levels - self._told
+    def _tell(
+        self, arms: set[tuple[int, str]], records: Sequence[Record], curves: Sequence[Record]
+    ) -> None:
+        """Tell of the arms of levels that the logger has not been told of."""
+        new = arms - self._told
         self._told |= new
         if new:
-            self.logger.log(
-                [r for r in records if r.level in new], [r for r in curves if r.level in new]
-            )
+            of_new = ([r for r in rows if (r.level, r.arm) in new] for rows in (records, curves))
+            self.logger.log(*of_new)
 
     def _marks(self) -> dict[str, str]:
         try:

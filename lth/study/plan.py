@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
-from lth.imp import Cohort, imp
+from lth.imp import Cohort, loop
+from lth.moves.phases import WINNERS, levels_of, with_phases
+from lth.pruning.experiment import Experiment
 from lth.pruning.rules import kept_by_level
 from lth.store.entry import StoredMember
 from lth.store.store import Store
@@ -47,21 +50,27 @@ def plan(setup: Setup) -> Plan:
     reached: dict[PruningChain, int] = defaultdict(
         lambda: -1
     )  # the last level whose winner is known
-    over: set[PruningChain] = set()
+    ended: set[tuple[PruningChain, str]] = set()
+    seen: set[MemberId] = set()
+
+    def kept_at(level: int) -> int:
+        return kept[min(level, len(kept) - 1)]
 
     def look_up(cohort: Cohort) -> dict[MemberId, StoredMember]:
         jobs = trainer.jobs(cohort)
         entries = trainer.look_up(jobs)
         again: set[MemberId] = set()
+        seen.update(jobs)
         for place, job in jobs.items():
             entry = entries.get(place)
             if entry is None:
-                _count(planned, setup, place.arm, 1, job.steps, kept[place.level])
+                _count(planned, setup, place.arm, 1, job.steps, kept_at(place.level))
                 continue
             planned.stored[place.arm] += 1
-            if place.arm == WINNER and entry.diverged is not None:
-                over.add(PruningChain(place.trial, place.lr))
-            elif place.level == 0:
+            chain = PruningChain(place.trial, place.lr)
+            if entry.diverged is not None:
+                ended.add((chain, place.arm))
+            if place.level == 0 and entry.diverged is None:
                 lacking = [s for s in setup.snapshots if not entry.has(s)]
                 planned.steps += max(lacking, default=0)
                 again |= {place} if lacking else set()
@@ -71,14 +80,26 @@ def plan(setup: Setup) -> Plan:
                 reached[PruningChain(place.trial, place.lr)] = place.level
         return entries
 
-    for _ in imp(setup.parts, look_up):
+    for _ in with_phases(loop(setup.parts, look_up), setup.parts, look_up):
         pass
-    for line in set(setup.parts.lines) - over:
-        levels = [0, *setup.parts.route]
+    for line in setup.parts.lines:
+        levels = [0, *setup.parts.route] if (line, WINNER) not in ended else []
         for level in (n for n in levels if n > reached[line]):
             _count_level(planned, setup, level, kept[level])
+        for member, steps in _phases(setup.parts, line):
+            above = member.arm if setup.parts.methods[member.arm].at != WINNERS else WINNER
+            if member not in seen and not ended & {(line, above), (line, member.arm)}:
+                _count(planned, setup, member.arm, 1, steps, kept_at(member.level))
     planned.seconds_per_step = _seconds_per_step(setup, store)
     return planned
+
+
+def _phases(experiment: Experiment, chain: PruningChain) -> Iterator[tuple[MemberId, int]]:
+    """Yield what a chain's methods come to, and how long each phase is."""
+    for name, method in experiment.methods.items():
+        for level in levels_of(method, experiment):
+            for phase, steps in enumerate(method.lengths, start=1):
+                yield MemberId(*chain, name, level, 0, phase), steps
 
 
 def _count_level(planned: Plan, setup: Setup, level: int, kept: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from rich.progress import (
 )
 
 from lth.imp import Cohort, Experiment
+from lth.moves.phases import levels_of
 from lth.train.job import Job
 from lth.train.options import Listener
 
@@ -65,7 +67,10 @@ class Display(Listener):
         """A study begins: the most it may have to train."""
         self._route, copies = parts.route, _copies(parts)
         at_level = {n: copies if n in parts.levels else 1 for n in self._route}
-        self._most = {n: c * len(parts.lines) * steps for n, c in at_level.items()}
+        most = Counter({n: c * steps for n, c in at_level.items()})
+        for method in parts.methods.values():
+            most.update(dict.fromkeys(levels_of(method, parts), sum(method.lengths)))
+        self._most = {n: updates * len(parts.lines) for n, updates in most.items()}
         self._bar = self._progress.add_task("levels", total=len(self._route) + 1, note="")
         self._step_bar = self._progress.add_task("steps", total=None, note="")
 

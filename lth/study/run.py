@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from lth.errors import LthError, told
 from lth.files import write_atomic
-from lth.imp import Cohort, imp
+from lth.imp import Cohort, loop
 from lth.interrupt import gently
 from lth.measured import measured_of
+from lth.moves.phases import with_phases
 from lth.networks.cost import scoring_flops, training_flops
 from lth.networks.ticket import Ticket
 from lth.provenance import now, provenance
-from lth.pruning.needs import needed
+from lth.pruning.needs import Run, needed, scored
 from lth.records.record import Record
 from lth.records.statistics import level_line
 from lth.spec.trust import targets
@@ -34,8 +35,8 @@ class AllDiverged(LthError):
     """No member of the study reached its end."""
 
 
-class Run(NamedTuple):
-    """What training a winner cost, from which step on and over how many; examples scored for it."""
+class Spent(NamedTuple):
+    """What a run cost, from which step on and over how many; the examples scored for its ticket."""
 
     cost: int
     first: int
@@ -56,12 +57,12 @@ class Journal:
     def __init__(self, setup: Setup, trainer: Trainer) -> None:
         self.setup, self.trainer = setup, trainer
         self.folder = setup.folder
-        arms, rates = setup.config["arms"], setup.recipe.rates
+        arms, rates = setup.config["arms"] | setup.config["method"], setup.recipe.rates
         self.held = Holdings(setup.folder, arms, rates, setup.dataset.digest)
         self.logged = Logged(setup)
         self.seen: set[MemberId] = set()
         self.diverged: list[MemberId] = []
-        self._runs: dict[tuple[PruningChain, int], Run] = {}
+        self._spent: dict[tuple[PruningChain, Run], Spent] = {}
         self._changed = False
         prunable = setup.parts.prune.prunable(setup.parts.layers)
         self.about = provenance() | {"data": _about_data(setup), "prunable": prunable}
@@ -88,41 +89,44 @@ class Journal:
 
     def add(self, cohort: Cohort, entries: Mapping[MemberId, StoredMember]) -> list[Record]:
         """Take a level in, and write the files anew: a kill loses none of it. Return its rows."""
-        jobs = self.trainer.jobs(cohort)
-        for place, entry in entries.items():
-            ticket = cohort[place]
-            cost = training_flops(
-                ticket, self.setup.dataset.input_shape, self.setup.recipe.batch, entry.about
-            )
-            winner = cohort[place._replace(arm=WINNER, copy=0)]
-            if place.arm == WINNER:
-                examples = needed(ticket, ticket)[1]
-                run = Run(cost, ticket.step, entry.about["steps"], examples)
-                self._runs[PruningChain(place.trial, place.lr), place.level] = run
-            search = self._search_flops(place, winner, ticket)
-            asked = self.setup.recipe.splits  # whoever trained it may have asked for more
-            curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
-            self.held.rows[place] = Rows(
-                records_of(self.setup, place, ticket, entry, cost, search),
-                _rows(self.setup, place, ticket, entry, curve),
-                jobs[place].key,
-            )
-            self.seen.add(place)
-            if entry.diverged is not None:
-                self.diverged.append(place)
+        for member, entry in entries.items():
+            self._add(member, entry, cohort)
         self.write()
-        return [r for place in entries for r in self.held.rows[place].records]
+        return [r for member in entries for r in self.held.rows[member].records]
 
-    def _search_flops(self, place: MemberId, winner: Ticket, ticket: Ticket) -> int:
+    def _add(self, member: MemberId, entry: StoredMember, cohort: Cohort) -> None:
+        setup, ticket = self.setup, cohort[member]
+        shape, batch = setup.dataset.input_shape, setup.recipe.batch
+        cost = training_flops(ticket, shape, batch, entry.about)
+        # an arm is made of the winner of its level, a phase of what its moves looked at
+        winner = ticket if member.phase else cohort[member._replace(arm=WINNER, copy=0)]
+        if member.phase or member.arm == WINNER:
+            run = (member.arm, member.level, member.phase) if member.phase else member.level
+            examples = needed(ticket, ticket)[1]
+            spent = Spent(cost, ticket.step, entry.about["steps"], examples)
+            self._spent[PruningChain(member.trial, member.lr), run] = spent
+        search = self._search_flops(member, winner, ticket)
+        asked = setup.recipe.splits  # whoever trained it may have asked for more
+        curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
+        self.held.rows[member] = Rows(
+            records_of(setup, member, ticket, entry, cost, search),
+            _rows(setup, member, ticket, entry, curve),
+            entry.key,
+        )
+        self.seen.add(member)
+        if entry.diverged is not None:
+            self.diverged.append(member)
+
+    def _search_flops(self, member: MemberId, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.
 
         A run of a level below the dense network took the scoring for its own ticket too.
         """
+        chain = PruningChain(member.trial, member.lr)
         needs, examples = needed(winner, ticket)
-        runs = {level: self._runs[PruningChain(place.trial, place.lr), level] for level in needs}
-        examples += sum(run.examples for level, run in runs.items() if level > 0)
+        examples += sum(self._spent[chain, run].examples for run in scored(ticket) | needs.keys())
         scoring = scoring_flops(self.setup.parts.model, self.setup.dataset.input_shape, examples)
-        return scoring + sum(run.up_to(needs[level]) for level, run in runs.items())
+        return scoring + sum(self._spent[chain, run].up_to(step) for run, step in needs.items())
 
     def write(self) -> None:
         """Write records, curves, the index of members, and the provenance."""
@@ -159,10 +163,10 @@ def execute(setup: Setup, display: Display) -> Journal:
 
 
 def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> None:
-    for cohort, entries in imp(setup.parts, trainer):
+    for cohort, entries in with_phases(loop(setup.parts, trainer), setup.parts, trainer):
         records = journal.add(cohort, entries)
         if trainer.trained:  # what a run has that trains nothing, is logged at its end
-            level = max(place.level for place in cohort)
+            level = max(member.level for member in cohort)
             journal.logged.level(level, journal.records, journal.curves)
         _warn_of_divergence(entries, display)
         display.ended(level_line(records, measured_of(setup.config)))
@@ -170,9 +174,9 @@ def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> N
 
 
 def _warn_of_divergence(entries: Mapping[MemberId, StoredMember], display: Display) -> None:
-    found = [(p, e.diverged) for p, e in entries.items() if e.diverged is not None]
-    if found:
-        (place, step), more = found[0], len(found) - 1
+    ended = [(p, e.diverged) for p, e in entries.items() if e.diverged is not None]
+    if ended:
+        (place, step), more = ended[0], len(ended) - 1
         display.note(
             f"diverged: {place.arm}, lr {place.lr:g}, trial {place.trial}, level {place.level}, at "
             f"step {step}" + (f", and {more} more" if more else "") + "; it is recorded as such"
@@ -200,7 +204,8 @@ def _rows(
     """Say where the points belong; the density is that of the network measured at the step."""
     total, at, weights = setup.parts.layers.total, entry.about.get("weights", {}), ticket.weights
     where = (setup.id, place.trial, place.copy, place.lr, place.arm, place.level)
-    return [Record(*where, at.get(str(p[0]), weights) / total, *p) for p in points]
+    what = place.phase, ticket.origin.get("move", "")
+    return [Record(*where, at.get(str(p[0]), weights) / total, *p, *what) for p in points]
 
 
 @contextmanager

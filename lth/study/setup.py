@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lth.config import ACTIONS, GROUPS, NOT_IN_STUDY_ID, nearest, study_id
+from lth.config import NOT_IN_STUDY_ID, study_id
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
 from lth.identity import described
-from lth.imp import Experiment, check_score, check_search
+from lth.moves.method import methods_of
 from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
+from lth.pruning.experiment import Arms, Experiment, with_ties
 from lth.pruning.probe import Probe
 from lth.pruning.rules import Prune, kept_by_level
-from lth.pruning.search import Search
 from lth.recipe.recipe import Recipe
-from lth.spec.argument_types import is_whole
 from lth.spec.build import Spec, build, complete, digest, fill, target_of
 from lth.store.store import Store
 from lth.streams import check_trials
@@ -37,15 +36,14 @@ from lth.study.check import (
     check_parts,
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
+from lth.study.preflight import check_score, check_search, with_tried_methods
+from lth.study.settings import arms_of, chains_of, check_values, levels_of, make
 from lth.train.batches import Batches
 from lth.train.job import Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
 from lth.train.trainer import Trainer
 from lth.train.trainer_options import acting
-from lth.types import WINNER, PruningChain
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,56 +100,75 @@ class Setup:
         steps = self.recipe.steps
         wanted = set(self.parts.rewind.needs(steps))
         wanted |= set(_looked_at(self.parts.search, steps))
+        for method in self.parts.methods.values():
+            wanted |= {s for _, move in method.moves for s in _looked_at(move, steps)}
         return tuple(sorted(wanted - {0}))
 
 
 def prepare(given: Mapping[str, Any]) -> Setup:
     """Build and check all that a configuration names."""
-    config: dict[str, Any] = complete(given)
+    config: dict[str, Any] = {"method": {}, **complete(given)}
     check_values(config)
-    recipe = _make(Recipe, config["recipe"], "recipe")
+    recipe = make(Recipe, config["recipe"], "recipe")
     options = Options.of(config["trainer"])
     options.check_lightning()
-    logger = build(config["logger"])
-    score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
-    search = build(config["search"])
+    parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
+    arms = arms_of(config["arms"])
     dataset = data_of(config["data"])
-    epoch = dataset.training / recipe.batch
-    rewind = build(
-        config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch
-    )
-    named = {"score": score, "search": search, "prune": prune, "rewind": rewind, "logger": logger}
-    check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
-    rewind.needs(recipe.steps)
-    _looked_at(search, recipe.steps)
-    of_data = {"input_shape": list(dataset.input_shape), "classes": dataset.classes}
-    asked = _asked(given["model"], of_data)
-    # a default that the model's factory has for these is no wish: the data's are meant
-    left = {n: None for n in of_data if n in config["model"] and n not in asked}
-    config["model"] = fill({**config["model"], **left}, **of_data)
-    config["model"] = drawable(config["model"], of_data["input_shape"])
+    parts["rewind"] = _rewind(config["rewind"], recipe, dataset)
+    check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
+        looks_at(recipe.steps)  # steps outside of the run are refused
+    asked, config["model"] = _model(config["model"], given["model"], dataset)
     check_augment(dataset)
-    layers, notes = _layers(config["model"], dataset, recipe, prune)
-    check_agreement(asked, of_data)
-    levels = _levels(config["levels"])
-    kept = kept_by_level(prune, layers, max(levels, default=0))
-    for arm, _ in arms.values() if levels else ():
-        getattr(arm, "check", lambda *_: None)(config["model"], kept[-1])
+    layers, notes = _layers(config["model"], dataset, recipe, parts["prune"])
+    check_agreement(asked, _of_data(dataset))
+    levels = levels_of(config["levels"])
+    _check_arms(arms, config["model"], kept_by_level(parts["prune"], layers, max([0, *levels])))
     check_batch(recipe, dataset)
     check_examples(config["score"], dataset)
     check_finite({k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID})
     check_trials(config["seed"], config["trials"])
-    lines = tuple(
-        PruningChain(t, float(lr)) for t in range(config["trials"]) for lr in recipe.rates
-    )
-    parts = Experiment(
-        config["model"], layers, score, prune, rewind, arms, lines, levels,
-        _probes(config, dataset, recipe), search, dataset.input_shape, recipe.steps,
-        config["seed"],
+    experiment = Experiment(
+        model=config["model"], layers=layers, score=parts["score"],
+        prune=with_ties(parts["prune"]), rewind=parts["rewind"], search=parts["search"],
+        arms=arms, levels=levels, recipe=recipe, seed=config["seed"],
+        lines=tuple(chains_of(config["trials"], recipe.rates)),
+        probe=_probes(config, dataset, recipe), input_shape=dataset.input_shape,
+        methods=methods_of(config["method"], arms),
     )  # fmt: skip
-    check_search(parts)
-    check_score(parts)
-    return Setup(config, config["data"], dataset, recipe, parts, options, logger, notes)
+    check_search(experiment)
+    check_score(experiment)
+    experiment = with_tried_methods(experiment)
+    return Setup(
+        config, config["data"], dataset, recipe, experiment, options, parts["logger"], notes
+    )
+
+
+def _rewind(spec: Spec, recipe: Recipe, dataset: Dataset) -> Any:
+    """Build a rewinding rule; one that asks for them is given the run's steps and schedule."""
+    epoch = dataset.training / recipe.batch
+    return build(spec, steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=epoch)
+
+
+def _of_data(dataset: Dataset) -> dict[str, Any]:
+    """Return what a model's factory is told of the data."""
+    return {"input_shape": list(dataset.input_shape), "classes": dataset.classes}
+
+
+def _model(completed: Spec, given: Spec, dataset: Dataset) -> tuple[dict[str, Any], Spec]:
+    """Return what of the data the user has set in the model, and the model for these data."""
+    of_data, asked = _of_data(dataset), _asked(given, _of_data(dataset))
+    # a default that the model's factory has for these is no wish: the data's are meant
+    left = {n: None for n in of_data if n in completed and n not in asked}
+    model = fill({**completed, **left}, **of_data)
+    return asked, drawable(model, of_data["input_shape"])
+
+
+def _check_arms(arms: Arms, model: Spec, kept: Sequence[int]) -> None:
+    """Ask the arms that have a ``check`` whether they can be made at the lowest level."""
+    for arm, _ in arms.values() if len(kept) > 1 else ():
+        getattr(arm, "check", lambda *_: None)(model, kept[-1])
 
 
 def _layers(
@@ -174,8 +191,8 @@ def _layers(
         warnings.warn(warning, stacklevel=3)
     notes = [summary(layers, prunable)]
     if len(layers.heads) != 1:
-        found = f"come from {', '.join(layers.heads)}" if layers.heads else "come from no weight"
-        notes.append(f"the logits {found}: {layers.output} is taken for the output layer")
+        origin = f"come from {', '.join(layers.heads)}" if layers.heads else "come from no weight"
+        notes.append(f"the logits {origin}: {layers.output} is taken for the output layer")
     return layers, tuple(notes)
 
 
@@ -188,60 +205,10 @@ def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
 SHARED = ("model", "recipe", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
 
-SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            *GROUPS)  # fmt: skip
 
-
-def check_values(config: Mapping[str, Any]) -> None:
-    """Refuse a setting that is unknown or out of its range, by name; nothing is built for it."""
-    for key in config:
-        if key not in SETTINGS:
-            raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
-    for name, least in (("seed", 0), ("trials", 1)):
-        if not is_whole(config[name], least):
-            raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
-    if config["action"] not in ACTIONS:
-        raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
-    if config["action"] != "compare" and config.get("studies") is not None:
-        raise LthError("studies: they are compared, not run: add action=compare")
-    reference = config.get("reference")
-    if reference is not None and (config["action"], type(reference)) != ("compare", str):
-        raise LthError(
-            f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
-        )
-    if not isinstance(config["out"], str) or not config["out"]:
-        raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
-    name = config["name"]
-    if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
-        raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
-
-
-def _looked_at(search: Search, steps: int) -> Sequence[int]:
-    """Return the steps at which a search looks at the dense run; most do not."""
-    return getattr(search, "needs", lambda _: ())(steps)
-
-
-def _levels(value: Any) -> tuple[int, ...]:
-    """Return the levels at which arms are compared: ``1..N``, or those that a list names."""
-    if is_whole(value, 0):
-        return tuple(range(1, value + 1))
-    if not isinstance(value, list) or not value or not all(is_whole(n, 0) for n in value):
-        raise LthError(f"levels={value!r}: a whole number from 0, or a list of them: levels=[7,13]")
-    return tuple(sorted({*value} - {0}))
-
-
-def _arms(specs: Any) -> dict[str, Any]:
-    if not isinstance(specs, Mapping) or not specs:
-        raise LthError("arms: name at least one, such as arms=[winning_ticket,random_reinit]")
-    found = {}
-    for name, spec in specs.items():
-        copies = spec.get("copies", 1)
-        if not is_whole(copies, 1):
-            raise LthError(f"arms.{name}.copies={copies!r}: it must be a whole number from 1")
-        if name == WINNER and copies != 1:
-            raise LthError(f"arms.{name}.copies={copies}: there is one winning ticket per level")
-        found[name] = build({k: v for k, v in spec.items() if k != "copies"}), copies
-    return found
+def _looked_at(part: Any, steps: int) -> Sequence[int]:
+    """Return the steps at which a search or a move looks at the dense run; most do not."""
+    return getattr(part, "needs", lambda _: ())(steps)
 
 
 def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Callable[[int], Probe]:
@@ -257,15 +224,3 @@ def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Call
         return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
 
     return probe
-
-
-def _make(kind: type[T], values: Any, where: str) -> T:
-    """Call a dataclass with a mapping; a key that it lacks is refused by name."""
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise LthError(f"{where}.{key}: no such setting{nearest(key, known)}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise LthError(f"{where}: {error}") from None

@@ -115,7 +115,7 @@ class Trainer:
         job = Job(
             ticket,
             self.data,
-            self.recipe.of(ticket.stretch, ticket.changes, ticket.step),
+            self.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step),
             ticket.changes.get("lr", place.lr),
             Streams(self.seed, place.trial, place.level, ticket.noise),
             precision=str(self.options.precision),

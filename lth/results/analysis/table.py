@@ -12,7 +12,7 @@ import torch
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.networks import masks
-from lth.records.statistics import last_phases
+from lth.records.record import last_phases
 from lth.results.analysis import structure
 from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
 from lth.results.analysis.lines import Point, lines

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from lth.config import NOT_IN_STUDY_ID, without_root
 from lth.errors import LthError
-from lth.records.record import Record
-from lth.records.statistics import last_phases
+from lth.records.record import Record, last_phases
 from lth.store.study import Study
 
 SEPARATORS = "-_. "

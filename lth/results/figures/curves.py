@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from lth.measured import Measured
 from lth.records.intervals import grouped, mean
 from lth.records.judged import ACCURACY, Judged, judged
-from lth.records.record import Record
-from lth.records.statistics import Cell, curve_means, last_phases, without_diverged
+from lth.records.record import Record, last_phases
+from lth.records.statistics import Cell, curve_means, without_diverged
 from lth.results.figures.style import DPI, legend_above, percent, shades, tidy, words
 from lth.types import WINNER
 

@@ -1,0 +1,57 @@
+"""Moves that go back: to what the dense run was at a step, under the mask there is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from lth.errors import LthError
+from lth.moves.keep import prune
+from lth.moves.trained import Move, Trained
+from lth.networks.ticket import Ticket
+from lth.pruning.rewind import Rewind, ToStep
+from lth.pruning.rules import Prune
+from lth.pruning.turn import Turn, overlaid
+from lth.types import Score
+
+
+def rewind(to: int | Rewind | None = None) -> Move:
+    """Rewind the network to a step of the dense run, or by a rule; None: by the study's.
+
+    It trains from there to the end of the recipe (Frankle et al. 2020, arXiv 1912.05671).
+    """
+    if isinstance(to, bool) or not (to is None or isinstance(to, int) or callable(to)):
+        raise LthError(f"moves.rewind.to={to!r}: a step, or a rewinding rule")
+    rule = ToStep(to) if isinstance(to, int) else to
+
+    def move(trained: Trained, context: Turn) -> Ticket:
+        start, beneath = context.rewound(trained.state, rule)
+        ticket = trained.now(start.state, start.step)
+        params = overlaid(ticket.mask, start.state.params, beneath)
+        changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
+        changes |= {} if start.schedule is None else {"schedule": start.schedule}
+        return replace(ticket, params=params, changes=changes)
+
+    vars(move)["needs"] = _no_needs if rule is None else rule.needs
+    return move
+
+
+def prune_and_rewind(
+    rate: float | None = None,
+    score: Score | None = None,
+    rule: Prune | None = None,
+    to: int | Rewind | None = None,
+) -> Move:
+    """Prune the network and rewind it: what iterative pruning repeats (``prune``, ``rewind``)."""
+    first, then = prune(rate, score=score, rule=rule), rewind(to)
+
+    def move(trained: Trained, context: Turn) -> Ticket:
+        return then(trained.having(first(trained, context)), context)
+
+    needs: Callable[[int], tuple[int, ...]] = vars(then)["needs"]
+    vars(move)["needs"] = needs
+    return move
+
+
+def _no_needs(steps: int) -> tuple[int, ...]:
+    return ()
