@@ -231,6 +231,7 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
         ((lambda: 3, Lit(), data), "gave a int"),
         ((trainer, net(), data), "not a pytorch_lightning.Light"),
         ((trainer, Lit(), 3), "data is a int"),
+        ((trainer, Lit(network=nn.Embedding(6, 2)), data), "no weights that can be pruned"),
         ((trainer, Lit(network=nn.Sequential(nn.LazyLinear(2))), data), "is lazy"),
     ):
         with pytest.raises(LthError, match=words):
