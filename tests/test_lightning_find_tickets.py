@@ -127,14 +127,13 @@ def test_rewinding_rules():
     ):
         assert [t.step for t in found(rewind=rule)] == steps
     module = Lit("sgd")
-    for level, ticket in find_tickets(  # noqa: B007
-        trainer, module, (loader(), loader()), levels=1, rewind=lth.pruning.rewind.learning_rate(5)
-    ):
-        if level == 0:
-            trained = {n: p.detach().clone() for n, p in module.named_parameters()}
-    for name, value in ticket.start.params.items():
-        kept = ticket.mask.get(name, torch.tensor(True))
-        assert torch.equal(value, torch.where(kept, trained[name], 0.0))
+    trained, keep = [], lth.pruning.rewind.learning_rate(5)
+    for level, ticket in find_tickets(trainer, module, (loader(), loader()), levels=2, rewind=keep):
+        for name, value in ticket.start.params.items() if level else ():
+            kept = ticket.mask.get(name, torch.ones(value.shape) > 0)
+            assert torch.equal(value, torch.where(kept, trained[-1][name], 0.0))
+            assert torch.equal(ticket.params[name][~kept], trained[0][name][~kept])  # beneath
+        trained.append({n: p.detach().clone() for n, p in module.named_parameters()})
     for rule, words in (
         (lth.pruning.rewind.to_step(10), "leaves nothing to train: the run makes 10 updates"),
         (
@@ -231,6 +230,7 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
         ((lambda: 3, Lit(), data), "gave a int"),
         ((trainer, net(), data), "not a pytorch_lightning.Light"),
         ((trainer, Lit(), 3), "data is a int"),
+        ((trainer, Lit(network=nn.Embedding(6, 2)), data), "no weights that can be pruned"),
         ((trainer, Lit(network=nn.Sequential(nn.LazyLinear(2))), data), "is lazy"),
     ):
         with pytest.raises(LthError, match=words):

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-import lth.pruning.dynamic
 from lth import LthError
 from lth.lightning import KeepMask, PruneDuring
+from lth.networks import masks
+from lth.pruning.dynamic import rigl, sparse_evolution
 from tests.lightning_toys import Gan, Lit, Watch, check_zero, loader, mask_of, trainer
 
 
@@ -38,7 +39,7 @@ def test_the_cubic_schedule():
     assert kept[-1] == {"net.0.weight": 12, "net.2.weight": 4}
 
 
-@pytest.mark.parametrize("rule", [lth.pruning.dynamic.sparse_evolution, lth.pruning.dynamic.rigl])
+@pytest.mark.parametrize("rule", [sparse_evolution, rigl])
 def test_dropping_and_growing_keeps_the_counts(rule):
     mask = mask_of(Lit())
     pruning = PruneDuring(rule(every=1, until=1.0), mask=mask)
@@ -59,10 +60,8 @@ def test_rigl_grows_where_the_gradient_of_the_dense_network_is_greatest():
                 (seen["gradient"],) = torch.autograd.grad(loss, module.net[0].weight)
                 seen["weight"] = module.net[0].weight.detach().abs()
 
-    rule = lth.pruning.dynamic.rigl(every=1, fraction=0.3, until=0.11, decay="constant")
-    wide = PruneDuring(
-        lth.pruning.dynamic.rigl(every=1, fraction=0.3, until=0.2, decay="constant"), mask=mask
-    )
+    rule = rigl(every=1, fraction=0.3, until=0.11, decay="constant")
+    wide = PruneDuring(rigl(every=1, fraction=0.3, until=0.2, decay="constant"), mask=mask)
     trainer(First({}), wide, gradient_clip_val=0.01).fit(module, loader(), loader())
     assert rule.updates(10) == () and wide.schedule.updates(10) == (1,)
     kept = mask["net.0.weight"]
@@ -98,21 +97,22 @@ def state(module):
 
 def test_a_keep_mask_beside_it_bounds_it():
     bound = mask_of(Lit())
-    pruning = PruneDuring(
-        lth.pruning.dynamic.sparse_evolution(1, until=1.0), mask=mask_of(Lit(), 0.3)
-    )
+    pruning = PruneDuring(sparse_evolution(1, until=1.0), mask=mask_of(Lit(), 0.3))
     module, _ = run(pruning, None, KeepMask(bound))
     check_zero(module, bound)
-    assert lth.networks.masks.is_nested(pruning.mask, bound)
+    never = PruneDuring(sparse_evolution(every=100), mask=mask_of(Lit(), 0.3))
+    run(never, None, KeepMask(bound))
+    assert masks.is_nested(never.mask, bound)  # from the start
+    assert masks.is_nested(pruning.mask, bound)
 
 
 def test_two_optimizers_by_hand():
     pruning = PruneDuring(density=0.5, every=1)
     _, kept = run(pruning, Gan())
     assert len(kept) == 10 and kept[-1]["judge.0.weight"] == 24
-    rigl = PruneDuring(lth.pruning.dynamic.rigl(every=1), mask=mask_of(Gan()))
+    growing = PruneDuring(rigl(every=1), mask=mask_of(Gan()))
     with pytest.raises(LthError, match="needs its weights in one optimizer"):
-        run(rigl, Gan())
+        run(growing, Gan())
 
 
 def test_what_cannot_be_is_refused():
@@ -122,7 +122,7 @@ def test_what_cannot_be_is_refused():
         (lambda: PruneDuring(density=0.5, every=0), "every=0"),
         (lambda: PruneDuring(density=0.5, begin=0.9), "begin < until"),
         (lambda: PruneDuring(3), "int is no schedule"),
-        (lambda: run(PruneDuring(lth.pruning.dynamic.rigl())), "the mask is dense"),
+        (lambda: run(PruneDuring(rigl())), "the mask is dense"),
         (lambda: run(PruneDuring(lambda s, m, w: {"a": m["net.0.weight"]})), "a mask of a"),
         (lambda: run(PruneDuring(lambda s, m, w: 3)), "is a int"),
         (lambda: run(PruneDuring(lambda s, m, w: {"net.0.weight": [True]})), r"shape \(1,\)"),

@@ -140,3 +140,31 @@ def test_points_that_cannot_be_are_refused():
     ):
         with pytest.raises(LthError, match=words):
             make()
+
+
+class EverySecond(Lit):
+    """Steps by hand on every second batch."""
+
+    def __init__(self):
+        super().__init__("adamw")
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.manual_backward(loss)
+        if self.trainer.fit_loop.epoch_loop.batch_progress.total.ready % 2 == 0:
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+
+
+def test_updates_of_a_manual_loop_are_counted_over_a_resume(tmp_path):
+    path, point = tmp_path / "a.ckpt", RewindPoint(step=9)
+    torch.manual_seed(0)
+    saved(path, RewindPoint(step=9), module=EverySecond(), max_epochs=2)  # 5 updates, of 10 batches
+    module = EverySecond()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*resum.*")
+        trainer(point, max_epochs=4).fit(module, loader(), loader(), ckpt_path=path)
+    assert point.reached and module.global_step == 10
+    last = {n: p for n, p in module.named_parameters()}
+    assert any(not torch.equal(p, last[n]) for n, p in point.state.params.items())

@@ -109,7 +109,7 @@ def _check(module: pl.LightningModule, prune: Any, levels: int) -> Layers:
             "module on one first"
         )
     layers = describe(module).including(getattr(prune, "include", ()))
-    if not prunable(prune, layers):
+    if not layers.shapes or not prunable(prune, layers):
         raise LthError("find_tickets: the module has no weights that can be pruned and train")
     if hasattr(prune, "remaining"):
         kept_by_level(prune, layers, levels)
