@@ -1,0 +1,1 @@
+"""Lightning, for its users: a LightningModule and a LightningDataModule of one's own as a task."""
