@@ -30,15 +30,16 @@ from typing import Any
 import torch
 
 from benchmarks import bare
-from lth import config, masks
+from lth import config
 from lth.data import Dataset, tensors
 from lth.data.dataset import split
-from lth.imp import Place
-from lth.layers import Layers
-from lth.plan import Silent
-from lth.recipe import Recipe
-from lth.store import Store
-from lth.ticket import Ticket, draw_model, draw_state, layers_of
+from lth.imp import MemberId
+from lth.networks import masks
+from lth.networks.layers import Layers
+from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of
+from lth.recipe.recipe import Recipe
+from lth.store.store import Store
+from lth.study.plan import Silent
 from lth.train.pool import count_cores
 from lth.train.trainer import Options, Trainer
 
@@ -156,7 +157,9 @@ class Contest:
     def framework(self, number: int, steps: int, members: int, density: float = 0.5) -> float:
         """Time a cohort of members, of trials that no run has trained before."""
         cohort = {
-            Place(trial, self.recipe.rates[0], "winning_ticket", 0, 0): self.ticket(trial, density)
+            MemberId(trial, self.recipe.rates[0], "winning_ticket", 0, 0): self.ticket(
+                trial, density
+            )
             for trial in range(members)
         }
         self.trainer.seed = 1000 * number + members  # nothing is in the store
@@ -177,7 +180,7 @@ class Contest:
         return Ticket(self.model, mask, *draw_state(self.model, trial))
 
 
-CONSTANT = {"_target_": "lth.schedule.constant", "warmup": 0}
+CONSTANT = {"_target_": "lth.recipe.schedule.constant", "warmup": 0}
 
 
 def measure(network: Network, rounds: int, device: str) -> dict[str, Score]:

@@ -29,9 +29,9 @@ from typing import Any
 from lth import LthError, Study
 from lth.config import without_root
 from lth.loggers.levels_csv import write_levels
-from lth.records import write_atomic, write_table
-from lth.statistics import EARLY, Cell, paired_difference, summarise
-from lth.verdict import WINNER, verdict
+from lth.records.record import write_atomic, write_table
+from lth.records.statistics import EARLY, Cell, paired_difference, summarise
+from lth.records.verdict import WINNER, verdict
 
 MEASURES = (EARLY, "test_accuracy", "test_accuracy_end")
 DIFFERENCE = ("lr", "level", "density", "minuend", "subtrahend", "measure", "mean", "low", "high",

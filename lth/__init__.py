@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lth.api import run as run
     from lth.errors import LthError as LthError
-    from lth.study import Study as Study
-    from lth.ticket import Ticket as Ticket
+    from lth.networks.ticket import Ticket as Ticket
+    from lth.store.study import Study as Study
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "run": "lth.api", "Study": "lth.study", "Ticket": "lth.ticket", "LthError": "lth.errors",
+    "run": "lth.api", "Study": "lth.store.study", "Ticket": "lth.networks.ticket", "LthError": "lth.errors",
 }  # fmt: skip
 
 __all__ = ["LthError", "Study", "Ticket", "run"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lth.errors import LthError, told
-from lth.plain import short
-from lth.study import Study
+from lth.spec.plain import short
+from lth.store.study import Study
 
 
 def run(*, progress: bool = True, config_dir: str | Path | None = None, **settings: Any) -> Study:
@@ -24,10 +24,10 @@ def run(*, progress: bool = True, config_dir: str | Path | None = None, **settin
     from rich.console import Console
 
     from lth.config import compose
-    from lth.execute import study_of
-    from lth.progress import Display
-    from lth.report import run_study
-    from lth.setup import prepare
+    from lth.study.actions import run_study
+    from lth.study.progress import Display
+    from lth.study.run import study_of
+    from lth.study.setup import prepare
 
     display = Display(Console(), enabled=progress)
     action = settings.get("action", "run")

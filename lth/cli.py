@@ -55,7 +55,7 @@ GROUPS = (
 )  # fmt: skip
 
 
-class Told(Exception):
+class AlreadyReported(Exception):
     """An error of a job in another process, whose user has been told of it already."""
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
     try:
-        from lth.sweep import ready
+        from lth.study.sweep import ready
 
         given = [a for a in arguments if a != "--traceback"]
         sys.argv = [sys.argv[0], *ready(given, config_folder)]
@@ -93,7 +93,7 @@ def main() -> None:
             raise jobs.errors[0]
     except KeyboardInterrupt as error:
         interrupt.leave(getattr(error, "number", signal.SIGINT))
-    except Told:
+    except AlreadyReported:
         sys.exit(1)
     except Exception as error:
         if show_traceback:
@@ -151,14 +151,14 @@ def task(config: Any) -> None:
     except Exception as error:
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)  # other jobs go on
         if Jobs.mine is None:
-            raise Told from error
+            raise AlreadyReported from error
         Jobs.mine.errors.append(error)  # kept from Hydra, which would add words of its own
 
 
 def _act(config: dict[str, Any], console: Any) -> None:
-    from lth.progress import Display
-    from lth.report import ACTIONS
-    from lth.setup import prepare
+    from lth.study.actions import ACTIONS
+    from lth.study.progress import Display
+    from lth.study.setup import prepare
 
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: console.print(  # type: ignore[assignment]

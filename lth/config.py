@@ -14,15 +14,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lth.errors import LthError
-from lth.plain import short
-from lth.spec import digest, plain, spec_of, target_of
+from lth.spec.build import digest, plain, spec_of, target_of
+from lth.spec.plain import short
 
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of which one choice is made; ``arms`` takes several, ``experiment`` sets the others."""
 
 ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
 
-ASIDE = (
+NOT_IN_STUDY_ID = (
     "name", "out", "trials", "levels", "arms", "logger", "action", "studies", "reference",
     "trainer",
 )  # fmt: skip
@@ -101,10 +101,10 @@ def default_name(model: str, data: str) -> str:
 def study_id(config: Mapping[str, Any], identity: str = "") -> str:
     """Return ``<name>-<hash8>``: the hash of what every member of the study has in common.
 
-    Not in it: ``ASIDE``, where the data lies, how it is trained. ``identity`` stands for the data
+    Not in it: ``NOT_IN_STUDY_ID``, where the data lies, how it is trained. ``identity`` stands for the data
     and the code, so that one folder never holds the results of two.
     """
-    common = {k: v for k, v in config.items() if k not in ASIDE}
+    common = {k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID}
     common["data"] = without_root(config["data"])
     trainer = config["trainer"]
     common["trainer"] = [str(trainer.get("precision", "32")), trainer.get("compile")]

@@ -11,31 +11,31 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lth import masks
 from lth.arms import Arm, context_of
-from lth.entry import Entry
-from lth.layers import Layers
-from lth.needs import Needs, Reading, asks, bill, union
-from lth.probe import Probe
-from lth.prune import Prune, counts_at
-from lth.rewind import Rewind, Start
-from lth.search import Ahead, Case, Found, Scorer, Search, iterative
-from lth.spec import Spec
+from lth.networks import masks
+from lth.networks.layers import Layers
+from lth.networks.ticket import State, Ticket, draw_state
+from lth.pruning.needs import Needs, Reading, asks, bill, union
+from lth.pruning.probe import Probe
+from lth.pruning.rewind import Rewind, Start
+from lth.pruning.rules import Prune, counts_at
+from lth.pruning.search import Preflight, Scorer, Search, SearchInput, SearchResult, iterative
+from lth.spec.build import Spec
+from lth.store.entry import StoredMember
 from lth.streams import stream, stream_seed
-from lth.ticket import State, Ticket, draw_state
 from lth.types import Mask, Params, Score
 
 WINNER = "winning_ticket"
 
 
-class Line(NamedTuple):
+class PruningChain(NamedTuple):
     """A chain of levels that prunes by its own trained ticket."""
 
     trial: int
     lr: float
 
 
-class Place(NamedTuple):
+class MemberId(NamedTuple):
     """Where a member stands in a study."""
 
     trial: int
@@ -45,13 +45,13 @@ class Place(NamedTuple):
     copy: int
 
 
-Cohort = Mapping[Place, Ticket]
-Train = Callable[[Cohort], dict[Place, Entry]]
+Cohort = Mapping[MemberId, Ticket]
+Train = Callable[[Cohort], dict[MemberId, StoredMember]]
 """Trains a cohort; members that it cannot give are left out, and their lines end there."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class Experiment:
     """What the loop is made of.
 
     ``arms`` maps a name to the arm and its copies per trial; ``levels`` names those at which arms
@@ -64,7 +64,7 @@ class Parts:
     prune: Prune
     rewind: Rewind
     arms: Mapping[str, tuple[Arm, int]]
-    lines: tuple[Line, ...]
+    lines: tuple[PruningChain, ...]
     levels: tuple[int, ...]
     probe: Callable[[int], Probe]
     search: Search = field(default_factory=iterative)
@@ -79,13 +79,13 @@ class Parts:
         return sorted({*self.levels, *needed} - {0})
 
 
-def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]]]:
+def imp(parts: Experiment, train: Train) -> Iterator[tuple[Cohort, dict[MemberId, StoredMember]]]:
     """Find winning tickets: yield each level's cohort, and what training it gave.
 
     A line whose winner diverged has no further levels where these descend from it; where they come
     from the dense network, they are made all the same.
     """
-    cohort = {Place(*line, WINNER, 0, 0): dense(parts, line) for line in parts.lines}
+    cohort = {MemberId(*line, WINNER, 0, 0): dense(parts, line) for line in parts.lines}
     origin = trained = train(cohort)
     yield cohort, trained
     for level in parts.route:
@@ -93,8 +93,8 @@ def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]
         winners = {p: e for p, e in from_above.items() if p.arm == WINNER and e.diverged is None}
         cohort = {}
         for place, entry in winners.items():
-            line = Line(place.trial, place.lr)
-            first = origin[Place(*line, WINNER, 0, 0)]
+            line = PruningChain(place.trial, place.lr)
+            first = origin[MemberId(*line, WINNER, 0, 0)]
             winner = next_ticket(parts, line, level, entry, first)
             cohort |= members(parts, line, level, winner, first)
         if not cohort:
@@ -103,14 +103,16 @@ def imp(parts: Parts, train: Train) -> Iterator[tuple[Cohort, dict[Place, Entry]
         yield cohort, trained
 
 
-def dense(parts: Parts, line: Line) -> Ticket:
+def dense(parts: Experiment, line: PruningChain) -> Ticket:
     """Return the dense network of a trial, the same for all its learning rates."""
     params, buffers = draw_state(parts.model, stream_seed("init", parts.seed, line.trial))
     mask = masks.full(parts.layers, parts.prune.prunable(parts.layers))
     return Ticket(parts.model, mask, params, buffers).counted(parts.layers, parts.model)
 
 
-def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: Entry) -> Ticket:
+def next_ticket(
+    parts: Experiment, line: PruningChain, level: int, trained: StoredMember, origin: StoredMember
+) -> Ticket:
     """Score a trained network, prune it and rewind it: the winning ticket of ``level``.
 
     Beneath its mask lies the dense network at the point that the ticket was rewound to.
@@ -122,7 +124,7 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
     )
     probe = replace(parts.probe(line.trial), seed=_seed("score", parts, line.trial, level))
     read = Reading(parts.steps)
-    found = parts.search(Case(
+    found = parts.search(SearchInput(
         level, line.trial, line.lr, scorer(parts, line, level, origin.start.params, probe),
         read.entry(trained, above), read.entry(origin, (0,)), read.state(start.state, needs),
         parts.prune, parts.layers, parts.steps, _seed("ties", parts, line.trial),
@@ -144,7 +146,7 @@ def next_ticket(parts: Parts, line: Line, level: int, trained: Entry, origin: En
 
 
 def rewound(
-    parts: Parts, trained: Entry, levels: tuple[int, ...], origin: Entry
+    parts: Experiment, trained: StoredMember, levels: tuple[int, ...], origin: StoredMember
 ) -> tuple[Start, Needs]:
     """Return where the rule lets a level start, and which runs it has looked at for that.
 
@@ -156,14 +158,18 @@ def rewound(
     return replace(start, state=State(*start.state)), read.needs
 
 
-def elsewhere(parts: Parts, line: Line, level: int, dense: State) -> State:
+def elsewhere(parts: Experiment, line: PruningChain, level: int, dense: State) -> State:
     """Return the dense network at the point rewound to; that of another study, if a search says."""
     find = getattr(parts.search, "dense_start", None)
     return dense if find is None else find(line.trial, line.lr, level, dense)
 
 
 def _bills(
-    parts: Parts, level: int, dense: Mapping[str, int], found: Found, search: dict[str, Any]
+    parts: Experiment,
+    level: int,
+    dense: Mapping[str, int],
+    found: SearchResult,
+    search: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what a mask cost, and what its counts did: nothing where the rule foretells them."""
     told, kept = counts_at(parts.prune, dense, parts.layers, level), masks.kept(found.mask)
@@ -178,11 +184,13 @@ def _bills(
     }  # fmt: skip
 
 
-def _seed(what: str, parts: Parts, *names: int) -> int:
+def _seed(what: str, parts: Experiment, *names: int) -> int:
     return stream_seed(what, parts.seed, *names)
 
 
-def scorer(parts: Parts, line: Line, level: int, initial: Params, probe: Probe) -> Scorer:
+def scorer(
+    parts: Experiment, line: PruningChain, level: int, initial: Params, probe: Probe
+) -> Scorer:
     """Return the study's score as a function of network and mask; one stream for all its calls."""
     generator = stream("score", parts.seed, line.trial, level)
 
@@ -195,8 +203,8 @@ def scorer(parts: Parts, line: Line, level: int, initial: Params, probe: Probe) 
     return score
 
 
-def check_search(parts: Parts) -> None:
-    """Let the search say before any work whether it can be done (see ``Ahead``)."""
+def check_search(parts: Experiment) -> None:
+    """Let the search say before any work whether it can be done (see ``Preflight``)."""
     check = getattr(parts.search, "check", None)
     if check is None or not parts.levels:
         return
@@ -211,13 +219,13 @@ def check_search(parts: Parts) -> None:
     parts.rewind(lambda step: read.add({0: step}) or ticket.start, read.state(ticket.start, {0: 1}))
     places = tuple((line.trial, line.lr, level) for line in parts.lines for level in parts.levels)
     kept = {n: sum(counts_at(parts.prune, counts, parts.layers, n).values()) for n in parts.levels}
-    check(Ahead(
+    check(Preflight(
         places, parts.layers, ticket.mask, scores, kept,
-        lambda trial: dense(parts, Line(trial, first.lr)).start, not read.needs,
+        lambda trial: dense(parts, PruningChain(trial, first.lr)).start, not read.needs,
     ))  # fmt: skip
 
 
-def check_score(parts: Parts) -> None:
+def check_score(parts: Experiment) -> None:
     """Score the untrained network once: a score that this model does not suit says so now."""
     ticket = dense(parts, parts.lines[0])
     probe = parts.probe(parts.lines[0].trial)
@@ -226,10 +234,10 @@ def check_score(parts: Parts) -> None:
 
 
 def members(
-    parts: Parts, line: Line, level: int, winner: Ticket, origin: Entry
-) -> dict[Place, Ticket]:
+    parts: Experiment, line: PruningChain, level: int, winner: Ticket, origin: StoredMember
+) -> dict[MemberId, Ticket]:
     """Hang every arm's copies off the winning ticket, each with its own stream."""
-    found = {Place(*line, WINNER, level, 0): winner}
+    found = {MemberId(*line, WINNER, level, 0): winner}
     given: dict[str, Callable[[], Any]] = {  # read from the store only where an arm asks
         "initial": lambda: origin.start,
         "trained": lambda: origin.final.params,
@@ -242,7 +250,7 @@ def members(
         context = {n: make() for n, make in context_of(arm, given).items()}
         for copy in range(copies if name != WINNER else 0):
             generator = stream("arm", parts.seed, line.trial, name, level, copy)
-            place = Place(*line, name, level, copy)
+            place = MemberId(*line, name, level, copy)
             found[place] = asks(arm(winner, generator, **context), context).counted(
                 parts.layers, parts.model
             )

@@ -14,13 +14,14 @@ from functools import partial
 import torch
 from rich.console import Console
 
-from lth import Study, config, masks
-from lth.execute import execute, study_of
-from lth.imp import WINNER, Line, members, next_ticket
-from lth.progress import Display
-from lth.prune import kept_by_level
-from lth.setup import Setup, prepare
-from lth.ticket import draw_state, layers_of
+from lth import Study, config
+from lth.imp import WINNER, PruningChain, members, next_ticket
+from lth.networks import masks
+from lth.networks.ticket import draw_state, layers_of
+from lth.pruning.rules import kept_by_level
+from lth.study.progress import Display
+from lth.study.run import execute, study_of
+from lth.study.setup import Setup, prepare
 from tests.toys import blobs, norm_net
 
 SETTINGS = {
@@ -100,7 +101,7 @@ def masks_nest(study, setup):
 def arms_are_pure_functions(study, setup):
     """Law 4: the same ticket and stream give the same arm; nothing that is given changes."""
     parts, level = setup.parts, max(setup.parts.levels)
-    line = Line(0, setup.recipe.rates[0])
+    line = PruningChain(0, setup.recipe.rates[0])
     dense = study.entry(trial=0, lr=line.lr)
     above = study.entry(trial=0, lr=line.lr, level=level - 1 if parts.search.iterates else 0)
     before = torch.get_rng_state()

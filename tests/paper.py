@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import torch
 
-from lth import masks
-from lth.execute import Journal
 from lth.imp import imp
+from lth.networks import masks
+from lth.networks.ticket import State
 from lth.streams import stream
-from lth.ticket import State
+from lth.study.run import Journal
 
 MOVES_UNTIL = 5
 """Training stands still after this step of a run, so an early bird settles."""

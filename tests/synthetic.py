@@ -3,7 +3,7 @@
 import math
 import random
 
-from lth.records import Record
+from lth.records.record import Record
 
 SPLITS = (("train", 0.02), ("validation", -0.004), ("test", 0.0))
 WINNER, REINIT = "winning_ticket", "random_reinit"

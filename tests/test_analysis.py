@@ -9,26 +9,27 @@ import pytest
 import torch
 
 import lth
-from lth import LthError, masks
-from lth.analysis import structure
-from lth.analysis.connectivity import Path, interpolate, mean_path, path
-from lth.analysis.evaluate import Evaluator, measure, recalibrate, rows_of
-from lth.analysis.lines import Line, Point, lines, neighbours
-from lth.analysis.members import Member, Members, read
-from lth.analysis.summary import summary
-from lth.analysis.table import Analysis, Row
-from lth.analysis.tickets import reads_pictures, spread_out, tickets
+from lth import LthError
 from lth.config import compose
-from lth.imp import Place
-from lth.intervals import Interval, bootstrap_interval
-from lth.loss import cross_entropy
-from lth.matching import Match, is_matching, matching
-from lth.progress import Display
-from lth.report import ACTIONS
-from lth.setup import prepare
-from lth.statistics import Cell, paired_difference, paired_values
-from lth.ticket import State, draw_state
-from lth.verdict import verdict
+from lth.imp import MemberId
+from lth.networks import masks
+from lth.networks.ticket import State, draw_state
+from lth.recipe.loss import cross_entropy
+from lth.records.intervals import Interval, bootstrap_interval
+from lth.records.matching import Match, is_matching, matching
+from lth.records.statistics import Cell, paired_difference, paired_values
+from lth.records.verdict import verdict
+from lth.results.analysis import structure
+from lth.results.analysis.connectivity import Path, interpolate, mean_path, path
+from lth.results.analysis.evaluate import Evaluator, measure, recalibrate, rows_of
+from lth.results.analysis.lines import Point, PruningChain, lines, neighbours
+from lth.results.analysis.members import Member, Members, read
+from lth.results.analysis.summary import summary
+from lth.results.analysis.table import Analysis, Row
+from lth.results.analysis.tickets import reads_pictures, spread_out, tickets
+from lth.study.actions import ACTIONS
+from lth.study.progress import Display
+from lth.study.setup import prepare
 from tests.conftest import blobs
 from tests.synthetic import REINIT, WINNER
 from tests.synthetic import study as made_up
@@ -159,7 +160,7 @@ def test_a_network_has_no_barrier_to_itself(anew):
 
 
 def test_losses_are_the_studys_own(tmp_path):
-    loss = {"_target_": "lth.loss.cross_entropy", "label_smoothing": 0.3}
+    loss = {"_target_": "lth.recipe.loss.cross_entropy", "label_smoothing": 0.3}
     study = lth.run(
         **SETTINGS | {"trials": 1, "levels": 1, "arms": {"winning_ticket": {}, "sgd_noise": {}},
                       "recipe": SETTINGS["recipe"] | {"loss": loss}},
@@ -363,7 +364,7 @@ def test_the_dense_network_moves_the_weights_that_will_be_kept_by_so_much(study,
 def test_a_mask_that_training_changed_counts_as_it_ended(study):
     entry = study.entry(trial=1, level=2)
     analysis = Analysis(study)
-    place, member = Place(1, LR, WINNER, 2, 0), read(entry)
+    place, member = MemberId(1, LR, WINNER, 2, 0), read(entry)
     name, ended = "1.weight", {n: m.clone() for n, m in entry.mask.items()}
     ended[name][:] = False
     ended[name][0, 0] = True
@@ -438,7 +439,7 @@ def test_members_are_read_once_while_there_is_room(study):
         (),
         {"members": study.members, "entry": lambda _, **p: read_from.append(p) or entry(**p)},
     )()
-    first, second = (Place(0, LR, WINNER, n, 0) for n in (0, 1))
+    first, second = (MemberId(0, LR, WINNER, n, 0) for n in (0, 1))
     assert members[first] is members[first] and len(read_from) == 1
     members.room = 1  # the one that is asked for last is kept, however large
     assert members[second] is members[second] and len(read_from) == 2
@@ -448,7 +449,7 @@ def test_members_are_read_once_while_there_is_room(study):
 
 def test_the_level_above_is_the_one_that_was_trained_last():
     def place(level, arm=WINNER):
-        return Place(0, LR, arm, level, 0)
+        return MemberId(0, LR, arm, level, 0)
 
     members = Members(type("Chain", (), {"members": dict.fromkeys(map(place, (13, 0, 7)))})())
     assert members.above(place(13)) == place(7) and members.above(place(0)) is None
@@ -457,7 +458,7 @@ def test_the_level_above_is_the_one_that_was_trained_last():
 
 
 def test_no_line_is_drawn_to_a_network_that_diverged_or_is_missing(study):
-    place = Place(0, LR, "sgd_noise", 1, 1)  # its line to the ticket, and to its sibling
+    place = MemberId(0, LR, "sgd_noise", 1, 1)  # its line to the ticket, and to its sibling
     members, data = Members(study), blobs(validation=40)
     member = members[place]
     splits = {s: rows_of(data, s, 0, 0) for s in ("test", "train")}
@@ -476,10 +477,12 @@ def test_no_line_is_drawn_to_a_network_that_diverged_or_is_missing(study):
 
 def test_measures_are_named_by_split_kind_and_norms():
     flat = Path([0, 1], [0.1, 0.1], [1, 1])
-    assert list(Line("level", "level 3", "", "test", flat).measures()) == [
+    assert list(PruningChain("level", "level 3", "", "test", flat).measures()) == [
         ("test_level_barrier", 0), ("test_level_barrier_loss", 0)
     ]  # fmt: skip
-    names = [n for n, _ in Line("instability", WINNER, "recalibrated", "train", flat).measures()]
+    names = [
+        n for n, _ in PruningChain("instability", WINNER, "recalibrated", "train", flat).measures()
+    ]
     assert names == ["train_instability_recalibrated", "train_instability_loss_recalibrated"]
 
 

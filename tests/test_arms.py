@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from lth import LthError, config, masks
+from lth import LthError, config
 from lth.arms import (
     constant,
     context_of,
@@ -20,11 +20,12 @@ from lth.arms import (
     small_dense,
     winning_ticket,
 )
-from lth.arms.places import erk_densities
+from lth.arms.random_masks import erk_densities
 from lth.arms.small import count_weights, narrow
-from lth.spec import build
+from lth.networks import masks
+from lth.networks.ticket import State, Ticket, draw_state, layers_of
+from lth.spec.build import build
 from lth.streams import stream
-from lth.ticket import State, Ticket, draw_state, layers_of
 
 MODEL = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
 ARMS = (  # those that change one thing of the ticket; tests/laws.py has what holds for every arm

@@ -17,14 +17,14 @@ from torch import nn
 import lth
 from lth import cli, config, models
 from lth.data import Dataset, tensors
-from lth.execute import execute
-from lth.execute import study_of as study_on_disk
-from lth.progress import Display
-from lth.recipe import Recipe
-from lth.setup import prepare
-from lth.spec import spec_of
-from lth.store import Store
-from lth.ticket import Ticket, draw_state, layers_of
+from lth.networks.ticket import Ticket, draw_state, layers_of
+from lth.recipe.recipe import Recipe
+from lth.spec.build import spec_of
+from lth.store.store import Store
+from lth.study.progress import Display
+from lth.study.run import execute
+from lth.study.run import study_of as study_on_disk
+from lth.study.setup import prepare
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
 from lth.train.stacked import run_stacked
@@ -529,7 +529,7 @@ COMMANDS = {
     "prune.rate=20%": "prune.rate='20%': a rate is a number",
     "prune.rat=0.2": "prune.rat: no such setting; did you mean prune.rate?",
     "+prune.rates={fc9:0.1}": "no weight is named 'fc9'; there are fc1.weight, output.weight",
-    "prune.rates=0.2": "lth.prune.layerwise: rates=0.2: it must be a Mapping or null",
+    "prune.rates=0.2": "lth.pruning.rules.layerwise: rates=0.2: it must be a Mapping or null",
     "rewind.step=4": "rewind.step=4 leaves nothing to train: recipe.steps is 4",
     "rewind=fine_tune": "rewind.length=200: a number of steps from 1 to recipe.steps=4",
     "rewind.epoch=3": "rewind.epoch: no such setting; did you mean rewind.step?",
@@ -544,7 +544,7 @@ COMMANDS = {
     "+model.depth=3": "lth.models.lenet takes no 'depth'; it takes input_shape, classes",
     "model.classes=3": "two examples give (2, 3), not (2, 10); model.classes is left to the data",
     "recipe.loss.label_smoothing=2": "label_smoothing=2",
-    "score.per_class=3": "score.per_class: no such setting; lth.score.magnitude takes none",
+    "score.per_class=3": "score.per_class: no such setting; lth.pruning.score.magnitude takes none",
     "score=snip score.per_clas=3": "score.per_clas: no such setting; did you mean score.per_class?",
     "arms=[noise] arms.noise.scale=-1": "scale=-1: a number of standard deviations",
     "arms=[noise] arms.noise.scal=1": "arms.noise.scal: no such setting",

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import bare, throughput
 from lth.data import split
-from lth.imp import Place
+from lth.imp import MemberId
 from lth.train.trainer import Options
 
 
@@ -65,7 +65,7 @@ def test_the_bare_loop_learns_what_the_framework_learns(tmp_path):
     network = throughput.Network("lenet", (1, 28, 28), "lenet", 150)
     contest = throughput.Contest(network, tmp_path, "cpu")
     contest.trainer.options = Options(device="cpu", workers=0)
-    (entry,) = contest.trainer({Place(0, 0.0012, "x", 0, 0): contest.ticket(0, 1.0)}).values()
+    (entry,) = contest.trainer({MemberId(0, 0.0012, "x", 0, 0): contest.ticket(0, 1.0)}).values()
     found = {s: v for step, s, m, v in entry.measured if m == "loss" and step == 150}
     data = contest.dataset
     train, validation = split(data, torch.Generator().manual_seed(0))

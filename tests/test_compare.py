@@ -11,18 +11,18 @@ from rich.console import Console
 
 import lth
 from lth import LthError, cli
-from lth.compare.budget import budgets_of, equal_cost
-from lth.compare.methods import DENSE, names
-from lth.compare.reference import choose, pool_notes, pooled
-from lth.compare.rows import Row, compare
-from lth.compare.studies import Source, find, fit, labels, name_of, sources
-from lth.compare.table import budget_tables, comparison_tables, legend
 from lth.config import compose, study_id
-from lth.figures import save
-from lth.figures.compare import LONGEST, REFERENCE, comparison_figure
-from lth.figures.labels import GAP, LINE, Place, settle, spread
-from lth.intervals import bootstrap_interval, interval
-from lth.records import Record, write_csv
+from lth.records.intervals import bootstrap_interval, interval
+from lth.records.record import Record, write_csv
+from lth.results.compare.budget import budgets_of, equal_cost
+from lth.results.compare.methods import DENSE, names
+from lth.results.compare.reference import choose, pool_notes, pooled
+from lth.results.compare.rows import Row, compare
+from lth.results.compare.studies import Source, find, fit, labels, name_of, sources
+from lth.results.compare.table import budget_tables, comparison_tables, legend
+from lth.results.figures import save
+from lth.results.figures.compare import LONGEST, REFERENCE, comparison_figure
+from lth.results.figures.labels import GAP, LINE, MemberId, settle, spread
 from tests.test_study import SETTINGS
 
 WINNER = "winning_ticket"
@@ -97,7 +97,7 @@ def test_labels_are_names_without_what_all_share():
 
 def test_studies_of_one_name_are_told_apart_by_what_differs():
     def config(score, rate, rounds=1):
-        score = {"_target_": f"lth.score.{score}", "k": 1}
+        score = {"_target_": f"lth.pruning.score.{score}", "k": 1}
         common = {"name": "lenet-digits", "seed": 0, "data": {"root": str(rate)}}
         return common | {"trials": rounds, "score": score, "prune": {"rate": rate}}
 
@@ -419,14 +419,14 @@ def test_labels_move_as_little_as_they_can():
 
 
 def test_a_label_that_would_cover_a_point_stands_in_that_points_column():
-    points = [Place(0.0, 5.0), Place(1.0, 5.0)]
+    points = [MemberId(0.0, 5.0), MemberId(1.0, 5.0)]
     apart, moved = settle(points, [0.5, 0.5], 0, 9), settle(points, [2.0, 0.5], 0, 9)
     assert apart[0].x < 1.0 and apart[0].y == 5.0
     assert moved[0].x == moved[1].x > 1.0
     assert abs(moved[0].y - moved[1].y) == pytest.approx(LINE)
     touching, _ = settle(points, [1.0 - GAP, 0.5], 0, 9)  # the point, not its label
     assert touching.x > 1.0
-    pair = [Place(0.0, 5.0), *[Place(1.0, 5.0 + 0.9 * LINE)] * 2]  # a label, not its point
+    pair = [MemberId(0.0, 5.0), *[MemberId(1.0, 5.0 + 0.9 * LINE)] * 2]  # a label, not its point
     assert settle(pair, [2.0, 0.5, 0.5], 0, 9)[0].x > 1.0
 
 
@@ -547,11 +547,14 @@ def asked(*names, reference=None, **kept):
 
 def kinds(root):
     """Studies of GraSP, SNIP, learning-rate rewinding and iterative magnitude pruning."""
-    alike = {"score": {"_target_": "lth.score.grasp"}, "search": {"_target_": "lth.search.at_init"}}
-    late = {"rewind": {"_target_": "lth.rewind.learning_rate"}}
+    alike = {
+        "score": {"_target_": "lth.pruning.score.grasp"},
+        "search": {"_target_": "lth.pruning.search.at_init"},
+    }
+    late = {"rewind": {"_target_": "lth.pruning.rewind.learning_rate"}}
     return {
         "grasp": folder(root, "c-grasp", **alike),
-        "snip": folder(root, "c-snip", **alike | {"score": {"_target_": "lth.score.snip"}}),
+        "snip": folder(root, "c-snip", **alike | {"score": {"_target_": "lth.pruning.score.snip"}}),
         "late": folder(root, "c-late", **late),
         "tickets": folder(root, "c-tickets"),
     }
@@ -575,7 +578,9 @@ def test_where_it_must_be_guessed_it_is_said_and_nobody_loses_its_name(tmp_path)
     )
     assert found.reference == "grasp" and WINNER not in found.methods
     assert {*found.methods} == {"grasp", "grasp, random_reinit", "snip", "snip, random_reinit"}
-    other = folder(tmp_path, "c-more", prune={"_target_": "lth.prune.globally", "rate": 0.5})
+    other = folder(
+        tmp_path, "c-more", prune={"_target_": "lth.pruning.rules.globally", "rate": 0.5}
+    )
     words, found = asked("tickets", "more", **kept, more=other)
     assert "the first of 2 with iterative magnitude pruning" in words
     assert found.reference == "tickets" and "more" in found.methods
@@ -615,7 +620,7 @@ def test_studies_that_differ_in_seed_alone_are_pooled(tmp_path):
     """More trials of one study, and said so; each is paired with the trial of its own seed."""
     low = [r._replace(value=r.value - 0.1) if r.metric == "accuracy" else r for r in snip().records]
     paths = [folder(tmp_path, "c-tickets", seed=n) for n in (0, 1, 2)]
-    paths += [folder(tmp_path, "c-snip", low, seed=n, score={"_target_": "lth.score.snip"})
+    paths += [folder(tmp_path, "c-snip", low, seed=n, score={"_target_": "lth.pruning.score.snip"})
               for n in (1, 2)]  # fmt: skip
     groups = pooled(find([str(p) for p in paths]))
     assert [len(g) for g in groups] == [3, 2]

@@ -15,9 +15,9 @@ import lth
 from lth import LthError, config
 from lth.arms import random_mask
 from lth.cli import GROUPS
-from lth.recipe import Recipe
-from lth.spec import build, complete, fill
-from lth.ticket import draw_model
+from lth.networks.ticket import draw_model
+from lth.recipe.recipe import Recipe
+from lth.spec.build import build, complete, fill
 from lth.train.trainer import Options
 from tests.toys import pictures
 

@@ -10,20 +10,20 @@ import lth
 from lth import LthError, config
 from lth.arms import longer, small_dense
 from lth.config import compose
-from lth.dynamic import Look, rigl, sparse_evolution
-from lth.gates import bernoulli
-from lth.imp import WINNER, Line, Place, imp, next_ticket
-from lth.layers import Layers
-from lth.needs import Watched, union
-from lth.prune import globally
-from lth.recipe import Recipe
-from lth.rewind import Start
-from lth.search import Case, Found, Iterative, early_bird
-from lth.setup import prepare
-from lth.spec import build
-from lth.store import Store
+from lth.imp import WINNER, MemberId, PruningChain, imp, next_ticket
+from lth.networks.gates import bernoulli
+from lth.networks.layers import Layers
+from lth.networks.ticket import State
+from lth.pruning.dynamic import MaskUpdate, rigl, sparse_evolution
+from lth.pruning.needs import Watched, union
+from lth.pruning.rewind import Start
+from lth.pruning.rules import globally
+from lth.pruning.search import Iterative, SearchInput, SearchResult, early_bird
+from lth.recipe.recipe import Recipe
+from lth.spec.build import build
+from lth.store.store import Store
 from lth.streams import stream
-from lth.ticket import State
+from lth.study.setup import prepare
 from lth.train.work import one_thread, work
 from tests import paper
 from tests.test_gates import member
@@ -46,10 +46,10 @@ def walked(tmp_path, **changes):
 
 # -- what a member's search cost, in dense runs
 
-LATE = {"_target_": "lth.rewind.to_step", "step": 150}
-KEPT = {"_target_": "lth.rewind.learning_rate"}
-TUNED = {"_target_": "lth.rewind.fine_tune", "length": 50}
-BIRD = {"_target_": "lth.search.early_bird", "every": 6, "threshold": 0.01, "patience": 1}
+LATE = {"_target_": "lth.pruning.rewind.to_step", "step": 150}
+KEPT = {"_target_": "lth.pruning.rewind.learning_rate"}
+TUNED = {"_target_": "lth.pruning.rewind.fine_tune", "length": 50}
+BIRD = {"_target_": "lth.pruning.search.early_bird", "every": 6, "threshold": 0.01, "patience": 1}
 CHAIN = sum(0.8**n for n in range(4))  # levels 0 to 3 at their densities, pruned together
 HALF = 1 + (CHAIN - 1) / 2  # late tickets trained half of the steps
 TABLE = [
@@ -93,7 +93,7 @@ def test_counts_of_layers_cost_the_search_where_layers_are_pruned_together(arm, 
 
 
 def test_scoring_counts_for_every_level_that_led_to_a_ticket(tmp_path):
-    score = {"_target_": "lth.score.snip", "per_class": 5}
+    score = {"_target_": "lth.pruning.score.snip", "per_class": 5}
     setup, _, costs = walked(tmp_path, arms=[WINNER], levels=[1, 3], score=score)
     _, _, plain = walked(tmp_path, arms=[WINNER], levels=[1, 3])
     each = 3 * 2 * setup.parts.layers.total * 20
@@ -133,7 +133,7 @@ class Peek(Iterative):
         mask = case.dense.mask
         for _ in range(case.level):
             mask = case.prune(case.score(case.dense.at(30), mask), mask)
-        return Found(mask)
+        return SearchResult(mask)
 
 
 def peek():
@@ -154,9 +154,12 @@ def grown():
 def test_rules_searches_and_arms_of_ones_own_are_counted_by_what_they_look_at(tmp_path):
     setup, found, costs = walked(tmp_path, rewind=halfway, arms=[WINNER, "dense_child"], levels=[2])
     dense = 3 * 2 * setup.parts.layers.total * 20 * STEPS
-    first = 3 * 2 * found[Place(0, 0.02, WINNER, 1, 0)][0].weights * 20 * STEPS
+    first = 3 * 2 * found[MemberId(0, 0.02, WINNER, 1, 0)][0].weights * 20 * STEPS
     assert costs[WINNER, 2, 0] == dense + first and costs["dense_child", 2, 0] == dense
-    ticket, whole = found[Place(0, 0.02, WINNER, 2, 0)][0], found[Place(0, 0.02, WINNER, 0, 0)][1]
+    ticket, whole = (
+        found[MemberId(0, 0.02, WINNER, 2, 0)][0],
+        found[MemberId(0, 0.02, WINNER, 0, 0)][1],
+    )
     for name, mask in ticket.mask.items():
         beneath = (whole.final.params[name] + whole.start.params[name]) / 2
         assert torch.equal(ticket.params[name][~mask], beneath[~mask])
@@ -186,9 +189,9 @@ def test_what_is_needed_twice_is_counted_once():
 
 def test_freeze_grown_is_what_grew_since_the_initial_weights_under_every_rule(tmp_path):
     _, found, _ = walked(tmp_path, rewind=KEPT, arms=[WINNER, "freeze_grown"], levels=[2])
-    dense = found[Place(0, 0.02, WINNER, 0, 0)][1]
-    frozen = found[Place(0, 0.02, "freeze_grown", 2, 0)][0].frozen
-    for name, mask in found[Place(0, 0.02, WINNER, 2, 0)][0].mask.items():
+    dense = found[MemberId(0, 0.02, WINNER, 0, 0)][1]
+    frozen = found[MemberId(0, 0.02, "freeze_grown", 2, 0)][0].frozen
+    for name, mask in found[MemberId(0, 0.02, WINNER, 2, 0)][0].mask.items():
         last = dense.final.params[name]
         grew = last.abs() > dense.start.params[name].abs()
         assert torch.equal(frozen[name], torch.where(grew & ~mask, last, 0.0))
@@ -208,9 +211,9 @@ def test_a_score_through_dropout_draws_from_its_own_stream(score, search, tmp_pa
     def mask(trial, seed):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        line = Line(trial, 0.02)
+        line = PruningChain(trial, 0.02)
         dense = lth.imp.dense(setup.parts, line)
-        entry = paper.PaperEntry(Place(*line, WINNER, 0, 0), dense, STEPS)
+        entry = paper.PaperEntry(MemberId(*line, WINNER, 0, 0), dense, STEPS)
         found = next_ticket(setup.parts, line, 1, entry, entry).mask
         assert torch.equal(torch.get_rng_state(), before)
         return torch.cat([m.reshape(-1) for m in found.values()])
@@ -221,8 +224,8 @@ def test_a_score_through_dropout_draws_from_its_own_stream(score, search, tmp_pa
 
 def test_a_probe_is_seeded_by_itself_or_by_where_a_generator_stands():
     spec = {"_target_": "tests.toys.dropout_net", "input_shape": [1, 4, 4], "classes": 4}
-    from lth.probe import Probe
-    from lth.ticket import draw_state
+    from lth.networks.ticket import draw_state
+    from lth.pruning.probe import Probe
 
     state, inputs = draw_state(spec, 0), torch.ones(3, 1, 4, 4)
 
@@ -244,7 +247,7 @@ def test_a_probe_is_seeded_by_itself_or_by_where_a_generator_stands():
 
 @pytest.mark.parametrize(("start", "times"), [(0, 2.0), (200, 2.0), (250, 2.0), (200, 0.5)])
 def test_twice_as_long_is_twice_as_many_updates_and_the_schedule_with_them(start, times):
-    schedule = {"_target_": "lth.schedule.multistep", "milestones": [100, 280], "gamma": 0.5}
+    schedule = {"_target_": "lth.recipe.schedule.multistep", "milestones": [100, 280], "gamma": 0.5}
     adam = config.load("recipe/optimizer", "adam")
     recipe = Recipe(300, 10, 0.1, adam, schedule=schedule)
     found = recipe.of(times, None, start)
@@ -298,7 +301,7 @@ def test_nothing_descends_from_a_dense_network_that_diverged(tmp_path):
 
 
 def test_an_early_birds_threshold_that_any_mask_meets_is_refused_before_work(tmp_path):
-    search = {"_target_": "lth.search.early_bird", "every": 100}
+    search = {"_target_": "lth.pruning.search.early_bird", "every": 100}
     given = SETTINGS | {"search": search, "out": str(tmp_path / "none"), "prune": "globally"}
     prepare(compose(**given | {"levels": 13}))
     with pytest.raises(LthError, match=r"search\.threshold=0\.1: two masks of level 14 \(4\.\d%"):
@@ -321,7 +324,7 @@ def test_an_early_bird_compares_the_newest_mask_with_each_of_those_before():
     def score(network, mask):
         return {"a": network.params["a"]}
 
-    case = Case(1, 0, 0.1, score, Drift(), Drift(), State({}, {}), globally(0.5), layers, 40)
+    case = SearchInput(1, 0, 0.1, score, Drift(), Drift(), State({}, {}), globally(0.5), layers, 40)
     found = early_bird(1, threshold=0.05, patience=3)(case)  # neighbours differ by 0.04
     assert found.dense_steps == 14  # within 0.05 of those at 11 (0.04), 12 and 13
     assert early_bird(1, threshold=0.05, patience=1)(case).dense_steps == 2
@@ -345,7 +348,7 @@ def test_weights_without_gradient_or_size_go_and_grow_at_random_places(make):
 
     def change(seed):
         schedule = make(5, fraction=0.5, seed=seed)
-        look = Look(5, 100, zeros, mask, stream("look", seed), zeros)
+        look = MaskUpdate(5, 100, zeros, mask, stream("look", seed), zeros)
         return schedule(look)["w"]
 
     found = change(0)
@@ -422,7 +425,7 @@ def glorot_mlp(input_shape, classes, width):
     "changes", [{"seed": 1}, {"model": partial(glorot_mlp, width=9)}], ids=["seed", "init"]
 )
 def test_a_transfer_whose_initialisation_would_stay_behind_is_refused(source, changes, tmp_path):
-    search = {"_target_": "lth.transfer.transferred", "study": str(source.folder)}
+    search = {"_target_": "lth.pruning.transfer.transferred", "study": str(source.folder)}
     given = SETTINGS | {"model": partial(mlp, width=9), "levels": 1, "out": str(tmp_path / "none")}
     prepare(compose(**given | {"search": search}))
     with pytest.raises(LthError, match=r"trial 0 starts from another .*search\.weights=redrawn"):
@@ -433,7 +436,7 @@ def test_a_transfer_whose_initialisation_would_stay_behind_is_refused(source, ch
 
 
 def test_tickets_handed_on_twice_still_lie_over_the_first_dense_network(source, tmp_path):
-    search = {"_target_": "lth.transfer.transferred", "study": str(source.folder),
+    search = {"_target_": "lth.pruning.transfer.transferred", "study": str(source.folder),
               "weights": "source"}  # fmt: skip
     given = SETTINGS | {
         "model": partial(mlp, width=9), "levels": 1, "arms": [WINNER],
@@ -445,5 +448,5 @@ def test_tickets_handed_on_twice_still_lie_over_the_first_dense_network(source, 
     last = prepare(compose(**given | {"search": search, "seed": 4, "out": str(tmp_path / "last")}))
     found, _ = paper.walk(last)
     dense = source.entry(level=0).start.params
-    ticket = found[Place(0, 0.02, WINNER, 1, 0)][0]
+    ticket = found[MemberId(0, 0.02, WINNER, 1, 0)][0]
     assert all(torch.equal(p, dense[n]) for n, p in ticket.params.items())

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lth import config, masks
-from lth.cost import forward_flops, training_flops, uses
-from lth.spec import fill
-from lth.ticket import Ticket, draw_model, draw_state, layers_of
+from lth import config
+from lth.networks import masks
+from lth.networks.cost import forward_flops, training_flops, uses
+from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of
+from lth.spec.build import fill
 
 LENET = {"_target_": "lth.models.lenet", "input_shape": [1, 28, 28], "classes": 10}
 CONV = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}

@@ -68,29 +68,31 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import lth
-from lth import cli, config, imp, masks, report
+from lth import cli, config, imp
 from lth.arms import random_mask
 from lth.data import tensors
-from lth.execute import execute
-from lth.execute import study_of as study_on_disk
-from lth.layers import Layers, describe
-from lth.loss import cross_entropy
-from lth.plan import plan
-from lth.probe import Probe
-from lth.progress import Display
-from lth.prune import drop_lowest, globally, kept_by_level, layerwise
-from lth.recipe import Recipe
-from lth.records import write_atomic
-from lth.score import magnitude, synflow
-from lth.search import Case, at_init
-from lth.setup import prepare
-from lth.spec import build
-from lth.store import Store
+from lth.networks import masks
+from lth.networks.layers import Layers, describe
+from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of, network_of
+from lth.pruning.probe import Probe
+from lth.pruning.rules import drop_lowest, globally, kept_by_level, layerwise
+from lth.pruning.score import magnitude, synflow
+from lth.pruning.search import SearchInput, at_init
+from lth.recipe.loss import cross_entropy
+from lth.recipe.recipe import Recipe
+from lth.records.record import write_atomic
+from lth.spec.build import build
+from lth.store.store import Store
+from lth.store.study import Study
 from lth.streams import stream, stream_seed
-from lth.study import Study
-from lth.ticket import Ticket, draw_model, draw_state, layers_of, network_of
+from lth.study import actions as report
+from lth.study.plan import plan
+from lth.study.progress import Display
+from lth.study.run import execute
+from lth.study.run import study_of as study_on_disk
+from lth.study.setup import prepare
 from lth.train.batches import Batches
-from lth.train.engine import InTurn
+from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
 from lth.train.work import Stopped, one_thread, work
@@ -104,7 +106,7 @@ SETTINGS = {
     "data": partial(blobs, validation=40),
     "model": partial(mlp, width=10),
     "recipe": {"steps": 20, "batch": 20, "lr": 0.02, "eval_every": 5},
-    "rewind": {"_target_": "lth.rewind.to_step", "step": 5},
+    "rewind": {"_target_": "lth.pruning.rewind.to_step", "step": 5},
     "trainer": {"workers": 0, "device": "cpu"},
     "logger": "none",
     "trials": 2,
@@ -161,7 +163,7 @@ def member(model=MLP, trial=0, density=0.5, **changes):
 
 
 def train(jobs, root, data=None, **options):
-    make = lambda group, dataset: InTurn(group[0], dataset)  # noqa: E731
+    make = lambda group, dataset: SequentialEngine(group[0], dataset)  # noqa: E731
     report_to = options.pop("report", lambda *_: None)
     with one_thread():
         work([[j] for j in jobs], data or blobs(), Store(root), make, report_to, **options)
@@ -186,7 +188,7 @@ def ticket(density=0.4, model=MLP):
 
 def test_openlth_1_transfer_swaps_the_output_layer_for_one_of_the_new_classes(tmp_path):
     source = study_of(tmp_path, data=partial(fewer, classes=2), levels=1, trials=1)
-    search = {"_target_": "lth.transfer.transferred", "study": str(source.folder)}
+    search = {"_target_": "lth.pruning.transfer.transferred", "study": str(source.folder)}
     moved = study_of(tmp_path, search=search, levels=1, trials=1)
     theirs, ours = source.ticket(level=1), moved.ticket(level=1)
     assert theirs.params["3.weight"].shape == theirs.mask["3.weight"].shape == (2, 10)
@@ -251,7 +253,7 @@ class Replica(nn.Module):
 
 def test_openlth_4_masks_hold_for_a_module_that_hides_its_parameters():
     job = member({"_target_": "tests.test_defects.Replica", "input_shape": [1, 4, 4], "classes": 4})
-    engine = InTurn(job, blobs())
+    engine = SequentialEngine(job, blobs())
     engine.advance(0, 5, Tensor.backward)
     for name, mask in job.ticket.mask.items():
         leaf = engine.network.leaves[name]
@@ -283,7 +285,7 @@ def openlths_way(job, steps):
 def test_openlth_5_no_gradient_moment_or_decay_of_a_pruned_weight(name):
     optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.1}
     job = member(recipe=recipe(optimizer=optimizer))
-    engine, norms = InTurn(job, blobs()), []
+    engine, norms = SequentialEngine(job, blobs()), []
 
     def watch(*_):
         grads = {n: engine.network.leaves[n].grad for n in job.ticket.mask}
@@ -372,7 +374,7 @@ def test_openlth_8_level_0_is_the_run_that_the_rewinding_point_comes_from(toy):
     entry = toy.entry(trial=1, level=0)
     job = Job(toy.ticket(trial=1, level=0), DATA, Recipe(**toy.config["recipe"]), 0.02,
               Streams(0, 1, 0))  # fmt: skip
-    engine = InTurn(job, blobs())
+    engine = SequentialEngine(job, blobs())
     engine.advance(0, 5, Tensor.backward)
     assert same(engine.state(0).params, entry.at(5).params)
     engine.advance(5, 20, Tensor.backward)  # the same optimizer, momentum and data order go on
@@ -398,7 +400,7 @@ def test_openlth_9_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path,
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lth.records.os.fsync", killed)
+    monkeypatch.setattr("lth.records.record.os.fsync", killed)
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
@@ -436,9 +438,9 @@ CHANGES = {
     "rule": {"prune": "globally"},
     "score": {"score": "random"},
     "search": {"search": "one_shot"},
-    "rewinding": {"rewind": {"_target_": "lth.rewind.to_init"}},
-    "rewinding step": {"rewind": {"_target_": "lth.rewind.to_step", "step": 7}},
-    "fine-tuning": {"rewind": {"_target_": "lth.rewind.fine_tune", "length": 5}},
+    "rewinding": {"rewind": {"_target_": "lth.pruning.rewind.to_init"}},
+    "rewinding step": {"rewind": {"_target_": "lth.pruning.rewind.to_step", "step": 7}},
+    "fine-tuning": {"rewind": {"_target_": "lth.pruning.rewind.fine_tune", "length": 5}},
     "arms": {"arms": ["random_mask", "noise"]},
     "levels": {"levels": [3]},
     "name": {"name": "other"},
@@ -471,7 +473,7 @@ def test_openlth_12_provenance_has_commit_versions_command_and_falsy_values(toy)
     assert found["config"]["seed"] == 0 and found["config"]["prune"]["conv_rate"] is None
     assert toy.config["recipe"]["optimizer"]["weight_decay"] == 0.0
     assert toy.config["recipe"]["optimizer"]["amsgrad"] is False
-    assert lth.setup.prepare(found["config"]).id == toy.id
+    assert lth.study.setup.prepare(found["config"]).id == toy.id
 
 
 def test_openlth_12_every_member_keeps_its_mask(toy):
@@ -541,7 +543,7 @@ def test_google_lth_preset_trains_as_the_paper_says():
 
 def test_tutorial_negative_weights_train():
     job = member(recipe=recipe(optimizer=config.load("recipe/optimizer", "sgd"), lr=0.1), lr=0.1)
-    engine = InTurn(job, blobs())
+    engine = SequentialEngine(job, blobs())
     engine.advance(0, 5, Tensor.backward)
     for name, mask in job.ticket.mask.items():
         start, now = job.ticket.start.params[name], engine.state(0).params[name]
@@ -563,7 +565,7 @@ def test_tutorial_biases_are_rewound_at_every_level_and_alias_nothing(toy):
 def test_tutorial_training_does_not_write_into_the_ticket():
     job = member(NORM)
     before = [{n: t.clone() for n, t in part.items()} for part in job.ticket.start]
-    engine = InTurn(job, blobs())
+    engine = SequentialEngine(job, blobs())
     state = engine.state(0)
     engine.advance(0, 3, Tensor.backward)
     for part, then, kept in zip(job.ticket.start, before, state, strict=True):
@@ -599,7 +601,7 @@ def test_tutorial_every_level_has_the_same_learning_rate(toy):
     assert {r.lr for r in toy.records} == {0.02}
     rates = []
     for level in (0, 1):
-        engine = InTurn(replace(member(lr=0.02), streams=Streams(0, 0, level)), blobs())
+        engine = SequentialEngine(replace(member(lr=0.02), streams=Streams(0, 0, level)), blobs())
         engine.optimizer.register_step_pre_hook(
             lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
         )
@@ -611,10 +613,10 @@ def test_tutorial_every_level_has_the_same_learning_rate(toy):
 
 
 def test_turboprune_schedule_runs_on_from_the_rewinding_step():
-    schedule = {"_target_": "lth.schedule.multistep", "milestones": [8, 15], "warmup": 4}
+    schedule = {"_target_": "lth.recipe.schedule.multistep", "milestones": [8, 15], "warmup": 4}
     job = member(recipe=recipe(schedule=schedule))
     job = replace(job, ticket=replace(job.ticket, step=6))
-    engine, rates = InTurn(job, blobs()), []
+    engine, rates = SequentialEngine(job, blobs()), []
     engine.optimizer.register_step_pre_hook(
         lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
     )
@@ -626,16 +628,19 @@ def test_turboprune_schedule_runs_on_from_the_rewinding_step():
 def test_turboprune_every_level_has_a_fresh_optimizer(toy):
     place = {"trial": 0, "level": 2}
     job = Job(toy.ticket(**place), DATA, Recipe(**toy.config["recipe"]), 0.02, Streams(0, 0, 2))
-    engine = InTurn(job, blobs())
+    engine = SequentialEngine(job, blobs())
     assert not engine.optimizer.state
     engine.advance(5, 20, Tensor.backward)
     assert same(engine.state(0).params, toy.entry(**place).final.params)
 
 
 def test_turboprune_rewinding_is_in_steps_and_in_epochs(tmp_path):
-    epochs = {"_target_": "lth.rewind.to_epoch", "epoch": 1.5}  # 160 images, 8 batches of 20
+    epochs = {
+        "_target_": "lth.pruning.rewind.to_epoch",
+        "epoch": 1.5,
+    }  # 160 images, 8 batches of 20
     by_epoch = setup_of(tmp_path, rewind=epochs)
-    by_step = setup_of(tmp_path, rewind={"_target_": "lth.rewind.to_step", "step": 12})
+    by_step = setup_of(tmp_path, rewind={"_target_": "lth.pruning.rewind.to_step", "step": 12})
     assert by_epoch.parts.rewind == by_step.parts.rewind and by_epoch.snapshots == (12,)
 
 
@@ -670,8 +675,10 @@ def test_turboprune_groups_dilation_and_given_weights_are_left_alone(tmp_path):
 @pytest.mark.parametrize("name", config.choices("recipe/optimizer"))
 def test_turboprune_the_optimizer_is_the_one_that_was_asked_for(name):
     spec = config.load("recipe/optimizer", name)
-    (group,) = InTurn(member(recipe=recipe(optimizer=spec)), blobs()).optimizer.param_groups
-    optimizer = InTurn(member(recipe=recipe(optimizer=spec)), blobs()).optimizer
+    (group,) = SequentialEngine(
+        member(recipe=recipe(optimizer=spec)), blobs()
+    ).optimizer.param_groups
+    optimizer = SequentialEngine(member(recipe=recipe(optimizer=spec)), blobs()).optimizer
     assert type(optimizer).__name__ == spec["_target_"].rpartition(".")[2]
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in group.items()}
     assert {k: plain[k] for k in spec if k != "_target_"} == {
@@ -828,7 +835,7 @@ def synflow_case(level, rule=None):
         return synflow()(network.params, mask=mask, buffers=network.buffers, probe=probe)
 
     dense = Entries(masks.full(layers, rule.prunable(layers)), state)
-    return Case(level, 0, 0.1, score, dense, dense, state, rule, layers, 40)
+    return SearchInput(level, 0, 0.1, score, dense, dense, state, rule, layers, 40)
 
 
 class Entries:
@@ -889,7 +896,7 @@ def test_rethinking_the_mask_does_not_depend_on_the_values_of_weights():
     params["1.weight"][zero] = 0.0  # kept weights that happen to be 0
     job = replace(job, ticket=replace(job.ticket, params=params))
     assert job.ticket.weights == member().ticket.weights  # still counted as kept
-    engine = InTurn(job, blobs())
+    engine = SequentialEngine(job, blobs())
     engine.advance(0, 5, Tensor.backward)
     now = engine.state(0).params["1.weight"]
     assert (now[zero] != 0).double().mean() > 0.8 and not now[~kept].any()  # and still trained
@@ -908,7 +915,7 @@ def test_pytorch_117758_a_compiled_network_sees_the_mask_of_its_own_member():
     jobs = [member(trial=trial, compile="aot_eager") for trial in range(2)]
     assert not torch.equal(jobs[0].ticket.mask["1.weight"], jobs[1].ticket.mask["1.weight"])
     for job in jobs:
-        engine = InTurn(job, blobs())
+        engine = SequentialEngine(job, blobs())
         engine.advance(0, 3, Tensor.backward)
         for name, mask in job.ticket.mask.items():
             leaf, start = engine.network.leaves[name], job.ticket.start.params[name]

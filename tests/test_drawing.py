@@ -9,28 +9,28 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as some
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth.analysis.lines import Point
-from lth.analysis.table import Row
-from lth.analysis.tickets import Drawn, Tickets, spread_out
-from lth.compare.budget import equal_cost
-from lth.compare.rows import compare
-from lth.compare.studies import Source
-from lth.compare.table import budget_tables, comparison_tables
 from lth.errors import LthError
-from lth.figures import accuracies, curves_figure, draw, tickets_figure
-from lth.figures import analysis as drawn_analysis
-from lth.figures import compare as drawn_compare
-from lth.figures import curves as drawn_curves
-from lth.figures import tickets as drawn_tickets
-from lth.figures.curves import densities
-from lth.figures.pictures import draw_analysis
-from lth.figures.style import look
-from lth.figures.tickets import REACH, dodge
-from lth.matching import WINNER
-from lth.records import Record
-from lth.statistics import percent, summarise
-from lth.table import render
-from lth.verdict import verdict
+from lth.records.matching import WINNER
+from lth.records.record import Record
+from lth.records.statistics import percent, summarise
+from lth.records.table import render
+from lth.records.verdict import verdict
+from lth.results.analysis.lines import Point
+from lth.results.analysis.table import Row
+from lth.results.analysis.tickets import Drawn, Tickets, spread_out
+from lth.results.compare.budget import equal_cost
+from lth.results.compare.rows import compare
+from lth.results.compare.studies import Source
+from lth.results.compare.table import budget_tables, comparison_tables
+from lth.results.figures import accuracies, curves_figure, draw, tickets_figure
+from lth.results.figures import analysis as drawn_analysis
+from lth.results.figures import compare as drawn_compare
+from lth.results.figures import curves as drawn_curves
+from lth.results.figures import tickets as drawn_tickets
+from lth.results.figures.curves import densities
+from lth.results.figures.pictures import draw_analysis
+from lth.results.figures.style import look
+from lth.results.figures.tickets import REACH, dodge
 from tests.synthetic import study
 
 FEW = settings(

@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 from torch.func import functional_call
 
 import lth
-from lth import LthError, config, masks
+from lth import LthError, config
 from lth.arms import gradual as gradual_arm
 from lth.arms import rigl as rigl_arm
-from lth.cost import forward_flops
-from lth.dynamic import Look, gradual, rigl, sparse_evolution
 from lth.imp import WINNER
-from lth.spec import build, spec_of
-from lth.store import Store
+from lth.networks import masks
+from lth.networks.cost import forward_flops
+from lth.networks.ticket import draw_model, draw_state
+from lth.pruning.dynamic import MaskUpdate, gradual, rigl, sparse_evolution
+from lth.spec.build import build, spec_of
+from lth.store.store import Store
 from lth.streams import stream
-from lth.ticket import draw_model, draw_state
 from lth.train.batches import Batches
-from lth.train.engine import InTurn
+from lth.train.engine import SequentialEngine
 from lth.train.key import member_key
 from lth.train.stacked import run_stacked
 from lth.train.trainer import Options
@@ -31,17 +32,17 @@ from tests.conftest import blobs
 from tests.test_study import SETTINGS
 from tests.test_training import MLP, NORM, OPTIMIZERS, Deaf, job, recipe, same, train
 
-RIGL = {"_target_": "lth.dynamic.rigl", "every": 6, "fraction": 0.4, "seed": 3}
-SET = RIGL | {"_target_": "lth.dynamic.sparse_evolution"}
+RIGL = {"_target_": "lth.pruning.dynamic.rigl", "every": 6, "fraction": 0.4, "seed": 3}
+SET = RIGL | {"_target_": "lth.pruning.dynamic.sparse_evolution"}
 FINAL = {"1.weight": 40, "3.weight": 11}
-GRADUAL = {"_target_": "lth.dynamic.gradual", "every": 6, "final": FINAL}
+GRADUAL = {"_target_": "lth.pruning.dynamic.gradual", "every": 6, "final": FINAL}
 SCHEDULES = {"rigl": RIGL, "set": SET, "gradual": GRADUAL}
 
 
 def look(weights, mask, gradient=None, step=100, steps=1000):
     named = {"w": torch.tensor(weights)}, {"w": torch.tensor(mask, dtype=torch.bool)}
     slopes = None if gradient is None else {"w": torch.tensor(gradient)}
-    return Look(step, steps, *named, stream("x"), slopes)
+    return MaskUpdate(step, steps, *named, stream("x"), slopes)
 
 
 def member(name, model=MLP, **changes):
@@ -82,7 +83,7 @@ def test_the_count_is_kept_whatever_is_replaced(kept, fraction, seed, step, by_g
     weights = torch.randn(5, 8, generator=generator) * mask
     slopes = {"w": torch.randn(5, 8, generator=generator)} if by_gradient else None
     rule = (rigl if by_gradient else sparse_evolution)(fraction=fraction)
-    seen = Look(step, 1000, {"w": weights}, {"w": mask}, stream("x"), slopes)
+    seen = MaskUpdate(step, 1000, {"w": weights}, {"w": mask}, stream("x"), slopes)
     found = rule(seen)["w"]
     assert int(found.sum()) == kept
     count = min(round(rule.share(step, 1000) * kept), 40 - kept)
@@ -109,7 +110,7 @@ def test_gradual_pruning_follows_the_cube():
     mask = torch.ones(100, dtype=torch.bool)
     weights = torch.arange(100).float() - 50
     for step in rule.updates(100):
-        seen = Look(step, 100, {"w": weights * mask}, {"w": mask}, stream("x"))
+        seen = MaskUpdate(step, 100, {"w": weights * mask}, {"w": mask}, stream("x"))
         new = rule(seen)["w"]
         assert masks.is_nested({"w": new}, {"w": mask})
         if bool((mask & ~new).any()):
@@ -138,7 +139,7 @@ def test_bad_schedules_are_refused(make, message):
         make()
 
 
-class Watched(InTurn):
+class Watched(SequentialEngine):
     """Holds the laws after every change of the mask, and after every block."""
 
     changed = 0

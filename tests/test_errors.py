@@ -11,7 +11,7 @@ import pytest
 import lth
 from lth import LthError, cli
 from lth.errors import is_own, told, where
-from lth.imp import Place
+from lth.imp import MemberId
 from lth.train.pool import Elsewhere
 from tests import toys
 from tests.toys import Brittle, blobs, brittle_data, brittle_loss, brittle_score
@@ -56,7 +56,7 @@ def test_a_models_error_is_that_error_and_the_others_are_finished(workers, tmp_p
     if workers:
         assert "in forward" in str(cause) and "Traceback" in str(cause)
     trained, places = finished(tmp_path, without="brittle_arm")
-    assert trained == 0 and Place(1, 0.02, "random_mask", 1, 0) in places
+    assert trained == 0 and MemberId(1, 0.02, "random_mask", 1, 0) in places
 
 
 def test_a_worker_that_is_killed_keeps_what_it_had_and_the_others_go_on(tmp_path):

@@ -7,20 +7,20 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth.analysis.lines import Point
-from lth.analysis.structure import Wiring
-from lth.analysis.table import Row
-from lth.analysis.tickets import Drawn, Tickets
-from lth.figures import curves_figure, draw, save, tickets_figure
-from lth.figures.analysis import analysis_figure, level_means
-from lth.figures.connections import connections_figure
-from lth.figures.connectivity import connectivity_figure
-from lth.figures.layers import layers_figure
-from lth.figures.pictures import draw_analysis
-from lth.figures.style import percent
-from lth.figures.survivors import survivors_figure
-from lth.records import Record
-from lth.statistics import EARLY, Cell, curve_means, summarise
+from lth.records.record import Record
+from lth.records.statistics import EARLY, Cell, curve_means, summarise
+from lth.results.analysis.lines import Point
+from lth.results.analysis.structure import Wiring
+from lth.results.analysis.table import Row
+from lth.results.analysis.tickets import Drawn, Tickets
+from lth.results.figures import curves_figure, draw, save, tickets_figure
+from lth.results.figures.analysis import analysis_figure, level_means
+from lth.results.figures.connections import connections_figure
+from lth.results.figures.connectivity import connectivity_figure
+from lth.results.figures.layers import layers_figure
+from lth.results.figures.pictures import draw_analysis
+from lth.results.figures.style import percent
+from lth.results.figures.survivors import survivors_figure
 from tests.synthetic import REINIT, SIX_ARMS, WINNER, study
 
 CASES = {

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import lth
-from lth import LthError, Ticket, masks
-from lth.from_file import from_file
-from lth.ticket import draw_state
+from lth import LthError, Ticket
+from lth.networks import masks
+from lth.networks.ticket import draw_state
+from lth.pruning.from_file import from_file
 from tests.toys import blobs, mlp
 
 MODEL = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 10}
@@ -31,7 +32,7 @@ def parts(seed=9):
 @pytest.fixture
 def run(tmp_path):
     def call(mask, weights=None, **changes):
-        search = {"_target_": "lth.from_file.from_file", "mask": str(mask)}
+        search = {"_target_": "lth.pruning.from_file.from_file", "mask": str(mask)}
         search |= {} if weights is None else {"weights": str(weights)}
         return lth.run(**SETTINGS | {"search": search, "out": str(tmp_path / "out")} | changes)
 

@@ -9,7 +9,7 @@ import torch.nn.utils.prune as prune
 from torch import nn
 
 from lth import LthError, Ticket
-from lth.ticket import network_of
+from lth.networks.ticket import network_of
 from tests.toys import Plain, mlp, norm_net
 
 NET = partial(mlp, input_shape=[1, 4, 4], classes=4)

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lth
-from lth import LthError, Ticket, masks
-from lth.entry import MissingSnapshot
-from lth.store import Store
-from lth.ticket_check import same
+from lth import LthError, Ticket
+from lth.networks import masks
+from lth.networks.ticket_check import same
+from lth.store.entry import MissingSnapshot
+from lth.store.store import Store
 from tests import forged, toys
 
 MB = 1 << 10

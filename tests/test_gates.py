@@ -7,13 +7,14 @@ import torch
 from torch.func import functional_call
 
 import lth
-from lth import LthError, config, masks
+from lth import LthError, config
 from lth.arms import edge_popup as edge_popup_arm
 from lth.arms import supermask
-from lth.gates import bernoulli, edge_popup
-from lth.store import Store
-from lth.ticket import draw_model
-from lth.train.engine import InTurn
+from lth.networks import masks
+from lth.networks.gates import bernoulli, edge_popup
+from lth.networks.ticket import draw_model
+from lth.store.store import Store
+from lth.train.engine import SequentialEngine
 from lth.train.key import member_key
 from lth.train.stacked import run_stacked
 from lth.train.trainer import Options
@@ -24,9 +25,9 @@ from tests.test_training import MLP, NORM, OPTIMIZERS, PLAIN, Deaf, job, recipe,
 
 KEPT = {"1.weight": 50, "3.weight": 9}
 GATES = {
-    "bernoulli": {"_target_": "lth.gates.bernoulli", "rescale": True},
-    "plain": {"_target_": "lth.gates.bernoulli", "rescale": False, "keep": 0.7},
-    "edge_popup": {"_target_": "lth.gates.edge_popup", "kept": KEPT, "seed": 5},
+    "bernoulli": {"_target_": "lth.networks.gates.bernoulli", "rescale": True},
+    "plain": {"_target_": "lth.networks.gates.bernoulli", "rescale": False, "keep": 0.7},
+    "edge_popup": {"_target_": "lth.networks.gates.edge_popup", "kept": KEPT, "seed": 5},
 }
 
 
@@ -148,7 +149,7 @@ def test_the_scores_have_an_optimizer_of_their_own(tmp_path):
     }
     rates = []
 
-    class Noting(InTurn):
+    class Noting(SequentialEngine):
         def __init__(self, made, dataset):
             super().__init__(made, dataset)
             rates.append((made.lr, type(self.optimizer).__name__, made.ticket.gate is not None))

@@ -12,12 +12,12 @@ from rich.console import Console
 import lth
 from lth.config import compose
 from lth.data import Dataset, tensors
-from lth.execute import execute
-from lth.holdings import outdated
-from lth.imp import Place
-from lth.progress import Display
-from lth.report import analyse_study, plot_study, run_study
-from lth.setup import prepare
+from lth.imp import MemberId
+from lth.study.actions import analyse_study, plot_study, run_study
+from lth.study.holdings import outdated
+from lth.study.progress import Display
+from lth.study.run import execute
+from lth.study.setup import prepare
 from tests.toys import blobs, mlp
 
 SETTINGS = {
@@ -96,7 +96,7 @@ def test_commands_add_up_to_the_one_that_asks_for_all(run, tmp_path):
     assert [c["trained"] for c in study.provenance["commands"]] == [4, 3, 3, 2]
     whole = run(arms=ALL, out=str(tmp_path / "whole"))
     assert set(study.records) < set(whole.records)
-    lacking = {Place(t, 0.02, "random_mask", 1, 0) for t in range(2)}
+    lacking = {MemberId(t, 0.02, "random_mask", 1, 0) for t in range(2)}
     assert set(whole.members) - set(study.members) == lacking
     run(arms=["random_mask"])
     full = lth.Study(study.folder)
@@ -127,7 +127,7 @@ def test_an_arm_that_is_defined_otherwise_is_never_mixed(say, run, tmp_path):
     out = say(arms={"winning_ticket": {}, "noise": {"scale": 2.0}})
     (aside,) = study.folder.glob("records-replaced-*.csv")
     assert out.count("noise: defined otherwise than when") == 1 and aside.name in out
-    assert lth.records.read_csv(aside) == old
+    assert lth.records.record.read_csv(aside) == old
     assert len(list(study.folder.glob("*-replaced-*.csv"))) == 3
     study = lth.Study(study.folder)
     assert arms_of(study) == ["winning_ticket", "noise", "random_mask"]

@@ -18,10 +18,10 @@ from lth import LthError
 from lth.config import compose
 from lth.identity import Walk, code_key, described
 from lth.identity.source import read
-from lth.imp import WINNER, Place, dense
-from lth.plan import Silent
-from lth.setup import prepare
-from lth.store import Store
+from lth.imp import WINNER, MemberId, dense
+from lth.store.store import Store
+from lth.study.plan import Silent
+from lth.study.setup import prepare
 from lth.train.trainer import Trainer
 
 PROJECT = {
@@ -450,14 +450,16 @@ def settings_of(root, **changes):
 
 def job_of(root, **changes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lth.setup.check_model", lambda *_: None)  # its forward warns and prints
+        patch.setattr(
+            "lth.study.setup.check_model", lambda *_: None
+        )  # its forward warns and prints
         setup = prepare(compose(**settings_of(root, **changes), rewind="to_init", trials=1))
     trainer = Trainer(
         setup.data, setup.dataset, setup.recipe, 0, (), Store(root / "store"), setup.options,
         Silent(),
     )  # fmt: skip
     line = setup.parts.lines[0]
-    place = Place(*line, WINNER, 0, 0)
+    place = MemberId(*line, WINNER, 0, 0)
     return trainer.jobs({place: dense(setup.parts, line)})[place], setup.id
 
 
@@ -586,8 +588,8 @@ def test_lambdas_on_one_line_are_told_apart():
 
 
 def test_memories_follow_a_redefinition(tmp_path, monkeypatch):
-    from lth.cost import uses
-    from lth.ticket import layers_of
+    from lth.networks.cost import uses
+    from lth.networks.ticket import layers_of
 
     monkeypatch.syspath_prepend(str(tmp_path))
     spec, seen = {"_target_": "remade.net"}, []

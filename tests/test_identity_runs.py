@@ -11,8 +11,8 @@ from torch import nn
 
 import lth
 from lth.config import compose
-from lth.explain import explain
-from lth.setup import prepare
+from lth.study.explain import explain
+from lth.study.setup import prepare
 from tests.conftest import blobs
 
 RECIPE = {"steps": 40, "batch": 20, "lr": 0.02, "eval_every": 20}
@@ -163,7 +163,7 @@ def test_a_worker_that_builds_another_data_set_trains_nothing_on_it(tmp_path, mo
 def test_a_full_mask_is_the_same_whatever_it_names(tmp_path):
     settings = {"model": net, "levels": 1}
     assert run(tmp_path, **settings)[1] == (2, 0)
-    spared, count = run(tmp_path, prune={"_target_": "lth.prune.globally", "spare": ["output"]},
+    spared, count = run(tmp_path, prune={"_target_": "lth.pruning.rules.globally", "spare": ["output"]},
                         **settings)  # fmt: skip
     assert count == (1, 1)  # the dense run is shared
     assert list(spared.ticket(level=1).mask) == ["1.weight"]
@@ -174,7 +174,7 @@ def test_a_full_mask_is_the_same_whatever_it_names(tmp_path):
 
 def other_loss():
     def arm(winner, generator):
-        loss = {"_target_": "lth.loss.cross_entropy", "label_smoothing": 0.5}
+        loss = {"_target_": "lth.recipe.loss.cross_entropy", "label_smoothing": 0.5}
         return dataclasses.replace(winner, changes={"loss": loss})
 
     return arm

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lth.interrupt import Interrupted, gently, held, install
-from lth.store import Store
-from lth.train.work import one_thread, patient, work
+from lth.store.store import Store
+from lth.train.work import one_thread, stop_after_block, work
 from tests.conftest import blobs
 from tests.test_training import Deaf, Pressing, in_turn, job
 
@@ -85,11 +85,11 @@ def test_while_workers_train_their_states_are_kept(tmp_path):
 
 AFTERWARDS = """
 import sys, time
-import lth.figures
+import lth.results.figures
 def draw(*_):
     print("drawing", flush=True)
     time.sleep(60)
-lth.figures.draw = draw
+lth.results.figures.draw = draw
 sys.argv = ["lth", "logger=none", "trials=1", "levels=0", "recipe.steps=20", "trainer.workers=0",
             "trainer.device=cpu"]
 from lth.__main__ import main
@@ -127,7 +127,7 @@ class Terminating(Pressing):
 
 def test_sigterm_in_a_script_keeps_the_member_and_ends_it(term, tmp_path):
     store, pressing = Store(tmp_path), Terminating(20)
-    with pytest.raises(SystemExit) as ended, one_thread(), patient(pressing.note) as stop:
+    with pytest.raises(SystemExit) as ended, one_thread(), stop_after_block(pressing.note) as stop:
         work([[job()]], blobs(), store, in_turn, pressing.step, stop=stop)
     assert ended.value.code == 143 and pressing.seen == [10, 20]
     assert store.get_partial(job().key)[1]["step"] == 20
@@ -138,7 +138,7 @@ def test_the_command_hears_a_signal_while_it_trains_as_an_exception(term, tmp_pa
     install()
     pressing = Terminating(10)
     with pytest.raises(Interrupted) as caught, gently(), one_thread():
-        with patient(pressing.note) as stop:
+        with stop_after_block(pressing.note) as stop:
             work([[job()]], blobs(), Store(tmp_path), in_turn, pressing.step, stop=stop)
     assert caught.value.number == signal.SIGTERM
     assert Store(tmp_path).get_partial(job().key)[1]["step"] == 10
@@ -148,7 +148,7 @@ def test_what_is_ignored_stays_ignored(term):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and a shell's background jobs have it
     install()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    with patient(Deaf().note):
+    with stop_after_block(Deaf().note):
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 

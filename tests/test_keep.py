@@ -10,9 +10,9 @@ from rich.console import Console
 import lth
 from experiments.keep import keep, main
 from lth.config import compose
-from lth.progress import Display
-from lth.report import compare_studies
-from lth.statistics import Cell, paired_difference
+from lth.records.statistics import Cell, paired_difference
+from lth.study.actions import compare_studies
+from lth.study.progress import Display
 
 
 def test_a_result_is_kept_without_where_it_was_made(tmp_path):
@@ -75,7 +75,7 @@ def test_a_comparison_is_kept_with_what_all_its_studies_were(tmp_path):
     assert all(d["command"] and d["data"] for d in about["studies"].values())
     assert about["config"]["seed"] == 0 and "score" not in about["config"]
     scores = [about["studies"][s.id]["config"]["score"]["_target_"] for s in (one, two)]
-    assert scores == ["lth.score.magnitude", "lth.score.random"]
+    assert scores == ["lth.pruning.score.magnitude", "lth.pruning.score.random"]
     text = (tmp_path / "kept" / "compare.csv").read_bytes()
     assert text == (tmp_path / "out" / "compare" / "c" / "compare.csv").read_bytes()
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 import torch.nn.utils.prune as prune
 from torch import nn
 
-from lth import LthError, Ticket, masks
-from lth.ticket import state_of
+from lth import LthError, Ticket
+from lth.networks import masks
+from lth.networks.ticket import state_of
 from tests.toys import Plain, mlp, norm_net
 
 NORM = partial(norm_net, input_shape=[1, 4, 4], classes=4)

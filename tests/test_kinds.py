@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from lth import LthError
-from lth.kinds import check_kinds
-from lth.spec import build
+from lth.spec.argument_types import check_kinds
+from lth.spec.build import build
 from lth.types import Score
 
 T = TypeVar("T")

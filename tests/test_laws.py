@@ -65,10 +65,10 @@ def break_a_mask(study):
 def test_the_laws_can_fail(tmp_path, monkeypatch):
     study, setup = laws.run(out=str(tmp_path), trials=1)
     laws.check(study, setup)
-    from lth.entry import Entry
+    from lth.store.entry import StoredMember
 
     with monkeypatch.context() as patch:
-        patch.setattr(Entry, "final", break_a_mask(study))
+        patch.setattr(StoredMember, "final", break_a_mask(study))
         with pytest.raises(AssertionError):
             laws.pruned_weights_are_zero(study, setup)
     other = laws.run(out=str(tmp_path / "o"), trials=1, prune={"rate": 0.4})[1]

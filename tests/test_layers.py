@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lth import LthError
-from lth.layers import Layers, describe
+from lth.networks.layers import Layers, describe
 
 
 class Branches(nn.Module):

@@ -13,9 +13,9 @@ import yaml
 
 from lth import loggers
 from lth.loggers import weights_and_biases
-from lth.records import COLUMNS
-from lth.spec import build
-from lth.statistics import EARLY, Cell, curve_means, summarise
+from lth.records.record import COLUMNS
+from lth.records.statistics import EARLY, Cell, curve_means, summarise
+from lth.spec.build import build
 from tests.synthetic import REINIT, WINNER, study
 
 CONF = Path(__file__).parent.parent / "conf" / "logger"
@@ -134,7 +134,7 @@ def test_wandb_leaves_diverged_members_out_of_the_means_and_counts_them():
 def test_wandb_gets_the_table_the_figures_and_the_tickets(tmp_path):
     records, curves = study(trials=1, levels=1, steps=200)
     figure = tmp_path / "tickets.png"
-    from lth.figures import save, tickets_figure
+    from lth.results.figures import save, tickets_figure
 
     save(tickets_figure(records), figure)
     files = [tmp_path / "t" / n / "ticket.safetensors" for n in "ab"]

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth import LthError, masks
-from lth.layers import Layers
+from lth import LthError
+from lth.networks import masks
+from lth.networks.layers import Layers
 
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 

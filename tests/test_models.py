@@ -10,7 +10,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from lth import models
 from lth.config import choices, compose
 from lth.errors import LthError
-from lth.layers import describe
+from lth.networks.layers import describe
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 

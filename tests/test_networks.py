@@ -10,15 +10,11 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import lth
-from lth import LthError, config, masks
-from lth.cost import forward_flops, uses
-from lth.layers import describe
-from lth.plan import plan
-from lth.probe import Probe
-from lth.prune import globally
-from lth.score import gradient_magnitude, grasp, snip, synflow
-from lth.setup import prepare
-from lth.ticket import (
+from lth import LthError, config
+from lth.networks import masks
+from lth.networks.cost import forward_flops, uses
+from lth.networks.layers import describe
+from lth.networks.ticket import (
     State,
     Ticket,
     draw_model,
@@ -30,9 +26,14 @@ from lth.ticket import (
     network_of,
     state_of,
 )
-from lth.train.engine import InTurn, habits_of, update
+from lth.pruning.probe import Probe
+from lth.pruning.rules import globally
+from lth.pruning.score import gradient_magnitude, grasp, snip, synflow
+from lth.study.plan import plan
+from lth.study.setup import prepare
+from lth.train.engine import SequentialEngine, habits_of, update
 from lth.train.job import Job, Streams
-from lth.train.stacked import Stacked, make_engine, trains_alone
+from lth.train.stacked import VmapEngine, make_engine, trains_alone
 from tests.conftest import blobs
 from tests.zoo import ZOO
 
@@ -243,7 +244,7 @@ def test_a_weight_without_zeros_of_its_own_is_refused_and_may_be_spared(how, why
     model = spec("Behind", how=how)
     refused(model, rf"body.weight cannot be pruned: .*{why}.*prune.spare=\[body.weight\]",
             tmp_path / "out")  # fmt: skip
-    spared = {"_target_": "lth.prune.globally", "spare": ["body.weight"]}
+    spared = {"_target_": "lth.pruning.rules.globally", "spare": ["body.weight"]}
     setup = made(model, tmp_path / "out", prune=spared)
     assert setup.parts.layers.total == 160 and setup.notes[0].startswith("prunes 32 of ")
     rates = made(model, tmp_path / "out", prune={"rates": {"body.*": 0}})
@@ -333,8 +334,8 @@ def test_what_is_left_out_is_said_with_its_share(name, line, tmp_path):
 def test_it_is_said_once_at_the_start_and_in_the_plan(tmp_path, capsys):
     from rich.console import Console
 
-    from lth.progress import Display
-    from lth.report import plan_study, run_study
+    from lth.study.actions import plan_study, run_study
+    from lth.study.progress import Display
 
     setup = made(ZOO["lstm"]["model"], tmp_path)
     for action in (run_study, plan_study):
@@ -370,7 +371,7 @@ def test_an_include_that_names_nothing_is_refused_with_what_is_left_out(tmp_path
 
 
 def test_a_named_vector_goes_through_analysis_too(tmp_path):
-    from lth.analysis.table import Analysis
+    from lth.results.analysis.table import Analysis
 
     study = lth.run(**SETTINGS | {"arms": ["winning_ticket", "random_mask_erk", "edge_popup"]},
                     model=ZOO["parameters"]["model"], prune={"include": ["named.b"], "rate": 0.5},
@@ -548,7 +549,7 @@ def engine_of(model, mask=None, **recipe):
     names = setup.parts.prune.prunable(setup.parts.layers)
     ticket = Ticket(setup.parts.model, mask or masks.full(setup.parts.layers, names),
                     *draw_state(setup.parts.model, 5))  # fmt: skip
-    return InTurn(Job(ticket, setup.data, setup.recipe, 0.02, Streams(0, 0, 0)), blobs())
+    return SequentialEngine(Job(ticket, setup.data, setup.recipe, 0.02, Streams(0, 0, 0)), blobs())
 
 
 def trained(model, **recipe):
@@ -634,11 +635,11 @@ def test_buffers_of_all_kinds_are_exported_as_they_were_trained(tmp_path):
 def test_a_model_that_replaces_buffers_trains_alone_on_a_gpu_and_is_not_compiled():
     engine = engine_of(ZOO["buffers"]["model"])
     assert habits_of(engine.job.ticket.model, blobs()).replaces == ("average",)
-    assert isinstance(make_engine([engine.job], blobs()), InTurn)
+    assert isinstance(make_engine([engine.job], blobs()), SequentialEngine)
     from dataclasses import replace
 
     with pytest.raises(LthError, match=r"trainer.compile=eager: .*average"):
-        InTurn(replace(engine.job, compile="eager"), blobs())
+        SequentialEngine(replace(engine.job, compile="eager"), blobs())
 
 
 def test_a_state_that_does_not_fit_is_refused_by_name():
@@ -661,7 +662,7 @@ def test_a_state_that_does_not_fit_is_refused_by_name():
 @pytest.mark.parametrize(("name", "part"), [("frozen", "backbone"), ("lora", "base")])
 def test_a_frozen_weight_stays_on_both_engines_and_is_not_pruned(name, part):
     engine = engine_of(ZOO[name]["model"], optimizer=MOMENTUM)
-    stacked = Stacked([engine.job, engine.job], blobs())
+    stacked = VmapEngine([engine.job, engine.job], blobs())
     for one in (engine, stacked):
         one.advance(0, 5, torch.Tensor.backward)
         state = one.state(0)

@@ -13,7 +13,7 @@ import lth
 from lth import config
 from lth.data import Dataset, digits, flip_and_crop, from_dataset, random_labels, subset, tensors
 from lth.data.own import data_of, dataset_of
-from lth.setup import prepare
+from lth.study.setup import prepare
 from tests.test_bad_input import SETTINGS
 from tests.toys import blobs, mlp
 

@@ -13,16 +13,17 @@ import pytest
 import torch
 from rich.console import Console
 
-from lth import LthError, config, masks
+from lth import LthError, config
 from lth.config import compose
-from lth.execute import execute, study_of
-from lth.imp import WINNER, Line
-from lth.progress import Display
-from lth.prune import kept_by_level
-from lth.setup import prepare
-from lth.spec import build
+from lth.imp import WINNER, PruningChain
+from lth.networks import masks
+from lth.networks.ticket import layers_of
+from lth.pruning.rules import kept_by_level
+from lth.spec.build import build
 from lth.streams import stream, stream_seed
-from lth.ticket import layers_of
+from lth.study.progress import Display
+from lth.study.run import execute, study_of
+from lth.study.setup import prepare
 from lth.train.cohort import Cohort
 from tests.covering import pairwise
 from tests.paper import walk
@@ -53,7 +54,12 @@ def rewind_of(row):
     """A rule, under the policy for the statistics of norms if it takes that one."""
     spec = REWINDS[row["rewind"]] | {"statistics": row["statistics"]}
     try:
-        build(spec, steps=STEPS, steps_per_epoch=8, schedule={"_target_": "lth.schedule.constant"})
+        build(
+            spec,
+            steps=STEPS,
+            steps_per_epoch=8,
+            schedule={"_target_": "lth.recipe.schedule.constant"},
+        )
     except LthError:
         return REWINDS[row["rewind"]]
     return spec
@@ -99,7 +105,10 @@ def sources(tmp_path_factory):
     """Two finished studies to take tickets from: rewound to a step, and trained weights kept."""
     out = tmp_path_factory.mktemp("sources")
     made = {}
-    for name, rewind in (("step", {"step": 4}), ("kept", {"_target_": "lth.rewind.learning_rate"})):
+    for name, rewind in (
+        ("step", {"step": 4}),
+        ("kept", {"_target_": "lth.pruning.rewind.learning_rate"}),
+    ):
         settings = SETTINGS | {"levels": LEVEL, "arms": [WINNER], "rewind": rewind, "name": name}
         made[name] = run(settings | {"out": str(out)})
     return made
@@ -111,7 +120,7 @@ def settings_of(row, sources, **more):
     else:
         weights, _, kept = row["search"].partition("-")
         study = sources["kept" if kept else "step"]
-        search = {"_target_": "lth.transfer.transferred", "study": str(study.folder),
+        search = {"_target_": "lth.pruning.transfer.transferred", "study": str(study.folder),
                   "weights": weights, "level": None}  # fmt: skip
     return SETTINGS | {
         "search": search, "rewind": rewind_of(row), "score": SCORES[row["score"]],
@@ -151,7 +160,7 @@ def check_on_paper(row, sources, tmp_path):
         warnings.filterwarnings("ignore", message="layer collapse")
         setup = prepare(compose(**given))
         found, costs = walk(setup)
-    case = Case(row, setup, found, sources)
+    case = SearchInput(row, setup, found, sources)
     case.check_winners()
     for place, (ticket, _) in found.items():
         if place.level and place.arm != WINNER:
@@ -161,16 +170,19 @@ def check_on_paper(row, sources, tmp_path):
         assert costs[place.arm, place.level, place.copy] == case.cost(place), place
 
 
-class Case:
+class SearchInput:
     """One combination, and what is stated of it, written anew."""
 
     def __init__(self, row, setup, found, sources):
         self.row, self.setup, self.found = row, setup, found
-        self.line = Line(0, setup.recipe.rates[0])
+        self.line = PruningChain(0, setup.recipe.rates[0])
         self.dense = self.winner(0)[1]
         self.iterates = row["search"] == "iterative"
         self.spec = setup.config["rewind"]
-        self.keeps = self.spec["_target_"] in ("lth.rewind.learning_rate", "lth.rewind.fine_tune")
+        self.keeps = self.spec["_target_"] in (
+            "lth.pruning.rewind.learning_rate",
+            "lth.pruning.rewind.fine_tune",
+        )
         self.from_trained = self.keeps or self.spec["statistics"] == "trained"
         self.source = sources["kept" if row["search"].endswith("kept") else "step"]
         self.from_source = row["search"].startswith("source")

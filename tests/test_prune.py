@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from lth import LthError, config, masks
-from lth.layers import Layers, describe
+from lth import LthError, config
 from lth.models import conv, lenet, resnet, vgg
-from lth.prune import drop_lowest, globally, kept_by_level, layerwise
-from lth.spec import build
+from lth.networks import masks
+from lth.networks.layers import Layers, describe
+from lth.pruning.rules import drop_lowest, globally, kept_by_level, layerwise
+from lth.spec.build import build
 from lth.streams import stream
 
 RULES = config.choices("prune")

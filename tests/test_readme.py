@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import lth
-from lth import cli, config, sweep
+from lth import cli, config
+from lth.study import sweep
 from tests.test_conf import by_hydra
 
 ROOT = Path(__file__).parents[1]

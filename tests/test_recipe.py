@@ -3,7 +3,7 @@
 import pytest
 
 from lth import LthError, config
-from lth.recipe import Recipe
+from lth.recipe.recipe import Recipe
 
 SGD = config.load("recipe/optimizer", "sgd")
 
@@ -33,8 +33,8 @@ def recipe(**changes):
         ),
         ({"optimizer": SGD | {"nesterov": True}}, "Nesterov momentum requires"),
         ({"optimizer": {"momentum": 0.9}}, "needs a _target_"),
-        ({"schedule": {"_target_": "lth.schedule.constant", "warmup": -1}}, "warmup"),
-        ({"loss": {"_target_": "lth.loss.cross_entropi"}}, "has no 'cross_entropi'"),
+        ({"schedule": {"_target_": "lth.recipe.schedule.constant", "warmup": -1}}, "warmup"),
+        ({"loss": {"_target_": "lth.recipe.loss.cross_entropi"}}, "has no 'cross_entropi'"),
     ],
 )
 def test_a_bad_recipe_is_refused_in_one_line(changes, words):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lth import LthError
-from lth.records import COLUMNS, Record, read_csv, write_atomic, write_csv
+from lth.records.record import COLUMNS, Record, read_csv, write_atomic, write_csv
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1)
 RECORDS = st.builds(
@@ -59,7 +59,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypa
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("lth.records.os.replace", full)
+    monkeypatch.setattr("lth.records.record.os.replace", full)
     with pytest.raises(OSError):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"

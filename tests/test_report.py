@@ -7,11 +7,14 @@ import pytest
 from rich.console import Console
 
 import lth
-from lth import cli, figures, report, table
+from lth import cli
 from lth.config import compose
-from lth.progress import Display
-from lth.setup import prepare
-from lth.study import Study
+from lth.records import table
+from lth.results import figures
+from lth.store.study import Study
+from lth.study import actions as report
+from lth.study.progress import Display
+from lth.study.setup import prepare
 from tests.test_study import SETTINGS
 
 TINY = SETTINGS | {"recipe": SETTINGS["recipe"] | {"steps": 10}, "levels": 1, "progress": True}
@@ -101,8 +104,8 @@ def test_an_interruption_is_no_figure_that_fails(tmp_path, monkeypatch):
 
 
 def test_an_analysis_keeps_its_tables_whatever_is_drawn(tmp_path, monkeypatch, capsys):
-    from lth.analysis import tickets as chosen
-    from lth.figures import pictures
+    from lth.results.analysis import tickets as chosen
+    from lth.results.figures import pictures
 
     study = lth.run(**TINY | {"out": str(tmp_path)})
     monkeypatch.setattr(pictures, "layers_figure", broken)

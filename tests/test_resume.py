@@ -12,18 +12,18 @@ import torch
 from rich.console import Console
 
 from lth import config
-from lth.entry import Outcome
-from lth.execute import execute
-from lth.imp import WINNER, Line, Place, members, next_ticket
-from lth.progress import Display
-from lth.setup import prepare
-from lth.store import Store
-from lth.study import Study
+from lth.imp import WINNER, MemberId, PruningChain, members, next_ticket
+from lth.store.entry import TrainResult
+from lth.store.store import Store
+from lth.store.study import Study
+from lth.study.progress import Display
+from lth.study.run import execute
+from lth.study.setup import prepare
 from lth.train.cohort import Cohort
-from lth.train.engine import InTurn
+from lth.train.engine import SequentialEngine
 from lth.train.habits import draws_random_numbers
 from lth.train.key import member_key
-from lth.train.stacked import Stacked
+from lth.train.stacked import VmapEngine
 from lth.train.trainer import Trainer, store_at
 from tests.toys import blobs, dropout_net, mlp, norm_net
 
@@ -42,7 +42,7 @@ def jobs_of(folder, **changes):
     dense = prepare(config.compose(**settings | {"levels": 0}))
     execute(dense, Display(Console(), enabled=False))
     setup = prepare(config.compose(**settings))
-    line, origin = Line(0, setup.recipe.rates[0]), Study(setup.folder).entry()
+    line, origin = PruningChain(0, setup.recipe.rates[0]), Study(setup.folder).entry()
     winner = next_ticket(setup.parts, line, 1, origin, origin)
     trainer = Trainer(
         setup.data, setup.dataset, setup.recipe, 0, (), store_at(setup.out), setup.options, None
@@ -53,7 +53,7 @@ def jobs_of(folder, **changes):
         ticket = replace(ticket, dynamics=schedule, stretch=min(ticket.stretch, 2.0))
         (job,) = trainer.jobs({place: ticket}).values()
         found[place.arm] = replace(job, snapshots=(5,))
-    assert Place(*line, WINNER, 1, 0).arm in found
+    assert MemberId(*line, WINNER, 1, 0).arm in found
     return found, setup.dataset
 
 
@@ -67,7 +67,9 @@ def backward(loss):
 
 
 def begin(job, dataset, store, kind):
-    make = Stacked if kind is Stacked else (lambda jobs, data: InTurn(jobs[0], data))
+    make = (
+        VmapEngine if kind is VmapEngine else (lambda jobs, data: SequentialEngine(jobs[0], data))
+    )
     return Cohort([job], dataset, store, make)
 
 
@@ -85,7 +87,7 @@ def equal(ours, theirs):
 
 def outcome(cohort):
     (found,) = cohort.finish()
-    assert isinstance(found, Outcome)
+    assert isinstance(found, TrainResult)
     plain = {k: v for k, v in found.about.items() if k != "seconds"}
     states = [found.start, found.final, *found.snapshots.values()]
     tensors = {f"{i}/{n}": t for i, s in enumerate(states) for part in s for n, t in part.items()}
@@ -96,7 +98,7 @@ def outcome(cohort):
     return tensors, [plain, found.measured, curve, found.diverged, list(found.snapshots)]
 
 
-def goes_on_from_every_block(job, dataset, folder, kind=InTurn):
+def goes_on_from_every_block(job, dataset, folder, kind=SequentialEngine):
     job = replace(job, key=member_key(job, dataset))
     whole, cut = Store(folder / "whole"), Store(folder / "cut")
     one = begin(job, dataset, whole, kind)
@@ -130,7 +132,7 @@ def test_a_member_goes_on_from_every_block_of_every_arm(arm, level, tmp_path):
     jobs, dataset = level
     assert goes_on_from_every_block(jobs[arm], dataset, tmp_path) >= 4
     if jobs[arm].ticket.gate is None:
-        goes_on_from_every_block(jobs[arm], dataset, tmp_path / "stacked", Stacked)
+        goes_on_from_every_block(jobs[arm], dataset, tmp_path / "stacked", VmapEngine)
 
 
 def test_schedules_and_gates_are_among_them(level):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from lth import LthError, config
-from lth.rewind import fine_tune, learning_rate, to_epoch, to_init, to_step
-from lth.spec import build
-from lth.ticket import State
+from lth.networks.ticket import State
+from lth.pruning.rewind import fine_tune, learning_rate, to_epoch, to_init, to_step
+from lth.spec.build import build
 
 TRAINED = State({"w": torch.tensor([9.0])}, {"mean": torch.tensor([8.0])})
 
@@ -57,7 +57,7 @@ def test_learning_rate_rewinding_keeps_the_trained_state_and_rewinds_the_step():
 
 
 def test_fine_tuning_goes_on_at_the_last_rate_only():
-    multistep = {"_target_": "lth.schedule.multistep", "milestones": [50, 80], "gamma": 0.1}
+    multistep = {"_target_": "lth.recipe.schedule.multistep", "milestones": [50, 80], "gamma": 0.1}
     start = fine_tune(60, 100, multistep)(dense, TRAINED)
     assert start.state == TRAINED and start.step == 40
     held = build(start.schedule)
@@ -68,7 +68,7 @@ def test_fine_tuning_goes_on_at_the_last_rate_only():
 
 @pytest.mark.parametrize("name", config.choices("rewind"))
 def test_every_choice_starts_inside_the_run_from_steps_it_named(name):
-    schedule = {"_target_": "lth.schedule.constant"}
+    schedule = {"_target_": "lth.recipe.schedule.constant"}
     spec = config.load("rewind", name)
     rule, asked = build(spec, steps=500, schedule=schedule, steps_per_epoch=20.0), []
 
@@ -85,7 +85,7 @@ def test_every_choice_starts_inside_the_run_from_steps_it_named(name):
 
 def test_the_statistics_of_norms_are_a_choice_of_every_rule():
     buffers = {"rewound": dense(7), "trained": TRAINED, "initial": dense(0)}
-    constant = {"_target_": "lth.schedule.constant"}
+    constant = {"_target_": "lth.recipe.schedule.constant"}
     for statistics, source in buffers.items():
         start = to_step(7, statistics)(dense, TRAINED)
         assert same(start.state.params, dense(7).params)

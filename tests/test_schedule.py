@@ -7,8 +7,8 @@ import torch
 from torch.optim import lr_scheduler
 
 from lth import LthError, config
-from lth.schedule import constant, cosine, held, multistep, stretched
-from lth.spec import build
+from lth.recipe.schedule import constant, cosine, held, multistep, stretched
+from lth.spec.build import build
 
 STEPS = 40
 

@@ -4,15 +4,17 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from lth import LthError, config, masks, prune
-from lth import score as scores
-from lth.layers import Layers
-from lth.loss import cross_entropy
-from lth.probe import Probe
-from lth.score import magnitude, random
-from lth.spec import build
+from lth import LthError, config
+from lth.networks import masks
+from lth.networks.layers import Layers
+from lth.networks.ticket import draw_model, draw_state, layers_of
+from lth.pruning import rules as prune
+from lth.pruning import score as scores
+from lth.pruning.probe import Probe
+from lth.pruning.score import magnitude, random
+from lth.recipe.loss import cross_entropy
+from lth.spec.build import build
 from lth.streams import stream
-from lth.ticket import draw_model, draw_state, layers_of
 from tests.conftest import blobs
 
 SCORES = config.choices("score")

@@ -5,15 +5,16 @@ import warnings
 import pytest
 import torch
 
-from lth import LthError, config, masks
-from lth.layers import Layers
-from lth.loss import cross_entropy
-from lth.probe import Probe
-from lth.prune import globally, kept_by_level, layerwise
-from lth.score import magnitude, synflow
-from lth.search import Case, at_init, early_bird, iterative, mask_distance, one_shot
-from lth.spec import build
-from lth.ticket import State, draw_state, layers_of
+from lth import LthError, config
+from lth.networks import masks
+from lth.networks.layers import Layers
+from lth.networks.ticket import State, draw_state, layers_of
+from lth.pruning.probe import Probe
+from lth.pruning.rules import globally, kept_by_level, layerwise
+from lth.pruning.score import magnitude, synflow
+from lth.pruning.search import SearchInput, at_init, early_bird, iterative, mask_distance, one_shot
+from lth.recipe.loss import cross_entropy
+from lth.spec.build import build
 
 ALONE = [n for n in config.choices("search") if n not in ("transferred", "from_file", "early_bird")]
 LAYERS = Layers({"a": (50,), "b": (10, 10)}, frozenset(), "b")
@@ -32,7 +33,7 @@ def weights(seed):
 
 
 def case(level, scorer, previous, rule):
-    return Case(level, 0, 0.1, scorer, previous, DENSE, START, rule, LAYERS, 40)
+    return SearchInput(level, 0, 0.1, scorer, previous, DENSE, START, rule, LAYERS, 40)
 
 
 def score(network, mask):
@@ -98,7 +99,7 @@ def test_synflow_never_collapses_a_layer_where_magnitude_does():
         return call
 
     def narrow(made):  # level 12: 0.2 % of the weights
-        return Case(12, 0, 0.1, scorer(made), dense, dense, state, rule, layers, 40)
+        return SearchInput(12, 0, 0.1, scorer(made), dense, dense, state, rule, layers, 40)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # also: no layer collapse on the way
@@ -127,10 +128,10 @@ class Run(Fake):
 @pytest.mark.parametrize(("pace", "last"), [(0.1, 16), (0.5, 8), (0.001, 8)])
 def test_an_early_bird_is_the_first_mask_that_has_settled(pace, last):
     run = Run(pace)
-    where = Case(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 40)
+    where = SearchInput(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 40)
     found = early_bird(2, threshold=0.05, patience=3)(where)
     assert run.seen[-1] == last  # three looks without a change after it stands still
-    expected = one_shot()(Case(3, 0, 0.1, score, run, Fake(FULL, run.at(last).params), START,
+    expected = one_shot()(SearchInput(3, 0, 0.1, score, run, Fake(FULL, run.at(last).params), START,
                                globally(0.2), LAYERS, 40))  # fmt: skip
     assert mask_distance(found.mask, expected.mask) == 0
     assert found.dense_steps == last
@@ -138,7 +139,7 @@ def test_an_early_bird_is_the_first_mask_that_has_settled(pace, last):
 
 def test_a_bird_that_never_settles_is_the_trained_networks_mask():
     run = Run(0.1)
-    where = Case(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 12)
+    where = SearchInput(3, 0, 0.1, score, run, run, START, globally(0.2), LAYERS, 12)
     found = early_bird(2, threshold=1e-9, patience=5)(where)
     assert mask_distance(found.mask, one_shot()(where).mask) == 0
     assert found.dense_steps is None

@@ -16,12 +16,13 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import lth
-from lth import api, config, report
+from lth import api, config
 from lth.arms.small import narrow
 from lth.data import digits
-from lth.plain import plain, spec_of
-from lth.setup import prepare
-from lth.spec import arguments, build, complete, digest
+from lth.spec.build import arguments, build, complete, digest
+from lth.spec.plain import plain, spec_of
+from lth.study import actions as report
+from lth.study.setup import prepare
 from tests.test_bad_input import SETTINGS
 from tests.toys import blobs, mlp
 
@@ -278,7 +279,7 @@ def test_an_optimizer_of_ones_own_gets_its_tuples():
 
 
 def test_settings_and_this_packages_own_arguments_stay_lists():
-    prune = {"_target_": "lth.prune.globally", "spare": ("output",)}
+    prune = {"_target_": "lth.pruning.rules.globally", "spare": ("output",)}
     recipe = SETTINGS["recipe"] | {"lr": (0.1, 0.2), "curves": ("test",)}
     given = made(recipe=recipe, levels=(1,), prune=prune)
     assert given.config["recipe"]["lr"] == [0.1, 0.2] and given.config["levels"] == [1]

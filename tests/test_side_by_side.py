@@ -14,7 +14,7 @@ import torch
 
 import lth
 from lth import LthError
-from lth.store import Store
+from lth.store.store import Store
 from tests.test_store import KEY, outcome, same, state
 from tests.toys import blobs, mlp
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 MANY = """
 import json, os, sys, warnings
 from functools import partial
-import torch, pytorch_lightning, rich.console, lth.train.module, lth.report, lth.figures
+import torch, pytorch_lightning, rich.console, lth.train.module, lth.study.actions, lth.results.figures
 torch.set_num_threads(1)
 from tests.toys import blobs, mlp
 import lth
@@ -165,7 +165,7 @@ def test_a_replacement_killed_half_way_loses_nothing(tmp_path, monkeypatch):
         real(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lth.store.os.rename", killed)
+        patch.setattr("lth.store.store.os.rename", killed)
         with pytest.raises(KeyboardInterrupt):
             store.publish(KEY, outcome(2.0), replace=True)
     assert not store.folder(KEY).exists()

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lth import LthError
-from lth.names import locate
-from lth.prune import Layerwise, layerwise
-from lth.spec import build, complete, digest, fill, plain, spec_of
+from lth.pruning.rules import Layerwise, layerwise
+from lth.spec.build import build, complete, digest, fill, plain, spec_of
+from lth.spec.names import locate
 from tests.toys import mlp
 
 PLAIN = st.recursive(
@@ -22,15 +22,18 @@ PLAIN = st.recursive(
 
 
 def test_locate_finds_functions_classes_and_methods():
-    assert locate("lth.prune.layerwise") is layerwise
+    assert locate("lth.pruning.rules.layerwise") is layerwise
     assert locate("torch.optim.Adam") is torch.optim.Adam
-    assert locate("lth.prune.Layerwise.by_layer") is Layerwise.by_layer
+    assert locate("lth.pruning.rules.Layerwise.by_layer") is Layerwise.by_layer
 
 
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("lth.prune.layerwize", r"_target_ lth\.prune\.layerwize: lth\.prune has no 'layerwize'"),
+        (
+            "lth.pruning.rules.layerwize",
+            r"_target_ lth\.prune\.layerwize: lth\.prune has no 'layerwize'",
+        ),
         ("nowhere.at.all", "no module of that name on the path"),
         ("layerwise", "no module of that name on the path"),
     ],
@@ -60,7 +63,7 @@ def test_build_builds_what_is_nested_first_and_fills_only_what_lacks():
 
 def test_a_misspelt_or_missing_argument_is_named_with_what_there_is():
     with pytest.raises(LthError, match=r"takes no 'ratee'; it takes rate, conv_rate"):
-        build({"_target_": "lth.prune.layerwise", "ratee": 0.1})
+        build({"_target_": "lth.pruning.rules.layerwise", "ratee": 0.1})
     with pytest.raises(LthError, match=r"tests\.toys\.mlp needs 'input_shape'"):
         build({"_target_": "tests.toys.mlp", "classes": 2})
     with pytest.raises(LthError, match="needs a _target_"):
@@ -75,8 +78,13 @@ def test_fill_gives_what_a_factory_takes_and_does_not_have():
 
 
 def test_complete_writes_defaults_out_but_not_torchs():
-    found = complete({"_target_": "lth.prune.globally", "rate": 0.3})
-    assert found == {"_target_": "lth.prune.globally", "rate": 0.3, "spare": [], "include": []}
+    found = complete({"_target_": "lth.pruning.rules.globally", "rate": 0.3})
+    assert found == {
+        "_target_": "lth.pruning.rules.globally",
+        "rate": 0.3,
+        "spare": [],
+        "include": [],
+    }
     adam = {"_target_": "torch.optim.Adam"}
     assert complete({"deep": [adam]}) == {"deep": [adam]}
     assert complete(complete(found)) == found

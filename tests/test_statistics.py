@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lth.intervals import Spread, bootstrap_interval, interval, mean, spread
-from lth.records import Record
-from lth.statistics import (
+from lth.records.intervals import Spread, bootstrap_interval, interval, mean, spread
+from lth.records.record import Record
+from lth.records.statistics import (
     Cell,
     Moment,
     curve_means,

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lth import LthError
-from lth.entry import MissingSnapshot, Outcome
-from lth.store import Store
-from lth.ticket import State
+from lth.networks.ticket import State
+from lth.store.entry import MissingSnapshot, TrainResult
+from lth.store.store import Store
 
 KEY = "ab" + "0" * 62
 
@@ -29,7 +29,7 @@ def outcome(value=1.0, **changes):
     final = State({n: 2 * p for n, p in start.params.items()}, start.buffers)
     made = {"measured": [(3, "test", "accuracy", 0.1)], "curve": [(0, "test", "loss", 1 / 3)],
             "about": {"step": 0, "steps": 9}, "snapshots": {4: state(4.0)}}  # fmt: skip
-    return Outcome(start, final, MASK, **made | changes)
+    return TrainResult(start, final, MASK, **made | changes)
 
 
 def same(a, b):
@@ -71,7 +71,7 @@ def test_pruned_weights_take_no_room(tmp_path):
         start = State({"w": torch.randn(1000, 100)}, {})
         mask = {"w": torch.rand(1000, 100) < share}
         start.params["w"] *= mask["w"]
-        entry = store.publish(f"{share}".ljust(64, "0"), Outcome(start, start, mask))
+        entry = store.publish(f"{share}".ljust(64, "0"), TrainResult(start, start, mask))
         sizes.append((entry.folder / "tensors.safetensors").stat().st_size)
         assert same(entry.final.params, start.params)
     assert sizes[0] > 800_000 and sizes[1] < 25_000
@@ -136,7 +136,7 @@ def test_a_writer_killed_half_way_leaves_nothing_that_counts(tmp_path, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lth.store.os.rename", die)
+        patch.setattr("lth.store.store.os.rename", die)
         with pytest.raises(KeyboardInterrupt):
             store.publish(KEY, outcome())
     assert store.get(KEY) is None
@@ -171,10 +171,10 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lth.store.write_entry", full)
+    monkeypatch.setattr("lth.store.store.write_entry", full)
     with pytest.raises(LthError, match="cannot write the store: No space left on device"):
         Store(tmp_path).publish(KEY, outcome())
-    monkeypatch.setattr("lth.store.write_atomic", full)
+    monkeypatch.setattr("lth.store.store.write_atomic", full)
     with pytest.raises(LthError, match="cannot write the store: No space left on device"):
         Store(tmp_path).put_partial(KEY, {"x": torch.zeros(3)}, {})
 
@@ -198,7 +198,7 @@ def test_a_partial_comes_back_whole_or_not_at_all(tmp_path):
 
 
 def test_a_diverged_member_has_no_final_state(tmp_path):
-    made = Outcome(outcome().start, None, MASK, diverged=4, about={"step": 0})
+    made = TrainResult(outcome().start, None, MASK, diverged=4, about={"step": 0})
     entry = Store(tmp_path).publish(KEY, made)
     assert entry.diverged == 4 and entry.start.params
     with pytest.raises(LthError, match="diverged at step 4"):

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import lth
-from lth import masks
 from lth.config import compose
-from lth.imp import Place
-from lth.plan import plan
-from lth.records import COLUMNS
-from lth.setup import prepare
-from lth.spec import spec_of
-from lth.ticket import layers_of
+from lth.imp import MemberId
+from lth.networks import masks
+from lth.networks.ticket import layers_of
+from lth.records.record import COLUMNS
+from lth.spec.build import spec_of
+from lth.study.plan import plan
+from lth.study.setup import prepare
 from tests.toys import blobs, mlp, norm_net
 
 SETTINGS = {
@@ -57,7 +57,7 @@ def test_a_study_trains_every_level_trial_and_arm_once(run):
     study, count = run()
     assert count == (2 * (1 + 2 * 2), 0)
     assert set(study.members) == {
-        Place(t, 0.02, arm, level, 0)
+        MemberId(t, 0.02, arm, level, 0)
         for t in range(2)
         for arm, first in (("winning_ticket", 0), ("random_reinit", 1))
         for level in range(first, 3)
@@ -111,7 +111,7 @@ def test_what_is_added_does_not_change_what_was_there(run, tmp_path):
 
 @pytest.mark.parametrize("step", [0, 5, 7])
 def test_level_n_starts_at_its_mask_times_the_dense_run_at_step_k(run, step):
-    study, _ = run(model=norm_net, rewind={"_target_": "lth.rewind.to_step", "step": step})
+    study, _ = run(model=norm_net, rewind={"_target_": "lth.pruning.rewind.to_step", "step": step})
     for trial in range(2):
         dense = study.entry(trial=trial, level=0).at(step)
         above = study.ticket(trial=trial, level=0).mask
@@ -152,12 +152,16 @@ def test_records_say_what_the_store_holds(run):
     study, _ = run()
     for place, key in study.members.items():
         entry = study.store.get(key)
-        rows = [r for r in study.records if Place(r.trial, r.lr, r.arm, r.level, r.copy) == place]
+        rows = [
+            r for r in study.records if MemberId(r.trial, r.lr, r.arm, r.level, r.copy) == place
+        ]
         measured = [r for r in rows if not r.metric.endswith("_flops")]
         assert [(r.step, r.split, r.metric, r.value) for r in measured] == entry.measured
         kept = sum(int(m.sum()) for m in entry.mask.values())
         assert {r.density for r in rows} == {kept / (16 * 10 + 10 * 4)}
-        curve = [r for r in study.curves if Place(r.trial, r.lr, r.arm, r.level, r.copy) == place]
+        curve = [
+            r for r in study.curves if MemberId(r.trial, r.lr, r.arm, r.level, r.copy) == place
+        ]
         assert {r.step for r in curve} == {0, 5, 10, 15, 20}
 
 
@@ -267,7 +271,7 @@ def test_the_plan_estimates_time_from_this_machine_only(run, tmp_path):
 def test_a_damaged_entry_is_trained_again_and_the_rest_is_kept(run):
     study, _ = run()
     expected = lines(study)
-    key = study.members[Place(0, 0.02, "random_reinit", 2, 0)]
+    key = study.members[MemberId(0, 0.02, "random_reinit", 2, 0)]
     (study.store.folder(key) / "tensors.safetensors").write_bytes(b"rubbish")
     with pytest.warns(UserWarning, match="damaged"):
         study, count = run()
@@ -276,7 +280,7 @@ def test_a_damaged_entry_is_trained_again_and_the_rest_is_kept(run):
 
 
 def test_the_same_study_at_once_is_refused(run, tmp_path):
-    from lth.execute import locked
+    from lth.study.run import locked
 
     study, _ = run(levels=0)
     with locked(study.folder), pytest.raises(lth.LthError, match="running already"):
@@ -355,7 +359,9 @@ def test_every_member_carries_what_it_and_its_search_cost(run):
 
 
 @pytest.mark.parametrize(
-    ("search", "searched"), [("one_shot", 1), ({"_target_": "lth.search.at_init"}, 0)], ids=str
+    ("search", "searched"),
+    [("one_shot", 1), ({"_target_": "lth.pruning.search.at_init"}, 0)],
+    ids=str,
 )
 def test_other_searches_cost_what_they_train(run, search, searched):
     study, _ = run(search=search, score="large_init", arms=["winning_ticket"])
@@ -365,9 +371,9 @@ def test_other_searches_cost_what_they_train(run, search, searched):
 
 
 def test_scoring_by_gradients_and_the_way_to_the_rewinding_step_are_costs(run):
-    at_init = {"_target_": "lth.search.at_init", "rounds": 3}
-    study, _ = run(search=at_init, score={"_target_": "lth.score.snip", "per_class": 2}, levels=1,
-                   rewind={"_target_": "lth.rewind.to_step", "step": 5})  # fmt: skip
+    at_init = {"_target_": "lth.pruning.search.at_init", "rounds": 3}
+    study, _ = run(search=at_init, score={"_target_": "lth.pruning.score.snip", "per_class": 2}, levels=1,
+                   rewind={"_target_": "lth.pruning.rewind.to_step", "step": 5})  # fmt: skip
     found = costs(study, "winning_ticket", 1)["search_flops"]
     assert found == costs(study, "winning_ticket", 0)["training_flops"] / 4 + 3 * 400 * 3 * 8
 
@@ -392,7 +398,7 @@ def test_a_list_of_levels_trains_these_and_the_tickets_that_lead_to_them(run, tm
 
 
 def test_one_shot_fine_tunes_the_dense_network_at_every_level(run):
-    study, _ = run(search="one_shot", rewind={"_target_": "lth.rewind.learning_rate"}, trials=1,
+    study, _ = run(search="one_shot", rewind={"_target_": "lth.pruning.rewind.learning_rate"}, trials=1,
                    arms=["winning_ticket"])  # fmt: skip
     final = study.entry(level=0).final.params
     for level in (1, 2):
@@ -434,7 +440,7 @@ def test_frozen_weights_stay_where_they_are(run):
 
 
 def test_learning_rate_rewinding_trains_on_from_the_trained_weights(run):
-    study, _ = run(rewind={"_target_": "lth.rewind.learning_rate", "step": 4})
+    study, _ = run(rewind={"_target_": "lth.pruning.rewind.learning_rate", "step": 4})
     before, after = study.entry(level=0).final, study.ticket(level=1)
     assert after.step == 4
     expected = masks.apply(before.params, after.mask)
@@ -451,12 +457,14 @@ def test_one_shot_takes_every_mask_from_the_dense_network(run):
 
 
 def test_at_init_prunes_what_is_not_trained_yet(run):
-    study, _ = run(search={"_target_": "lth.search.at_init", "rounds": 3}, score="snip", levels=3)
+    study, _ = run(
+        search={"_target_": "lth.pruning.search.at_init", "rounds": 3}, score="snip", levels=3
+    )
     iterative, _ = run(levels=3)
     for level in (1, 2, 3):
         ticket = study.ticket(level=level)
         assert masks.kept(ticket.mask) == masks.kept(iterative.ticket(level=level).mask)
-    again, count = run(search={"_target_": "lth.search.at_init", "rounds": 3}, score="snip",
+    again, count = run(search={"_target_": "lth.pruning.search.at_init", "rounds": 3}, score="snip",
                        levels=3, recipe=SETTINGS["recipe"] | {"lr": 0.5})  # fmt: skip
     assert count[0] > 0
     assert torch.equal(again.ticket(level=3).mask["1.weight"], ticket.mask["1.weight"])
@@ -467,7 +475,9 @@ def test_tickets_transfer_to_other_data_with_their_masks_and_weights(run, tmp_pa
     from tests.toys import fewer
 
     source, _ = run()
-    there = {"search": {"_target_": "lth.transfer.transferred", "study": str(source.folder)}}
+    there = {
+        "search": {"_target_": "lth.pruning.transfer.transferred", "study": str(source.folder)}
+    }
     spec = {"_target_": "tests.toys.blobs", "validation": 40}
     moved, _ = run(**there, data=partial(random_labels, of=spec), arms=["winning_ticket"])
     for trial, level in ((0, 1), (1, 2)):
@@ -482,7 +492,7 @@ def test_tickets_transfer_to_other_data_with_their_masks_and_weights(run, tmp_pa
     with pytest.raises(lth.LthError, match=r"1\.weight has shape .* only the output layer"):
         run(**there, model=partial(mlp, width=11))
     with pytest.raises(lth.LthError, match="not a study's folder"):
-        run(search={"_target_": "lth.transfer.transferred", "study": "nowhere"})
+        run(search={"_target_": "lth.pruning.transfer.transferred", "study": "nowhere"})
     with pytest.raises(lth.LthError, match="has no trial 2"):
         run(**there, trials=3, out=str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()  # refused before any work
@@ -492,7 +502,7 @@ def test_the_weights_of_rewound_tickets_transfer_when_asked(run):
     from tests.toys import fewer
 
     source, _ = run(rewind={"step": 5}, trials=1)
-    search = {"_target_": "lth.transfer.transferred", "study": str(source.folder),
+    search = {"_target_": "lth.pruning.transfer.transferred", "study": str(source.folder),
               "weights": "source"}  # fmt: skip
     moved, _ = run(search=search, data=partial(fewer, classes=2), arms=["winning_ticket"], trials=1)
     ours, theirs = moved.ticket(level=2), source.ticket(level=2)
@@ -513,13 +523,18 @@ def test_a_score_that_tells_nothing_apart_before_training_is_refused(run, tmp_pa
 def test_an_early_bird_asks_the_dense_run_for_its_states(run, monkeypatch):
     from lth.train import work
 
-    search = {"_target_": "lth.search.early_bird", "every": 4, "threshold": 0.99, "patience": 1}
+    search = {
+        "_target_": "lth.pruning.search.early_bird",
+        "every": 4,
+        "threshold": 0.99,
+        "patience": 1,
+    }
     run()
-    again, deliver = [], work.deliver
+    again, publish_members = [], work.publish_members
 
     def counting(cohort, store):
         again.extend(c.job for c in cohort.courses if c.job.until is not None)
-        deliver(cohort, store)
+        publish_members(cohort, store)
 
     monkeypatch.setattr(work, "deliver", counting)
     study, count = run(search=search)

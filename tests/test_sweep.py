@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from lth import LthError, cli, config
-from lth.sweep import jobs, ready
+from lth.study.sweep import jobs, ready
 
 
 def test_a_glob_reaches_into_the_folders_of_a_group(tmp_path):

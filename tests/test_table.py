@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from lth.statistics import Cell, summarise
-from lth.table import ladders, render, tables
+from lth.records.statistics import Cell, summarise
+from lth.records.table import ladders, render, tables
 from tests.synthetic import REINIT, SIX_ARMS, WINNER, study
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lth import LthError, Ticket, masks
-from lth.ticket import draw_model, draw_state, layers_of, state_of, tensors_digest
+from lth import LthError, Ticket
+from lth.networks import masks
+from lth.networks.ticket import draw_model, draw_state, layers_of, state_of, tensors_digest
 
 MODEL = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from lth import Ticket, config, masks
-from lth.execute import Journal, execute, study_of
+from lth import Ticket, config
 from lth.models import lenet
-from lth.progress import Display
-from lth.setup import prepare
-from lth.ticket import KINDS
-from lth.ticket_check import same
+from lth.networks import masks
+from lth.networks.ticket import KINDS
+from lth.networks.ticket_check import same
+from lth.study.progress import Display
+from lth.study.run import Journal, execute, study_of
+from lth.study.setup import prepare
 from tests import laws
 
 ARMS = config.choices("arms")
@@ -22,8 +23,8 @@ DRAWN = {"random_reinit", "signed_reinit", "rescaled"}
 """Arms whose values beneath the mask are not the dense run's: the store has 0 there."""
 
 REWINDS = {
-    "to_step": {"rewind": {"_target_": "lth.rewind.to_step", "step": 4}},
-    "learning_rate": {"rewind": {"_target_": "lth.rewind.learning_rate"}, "levels": 1},
+    "to_step": {"rewind": {"_target_": "lth.pruning.rewind.to_step", "step": 4}},
+    "learning_rate": {"rewind": {"_target_": "lth.pruning.rewind.learning_rate"}, "levels": 1},
 }
 
 

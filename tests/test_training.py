@@ -13,23 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from lth import config, masks
+from lth import config
 from lth.data import tensors
-from lth.recipe import Recipe
-from lth.spec import build
-from lth.store import Store
+from lth.networks import masks
+from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of
+from lth.recipe.recipe import Recipe
+from lth.spec.build import build
+from lth.store.store import Store
 from lth.streams import stream
-from lth.ticket import Ticket, draw_model, draw_state, layers_of
 from lth.train import work as work_module
 from lth.train.batches import Batches, blocks
-from lth.train.engine import InTurn
+from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
 from lth.train.network import Network
 from lth.train.pool import Pool
 from lth.train.stacked import group_alike, run_stacked
 from lth.train.trainer import Options
-from lth.train.work import Stopped, one_thread, patient, work
+from lth.train.work import Stopped, one_thread, stop_after_block, work
 from tests.conftest import blobs
 
 OPTIMIZERS = config.choices("recipe/optimizer")
@@ -39,7 +40,7 @@ DROPOUT = {"_target_": "tests.toys.dropout_net", "input_shape": [1, 4, 4], "clas
 PLAIN = {"_target_": "tests.toys.Plain"}
 DATA = {"_target_": "tests.toys.blobs"}
 
-in_turn = lambda jobs, dataset: InTurn(jobs[0], dataset)  # noqa: E731
+in_turn = lambda jobs, dataset: SequentialEngine(jobs[0], dataset)  # noqa: E731
 
 
 class Deaf:
@@ -176,7 +177,7 @@ def test_frozen_members_stack_with_others(tmp_path):
 
 
 def test_a_stretched_member_trains_longer_under_a_stretched_schedule(tmp_path):
-    base = recipe(schedule={"_target_": "lth.schedule.multistep", "milestones": [15]})
+    base = recipe(schedule={"_target_": "lth.recipe.schedule.multistep", "milestones": [15]})
     long = base.of(stretch=2.0)
     assert long.steps == 60 and base.of() == base
     factor = build(long.schedule)
@@ -195,7 +196,7 @@ def test_pruned_weights_and_all_their_moments_are_exactly_zero(name, compiler, p
     engines = []
 
     def keep(jobs, dataset):
-        engines.append(InTurn(jobs[0], dataset))
+        engines.append(SequentialEngine(jobs[0], dataset))
         return engines[-1]
 
     (entry,) = train([member], tmp_path, keep, precision=precision)
@@ -291,7 +292,7 @@ def test_ctrl_c_keeps_the_block_and_what_goes_on_is_the_same(way, tmp_path, ctrl
     jobs, pressing = [job(trial=t) for t in range(2)], Pressing(10)
     WAYS[way](jobs, Store(tmp_path / "whole"), Deaf(), lambda: False)
     store = Store(tmp_path / "cut")
-    with pytest.raises(KeyboardInterrupt), one_thread(), patient(pressing.note) as stop:
+    with pytest.raises(KeyboardInterrupt), one_thread(), stop_after_block(pressing.note) as stop:
         WAYS[way](jobs, store, pressing, stop)
     assert set(pressing.seen) == {10} and "Ctrl-C again stops at once" in pressing.said
     assert store.get_partial(jobs[0].key)[1]["step"] == 10
@@ -305,14 +306,14 @@ def test_ctrl_c_keeps_the_block_and_what_goes_on_is_the_same(way, tmp_path, ctrl
 
 def test_ctrl_c_again_ends_at_once(tmp_path, ctrl_c):
     store, pressing = Store(tmp_path), Pressing(20, 20)
-    with pytest.raises(KeyboardInterrupt), one_thread(), patient(pressing.note) as stop:
+    with pytest.raises(KeyboardInterrupt), one_thread(), stop_after_block(pressing.note) as stop:
         work([[job()]], blobs(), store, in_turn, pressing.step, stop=stop)
     assert store.get_partial(job().key) is None  # it did not wait to keep anything
 
 
 def test_ctrl_c_after_the_last_block_is_not_lost(tmp_path, ctrl_c):
     store = Store(tmp_path)
-    with pytest.raises(KeyboardInterrupt), one_thread(), patient(Deaf().note):
+    with pytest.raises(KeyboardInterrupt), one_thread(), stop_after_block(Deaf().note):
         work([[job()]], blobs(), store, in_turn, Pressing(30).step)
     assert store.get(job().key)
 
@@ -321,23 +322,23 @@ def test_an_error_on_the_way_is_not_taken_for_ctrl_c(tmp_path, ctrl_c):
     def report(*_):
         sys.exit(3)
 
-    with pytest.raises(SystemExit, match="3"), one_thread(), patient(Deaf().note) as stop:
+    with pytest.raises(SystemExit, match="3"), one_thread(), stop_after_block(Deaf().note) as stop:
         work([[job()]], blobs(), Store(tmp_path), in_turn, report, stop=stop)
 
 
 def test_a_process_that_is_deaf_to_ctrl_c_stays_so(ctrl_c):
-    with patient(Deaf().note):
+    with stop_after_block(Deaf().note):
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     for handler in (signal.SIG_IGN, signal.SIG_DFL):
         signal.signal(signal.SIGINT, handler)
-        with patient(Deaf().note) as stop:
+        with stop_after_block(Deaf().note) as stop:
             assert signal.getsignal(signal.SIGINT) is handler and not stop()
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_threads_leave_signals_alone(ctrl_c):
     def inside():
-        with patient(Deaf().note) as stop:
+        with stop_after_block(Deaf().note) as stop:
             return signal.getsignal(signal.SIGINT), stop()
 
     with ThreadPoolExecutor(1) as pool:

@@ -10,14 +10,14 @@ from omegaconf import OmegaConf
 
 import lth
 from lth import LthError, Ticket
-from lth.analysis.table import Analysis
 from lth.arms.small import narrow
-from lth.compare.studies import find, sources
-from lth.cost import uses
 from lth.identity import code_key, described
-from lth.spec import build, fill
-from lth.ticket import draw_model, layers_of
-from lth.trust import Foreign, allow, may_call, names_of
+from lth.networks.cost import uses
+from lth.networks.ticket import draw_model, layers_of
+from lth.results.analysis.table import Analysis
+from lth.results.compare.studies import find, sources
+from lth.spec.build import build, fill
+from lth.spec.trust import Foreign, allow, may_call, names_of
 from tests import forged, toys
 from tests.toys import mlp
 
@@ -47,12 +47,14 @@ def test_a_file_may_name_nothing_else(target, evil):
 
 
 def test_each_place_takes_its_own_factories():
-    assert may_call("lth.dynamic.rigl", ("dynamic",)) and may_call(
-        "lth.gates.bernoulli", ("gates",)
+    assert may_call("lth.pruning.dynamic.rigl", ("dynamic",)) and may_call(
+        "lth.networks.gates.bernoulli", ("gates",)
     )
-    assert not may_call("lth.dynamic.rigl", ("models",))
-    assert not may_call("lth.dynamic.drop_lowest", ("dynamic",))  # imported there, not made there
-    assert not may_call("lth.dynamic._drop_and_grow", ("dynamic",))
+    assert not may_call("lth.pruning.dynamic.rigl", ("models",))
+    assert not may_call(
+        "lth.pruning.dynamic.drop_lowest", ("dynamic",)
+    )  # imported there, not made there
+    assert not may_call("lth.pruning.dynamic._drop_and_grow", ("dynamic",))
 
 
 def test_trust_covers_what_is_defined_there_and_nothing_it_imports():
@@ -185,7 +187,7 @@ def refused(call, words="wants to call"):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("target", ["os.system", "evil_tickets.net", "lth.spec.build"])
+@pytest.mark.parametrize("target", ["os.system", "evil_tickets.net", "lth.spec.build.build"])
 def test_a_studys_folder_calls_nothing(target, evil, study):
     spec = forged.MODEL | {"init": forged.spec(target)}
     for key in study.members.values():
@@ -206,7 +208,7 @@ def test_a_studys_folder_calls_nothing(target, evil, study):
         assert source.weights == ticket.total
     with forged.nothing_runs(but=("subprocess.Popen", "shutil.rmtree")):  # a run's own
         moved = lth.run(
-            search={"_target_": "lth.transfer.transferred", "study": str(study.folder)},
+            search={"_target_": "lth.pruning.transfer.transferred", "study": str(study.folder)},
             data=functools.partial(toys.blobs, validation=40), logger="none", progress=False,
             model={"_target_": "lth.models.lenet", "widths": [6, 5]}, trials=1, levels=1,
             recipe={"steps": 4, "batch": 20, "eval_every": 4}, arms=["winning_ticket"],

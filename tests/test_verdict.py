@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from lth.intervals import interval
-from lth.matching import DIVERGED, FALLS_SHORT, MATCHES, UNDECIDED, in_order, matching
-from lth.records import Record
-from lth.statistics import percent
-from lth.verdict import points, verdict
+from lth.records.intervals import interval
+from lth.records.matching import DIVERGED, FALLS_SHORT, MATCHES, UNDECIDED, in_order, matching
+from lth.records.record import Record
+from lth.records.statistics import percent
+from lth.records.verdict import points, verdict
 from tests.synthetic import REINIT, WINNER
 
 DENSE = (0.90, 0.92, 0.94)  # standard deviation 0.02

@@ -10,22 +10,23 @@ from safetensors.torch import save
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lth import LthError, config, masks
-from lth.analysis.table import Analysis
-from lth.analysis.tickets import tickets
-from lth.cost import forward_flops
-from lth.execute import execute, study_of
-from lth.imp import WINNER, Parts, Place, dense, scorer
-from lth.parametrized import weights_of
-from lth.plan import plan
-from lth.progress import Display
-from lth.setup import prepare
-from lth.spec import build
-from lth.ticket import Ticket, draw_model, drawable, layers_of, network_of
-from lth.trace import plainly
-from lth.train.engine import InTurn, measure
+from lth import LthError, config
+from lth.imp import WINNER, Experiment, MemberId, dense, scorer
+from lth.networks import masks
+from lth.networks.cost import forward_flops
+from lth.networks.parametrized import weights_of
+from lth.networks.ticket import Ticket, draw_model, drawable, layers_of, network_of
+from lth.networks.trace import plainly
+from lth.results.analysis.table import Analysis
+from lth.results.analysis.tickets import tickets
+from lth.spec.build import build
+from lth.study.plan import plan
+from lth.study.progress import Display
+from lth.study.run import execute, study_of
+from lth.study.setup import prepare
+from lth.train.engine import SequentialEngine, measure
 from lth.train.job import Job, Streams
-from lth.train.stacked import Stacked, make_engine, trains_alone
+from lth.train.stacked import VmapEngine, make_engine, trains_alone
 from tests import laws
 from tests.conftest import blobs
 from tests.zoo import ZOO
@@ -108,7 +109,7 @@ def check_member(study, place, out):
 
 
 def same(record, place):
-    return Place(record.trial, record.lr, record.arm, record.level, record.copy) == place
+    return MemberId(record.trial, record.lr, record.arm, record.level, record.copy) == place
 
 
 def zeros(state, mask, frozen):
@@ -164,7 +165,7 @@ def test_gradient_scores_are_numbers_of_every_weight_or_refused_by_name(name, tm
     parts, line = setup.parts, setup.parts.lines[0]
     ticket = dense(parts, line)
     for score in SCORES:
-        made = Parts(**vars(parts) | {"score": build(config.load("score", score))})
+        made = Experiment(**vars(parts) | {"score": build(config.load("score", score))})
         try:
             found = scorer(made, line, 1, ticket.params, parts.probe(0))(ticket.start, ticket.mask)
         except LthError as error:
@@ -194,12 +195,12 @@ def test_stacked_members_train_as_those_alone_do(name, tmp_path):
         ticket = Ticket(ticket.model, mask, ticket.params, ticket.buffers)
         jobs.append(Job(ticket, setup.data, recipe, 0.02, Streams(0, trial, 0)))
     if trains_alone(jobs[0], blobs()):
-        assert isinstance(make_engine(jobs[:1], blobs()), InTurn)
+        assert isinstance(make_engine(jobs[:1], blobs()), SequentialEngine)
         return
-    together = Stacked(jobs, blobs())
+    together = VmapEngine(jobs, blobs())
     together.advance(0, 5, torch.Tensor.backward)
     for member, job in enumerate(jobs):
-        alone = InTurn(job, blobs())
+        alone = SequentialEngine(job, blobs())
         alone.advance(0, 5, torch.Tensor.backward)
         for ours, theirs in zip(together.state(member), alone.state(0), strict=True):
             for n, t in theirs.items():

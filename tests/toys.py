@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lth.data import Dataset, tensors
-from lth.ticket import Ticket
+from lth.networks.ticket import Ticket
 from lth.types import Augment
 from tests.conftest import blobs
 

@@ -7,10 +7,10 @@ generator to another ticket. How many copies of it are drawn per trial is the st
 from lth.arms.children import dense_child, sgd_noise
 from lth.arms.dynamic import edge_popup, gradual, rigl, sparse_evolution, supermask
 from lth.arms.frozen import freeze
-from lth.arms.places import random_mask
 from lth.arms.protocol import Arm, context_of, longer, winning_ticket
+from lth.arms.random_masks import random_mask
+from lth.arms.reinit import constant, noise, random_reinit, rescaled, reshuffle
 from lth.arms.small import small_dense
-from lth.arms.values import constant, noise, random_reinit, rescaled, reshuffle
 
 __all__ = [
     "Arm", "constant", "context_of", "dense_child", "edge_popup", "freeze", "gradual", "longer",

@@ -1,7 +1,7 @@
 """Arms that differ in nothing but the noise of SGD: the children of an instability analysis.
 
 Frankle et al. 2020, arXiv 1912.05671, Section 2: copies of one network, trained under other data
-orders and augmentations. ``lth.analysis.connectivity`` then looks at the line between them.
+orders and augmentations. ``lth.results.analysis.connectivity`` then looks at the line between them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import torch
 
-from lth import masks
 from lth.arms.protocol import Arm, draw_seed
-from lth.needs import takes
-from lth.ticket import State, Ticket, layers_of
+from lth.networks import masks
+from lth.networks.ticket import State, Ticket, layers_of
+from lth.pruning.needs import takes
 
 
 def sgd_noise() -> Arm:

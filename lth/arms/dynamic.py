@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 
-from lth import dynamic, gates, masks
-from lth.arms.places import random_mask
 from lth.arms.protocol import draw_seed
-from lth.arms.values import constant
+from lth.arms.random_masks import random_mask
+from lth.arms.reinit import constant
 from lth.errors import LthError
-from lth.needs import takes
-from lth.recipe import check_optimizer
-from lth.spec import Spec, spec_of
-from lth.ticket import State, Ticket, layers_of
+from lth.networks import gates, masks
+from lth.networks.ticket import State, Ticket, layers_of
+from lth.pruning import dynamic
+from lth.pruning.needs import takes
+from lth.recipe.recipe import check_optimizer
+from lth.spec.build import Spec, spec_of
 from lth.types import Mask
 
 WEIGHTS = ("init", "signed_constant")
@@ -31,7 +32,7 @@ def rigl(
     every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
     counts: str = "erk",
 ) -> Callable[..., Ticket]:  # fmt: skip
-    """A random mask (``counts`` as in ``random_mask``) that ``lth.dynamic.rigl`` then changes."""
+    """A random mask (``counts`` as in ``random_mask``) that ``lth.pruning.dynamic.rigl`` then changes."""
     return _from_random_mask(
         dynamic.rigl, counts, every=every, fraction=fraction, until=until, decay=decay
     )
@@ -41,7 +42,7 @@ def sparse_evolution(
     every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
     counts: str = "erk",
 ) -> Callable[..., Ticket]:  # fmt: skip
-    """A random mask that ``lth.dynamic.sparse_evolution`` (SET) then changes."""
+    """A random mask that ``lth.pruning.dynamic.sparse_evolution`` (SET) then changes."""
     return _from_random_mask(
         dynamic.sparse_evolution, counts, every=every, fraction=fraction, until=until, decay=decay
     )
@@ -50,7 +51,7 @@ def sparse_evolution(
 def gradual(
     every: int = 100, begin: float = 0.0, until: float = 0.5, counts: str = "winner"
 ) -> Callable[..., Ticket]:
-    """The dense network, pruned by magnitude while it trains (``lth.dynamic.gradual``)."""
+    """The dense network, pruned by magnitude while it trains (``lth.pruning.dynamic.gradual``)."""
     dynamic.gradual({}, every, begin, until)
     spread = random_mask(counts=counts)
 
@@ -72,7 +73,7 @@ def supermask(
     samples: int = 0,
     through: bool = True,
 ) -> Callable[..., Ticket]:
-    """Train a mask by ``lth.gates.bernoulli`` over weights that never move.
+    """Train a mask by ``lth.networks.gates.bernoulli`` over weights that never move.
 
     ``weights``: the initial ones, or their signs times the layer's standard deviation. How many are
     kept comes out of the training. Zhou et al. 2019, arXiv 1905.01067, Section 5. ``optimizer``
@@ -92,7 +93,7 @@ def edge_popup(
     optimizer: Mapping[str, Any] | None = None,
     lr: float | None = None,
 ) -> Callable[..., Ticket]:
-    """Train a mask by ``lth.gates.edge_popup``, as large as the ticket's in every layer.
+    """Train a mask by ``lth.networks.gates.edge_popup``, as large as the ticket's in every layer.
 
     Ramanujan et al. 2020, arXiv 1911.13299, Section 3.
     """

@@ -12,8 +12,8 @@ import torch
 
 from lth.arms.protocol import draw_seed
 from lth.errors import LthError
-from lth.needs import takes
-from lth.ticket import State, Ticket, draw_state
+from lth.networks.ticket import State, Ticket, draw_state
+from lth.pruning.needs import takes
 from lth.types import Params
 
 VALUES, ONLY = ("init", "reinit"), ("all", "grew", "shrank")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from lth.errors import LthError
-from lth.ticket import Ticket
+from lth.networks.ticket import Ticket
 
 
 class Arm(Protocol):
@@ -21,7 +21,7 @@ class Arm(Protocol):
     params, ``dense``, its state at the point that tickets are rewound to, and ``input_shape``, that
     of one example. One that has a ``check`` is asked before any work, ``check(model spec, weights
     kept at the lowest level)``, whether it can be made. One that does not use the winner's mask or
-    start says so (``lth.needs.takes``): what they cost is not its cost.
+    start says so (``lth.pruning.needs.takes``): what they cost is not its cost.
     """
 
     def __call__(self, winner: Ticket, generator: torch.Generator) -> Ticket:

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from lth import masks
 from lth.arms.protocol import draw_seed
-from lth.cost import forward_flops
 from lth.errors import LthError
-from lth.layers import describe
-from lth.needs import takes
-from lth.spec import Spec, build
-from lth.ticket import Ticket, draw_state, layers_of, memory_key
-from lth.trust import vouched
+from lth.networks import masks
+from lth.networks.cost import forward_flops
+from lth.networks.layers import describe
+from lth.networks.ticket import Ticket, draw_state, layers_of, memory_key
+from lth.pruning.needs import takes
+from lth.spec.build import Spec, build
+from lth.spec.trust import vouched
 
 WIDTHS = ("widths", "blocks", "hidden", "width")
 BUDGETS = ("steps", "flops")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lth.data.dataset import Dataset, tensors
-from lth.data.fetch import Place, cached, download, local
+from lth.data.fetch import MemberId, cached, download, local
 from lth.errors import LthError
 from lth.types import Augment
 
@@ -48,13 +48,13 @@ def load(source: Source, root: str | None, validation: int, augment: Augment | N
     return tensors("cifar10", train, test, validation, augment, place.note, classes=10)
 
 
-def _downloaded(source: Source) -> Place:
+def _downloaded(source: Source) -> MemberId:
     members = [f"{FOLDER}/{name}" for name in (*TRAIN, *TEST)]
     found = download(source.archive, source.known_hash, source.mirrors, "cifar10", members)
     return cached(found / FOLDER)
 
 
-def _read(place: Place, names: list[str], rows: int) -> tuple[Tensor, Tensor]:
+def _read(place: MemberId, names: list[str], rows: int) -> tuple[Tensor, Tensor]:
     records = torch.cat([_records(place.folder / name, rows, place.mend) for name in names])
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].long()
 

@@ -12,7 +12,7 @@ from lth.errors import LthError
 
 
 @dataclass(frozen=True)
-class Place:
+class MemberId:
     """A folder of official files; ``mend`` says what to do about a bad one."""
 
     folder: Path
@@ -20,15 +20,17 @@ class Place:
     note: str
 
 
-def local(root: str, folder: str) -> Place:
+def local(root: str, folder: str) -> MemberId:
     """Use the official files under the user's own ``root``."""
     mend = f"put the official {folder} files there, or leave out data.root to download them"
-    return Place(Path(root).expanduser() / folder, mend, "local files")
+    return MemberId(Path(root).expanduser() / folder, mend, "local files")
 
 
-def cached(folder: Path) -> Place:
+def cached(folder: Path) -> MemberId:
     """Use files that ``download`` put on this machine."""
-    return Place(folder, "delete it and run again to download it anew", "downloaded, hash checked")
+    return MemberId(
+        folder, "delete it and run again to download it anew", "downloaded, hash checked"
+    )
 
 
 def download(

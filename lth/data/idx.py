@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lth.data.fetch import Place
+from lth.data.fetch import MemberId
 from lth.errors import LthError
 
 UNSIGNED_BYTES = 0x08
 
 
-def read_idx(place: Place, name: str, shape: Sequence[int]) -> Tensor:
+def read_idx(place: MemberId, name: str, shape: Sequence[int]) -> Tensor:
     """Read ``name`` or ``name.gz`` as uint8 of exactly ``shape``.
 
     The file is ``[0, 0, 8, D]``, then D lengths as big-endian uint32, then the bytes, row-major
@@ -39,7 +39,7 @@ def read_idx(place: Place, name: str, shape: Sequence[int]) -> Tensor:
     return torch.frombuffer(content, dtype=torch.uint8, offset=start).reshape(*shape)
 
 
-def _find(place: Place, name: str) -> Path:
+def _find(place: MemberId, name: str) -> Path:
     packed = place.folder / f"{name}.gz"
     for path in (place.folder / name, packed):
         if path.is_file():
@@ -47,7 +47,7 @@ def _find(place: Place, name: str) -> Path:
     raise LthError(f"{packed}: no such file, packed or unpacked; {place.mend}")
 
 
-def _content(path: Path, place: Place) -> bytearray:
+def _content(path: Path, place: MemberId) -> bytearray:
     try:
         content = path.read_bytes()
         return bytearray(gzip.decompress(content) if path.suffix == ".gz" else content)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lth.data.dataset import Dataset, tensors
-from lth.data.fetch import Place, cached, download, local
+from lth.data.fetch import MemberId, cached, download, local
 from lth.data.idx import read_idx
 from lth.errors import LthError
 
@@ -82,7 +82,7 @@ def load(source: Source, root: str | None, validation: int) -> Dataset:
     return tensors(source.name, train, test, validation, note=place.note, classes=10)
 
 
-def _downloaded(source: Source) -> Place:
+def _downloaded(source: Source) -> MemberId:
     paths = [
         download(f"{name}.gz", known, source.mirrors, folder=source.name)
         for name, known in source.hashes.items()
@@ -90,7 +90,7 @@ def _downloaded(source: Source) -> Place:
     return cached(paths[0].parent)
 
 
-def _read(source: Source, place: Place, part: str) -> tuple[Tensor, Tensor]:
+def _read(source: Source, place: MemberId, part: str) -> tuple[Tensor, Tensor]:
     rows = source.rows[part]
     images = read_idx(place, f"{part}-images-idx3-ubyte", (rows, 28, 28))
     labels = read_idx(place, f"{part}-labels-idx1-ubyte", (rows,))

@@ -14,7 +14,7 @@ from torch.utils import data as torch_data
 from lth.data.arrays import tensor_of
 from lth.data.dataset import Dataset, tensors
 from lth.errors import LthError, told
-from lth.spec import build, target_of
+from lth.spec.build import build, target_of
 from lth.types import Augment
 
 TWICE = 16

@@ -31,7 +31,7 @@ from typing import Any
 
 from lth.identity.graph import Walk
 from lth.identity.modules import structure, tensor_digest
-from lth.spec import Spec, locate, target_of
+from lth.spec.build import Spec, locate, target_of
 
 __all__ = ["Walk", "code_key", "described", "structure", "tensor_digest"]
 

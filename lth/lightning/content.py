@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 
-from lth.drawn import drawing
 from lth.identity import Walk, tensor_digest
+from lth.networks.drawn import drawing
 
 LARGEST = 200_000
 """Items of a data set that are read through; of a larger one the object and its code count."""

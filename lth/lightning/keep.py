@@ -32,7 +32,9 @@ class KeepMask(pl.Callback):
         for name, mask in self.mask.items():
             weight = parameters[name]
             kept = mask.to(weight.device)
-            beneath = self.frozen[name].to(weight) if name in self.frozen else torch.zeros_like(kept)
+            beneath = (
+                self.frozen[name].to(weight) if name in self.frozen else torch.zeros_like(kept)
+            )
             self._kept.append((weight, kept, beneath.to(weight.dtype)))
             if weight.requires_grad:
                 self._hooks.append(weight.register_hook(_masked(kept)))

@@ -14,11 +14,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from lth.drawn import State, load_state, seed_all, state_of
-from lth.entry import Point
 from lth.errors import LthError
 from lth.lightning.position import Position
 from lth.lightning.values import logged, points
+from lth.networks.drawn import State, load_state, seed_all, state_of
+from lth.store.entry import Point
 from lth.train.job import Streams
 from lth.train.work import Stopped
 
@@ -27,7 +27,7 @@ SAVE_EVERY = 120.0
 
 
 @dataclass
-class Course:
+class MemberProgress:
     """What a fit has given so far; plain data and tensors, so that it can cross to a process."""
 
     curve: list[Point] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Course:
                              "names": sorted(self.names)}  # fmt: skip
 
     @classmethod
-    def unpacked(cls, content: Mapping[str, Any]) -> Course:
+    def unpacked(cls, content: Mapping[str, Any]) -> MemberProgress:
         """Read what ``packed`` gave."""
         found = cls(**content)
         found.curve = [(int(s), str(a), str(b), float(v)) for s, a, b, v in found.curve]
@@ -80,7 +80,7 @@ class Follow(pl.callbacks.Checkpoint):
         self.partial, self.result = partial, result
         self.report: Callable[[int], None] = _nothing
         self.stop: Callable[[], bool] = _never
-        self.course = Course()
+        self.course = MemberProgress()
         self._resumed: dict[str, Any] | None = None
         self._saved = time.monotonic()
         self._here = os.getpid()
@@ -225,7 +225,7 @@ class Follow(pl.callbacks.Checkpoint):
         connector.restore_optimizers_and_schedulers()
         connector._loaded_checkpoint = {}
         load_state(pl_module, State(*own["state"]))
-        self.course = Course.unpacked(own["course"])
+        self.course = MemberProgress.unpacked(own["course"])
         Position(**own["position"]).enter(trainer)
 
 
@@ -264,7 +264,7 @@ def _never() -> bool:
     return False
 
 
-def check_snapshots(course: Course, wanted: tuple[int, ...]) -> None:
+def check_snapshots(course: MemberProgress, wanted: tuple[int, ...]) -> None:
     """Refuse a dense run that never stood at a step that is needed of it."""
     lacking = [s for s in wanted if s not in course.snapshots]
     if lacking and course.diverged is None:

@@ -23,7 +23,7 @@ from lth.lightning.content import content_of
 from lth.lightning.member import fit
 from lth.lightning.settings import Settings
 from lth.lightning.values import logged, points
-from lth.trace import Trace, follow, plainly
+from lth.networks.trace import Trace, follow, plainly
 
 
 @dataclass
@@ -241,5 +241,3 @@ def _shape(batch: Any) -> tuple[int, ...]:
     """Return the shape of an example, where a batch's first part is a tensor of them."""
     first = batch[0] if isinstance(batch, tuple | list) and batch else batch
     return tuple(first.shape[1:]) if isinstance(first, Tensor) and first.ndim else ()
-
-

@@ -13,8 +13,8 @@ import pytorch_lightning as pl
 
 from lth.errors import LthError, told
 from lth.measured import Measured, measured_of
-from lth.plain import short
-from lth.spec import Spec, build, locate, parameters_of, target_of
+from lth.spec.build import Spec, build, locate, parameters_of, target_of
+from lth.spec.plain import short
 
 KEYS = ("module", "data", "monitor", "mode", "lr")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lth.entry import Point
 from lth.measured import split_and_metric
+from lth.store.entry import Point
 
 
 def logged(trainer: pl.Trainer, stage: str) -> dict[str, float]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lth.records import Record, write_table
-from lth.statistics import EARLY, Summary, summarise
+from lth.records.record import Record, write_table
+from lth.records.statistics import EARLY, Summary, summarise
 
 SPLITS = ("test", "validation", "train")
 MEASURES = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lth.records import Record
+from lth.records.record import Record
 
 
 class NoLogger:

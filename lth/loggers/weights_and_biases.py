@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lth.errors import LthError
-from lth.records import COLUMNS, Record
-from lth.statistics import Cell, curve_means, summarise, without_diverged
+from lth.records.record import COLUMNS, Record
+from lth.records.statistics import Cell, curve_means, summarise, without_diverged
 
 if TYPE_CHECKING:
     from wandb import Run

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lth.errors import LthError
-from lth.spec import digest, target_of
-from lth.ticket import memory_key
+from lth.networks.ticket import memory_key
+from lth.spec.build import digest, target_of
 from lth.train.job import Job
 from lth.types import Mask
 

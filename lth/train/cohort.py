@@ -14,9 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from lth.data.dataset import Dataset
-from lth.entry import Outcome, Point
-from lth.store import Store
-from lth.ticket import State
+from lth.networks.ticket import State
+from lth.store.entry import Point, TrainResult
+from lth.store.store import Store
 from lth.train.batches import blocks
 from lth.train.engine import Backward, Engine
 from lth.train.job import Job, this_machine
@@ -27,7 +27,7 @@ MakeEngine = Callable[[Sequence[Job], Dataset], Engine]
 
 
 @dataclass
-class Course:
+class MemberProgress:
     """The bookkeeping of one member."""
 
     job: Job
@@ -70,7 +70,7 @@ class Cohort:
     ) -> None:
         self.store = store
         self.engine = make_engine(jobs, dataset)
-        self.courses = [Course(job, job.ticket.step) for job in jobs]
+        self.courses = [MemberProgress(job, job.ticket.step) for job in jobs]
         self._resume()
         self._saved = time.monotonic()
 
@@ -147,7 +147,7 @@ class Cohort:
             course.best = (loss, course.step, self.engine.state(member))
             course.masking.keep_best(self.engine, member)
 
-    def finish(self) -> list[Outcome]:
+    def finish(self) -> list[TrainResult]:
         """Measure every member at its last step and at its early stop, on all three splits."""
         begun = time.perf_counter()
         finals = [self.engine.found(m) for m in range(len(self.courses))]
@@ -172,11 +172,11 @@ class Cohort:
 
     def _outcome(
         self,
-        course: Course,
+        course: MemberProgress,
         final: tuple[State, Mask],
         at_end: dict[str, tuple[float, float]],
         at_best: dict[str, tuple[float, float]],
-    ) -> Outcome:
+    ) -> TrainResult:
         measured: list[Point] = []
         if course.diverged is None and course.best is not None:
             early = course.best[1]
@@ -194,7 +194,7 @@ class Cohort:
             **course.masking.about(),
         }
         ended, mask = (None, None) if course.diverged is not None else final
-        return Outcome(
+        return TrainResult(
             job.ticket.start, ended, job.ticket.mask, measured, course.curve, course.diverged,
             course.snapshots, about, job.ticket.frozen, mask if course.masking.changes else None,
         )  # fmt: skip
@@ -208,7 +208,7 @@ class Cohort:
                 self._save_member(member, course)
         self._saved = time.monotonic()
 
-    def _save_member(self, member: int, course: Course) -> None:
+    def _save_member(self, member: int, course: MemberProgress) -> None:
         tensors = _flatten("now", self.engine.state(member))
         tensors |= {f"optimizer/{n}": t for n, t in self.engine.optimizer_state(member).items()}
         for step, state in course.snapshots.items():

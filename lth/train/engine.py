@@ -9,17 +9,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lth import masks
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.recipe import optimizer_arguments
-from lth.spec import build, locate, target_of
-from lth.ticket import (
+from lth.networks import masks
+from lth.networks.ticket import (
     State,
     draw_model,
     load_state,
     seed_all,
 )
+from lth.recipe.recipe import optimizer_arguments
+from lth.spec.build import build, locate, target_of
 from lth.train.batches import Batches
 from lth.train.habits import habits_of
 from lth.train.job import Job
@@ -75,7 +75,7 @@ class Engine(Protocol):
         ...
 
 
-class InTurn:
+class SequentialEngine:
     """The CPU's way: one member (R = 1) with its own leaf tensors and optimizer."""
 
     def __init__(self, job: Job, dataset: Dataset) -> None:

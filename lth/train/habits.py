@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from lth.data.dataset import Dataset
-from lth.spec import Spec
-from lth.ticket import draw_model, drawing, memory_key
+from lth.networks.ticket import draw_model, drawing, memory_key
+from lth.spec.build import Spec
 from lth.train.job import Job
 
 

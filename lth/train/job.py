@@ -6,10 +6,10 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any
 
-from lth.recipe import Recipe
-from lth.spec import Spec
+from lth.networks.ticket import Ticket
+from lth.recipe.recipe import Recipe
+from lth.spec.build import Spec
 from lth.streams import stream_seed
-from lth.ticket import Ticket
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.identity import Walk, described, structure, tensor_digest
-from lth.recipe import Recipe
-from lth.spec import Spec, build, digest
-from lth.ticket import draw_model, tensors_digest
+from lth.networks.ticket import draw_model, tensors_digest
+from lth.recipe.recipe import Recipe
+from lth.spec.build import Spec, build, digest
 from lth.train.job import Job
 
 
@@ -133,9 +133,9 @@ def numerics() -> Identity:
     """
     from lth.train import cohort, engine, masking, module, network, stacked
 
-    course, members = cohort.Course, cohort.Cohort
+    course, members = cohort.MemberProgress, cohort.Cohort
     roots = (
-        engine.InTurn, stacked.Stacked, network.Network, masking.Masking, cohort.blocks,
+        engine.SequentialEngine, stacked.VmapEngine, network.Network, masking.Masking, cohort.blocks,
         course.note_losses, course.note_evaluation, members.blocks, members.run_block,
         members._evaluate, members._evaluations, members._keep_if_best, members._change_masks,
         members._take_snapshots, members._measure, members.finish, module.lightning_precision,

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from lth import masks
-from lth.dynamic import Dynamics, Look
-from lth.spec import build
+from lth.networks import masks
+from lth.networks.ticket import State, draw_model, layers_of
+from lth.pruning.dynamic import Dynamics, MaskUpdate
+from lth.spec.build import build
 from lth.streams import stream
-from lth.ticket import State, draw_model, layers_of
 from lth.train.engine import Engine
 from lth.train.job import Job
 from lth.types import Mask, Params
@@ -47,7 +47,7 @@ class Masking:
             return False
         generator = stream("dynamics", self.dynamics.seed, step)
         steps = self.job.recipe.steps
-        new = self.dynamics(Look(step, steps, weights, mask, generator, gradient))
+        new = self.dynamics(MaskUpdate(step, steps, weights, mask, generator, gradient))
         engine.set_mask(member, new)
         self.kept.append((step, masks.kept(new)))
         return True

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lth.gates import Gate
+from lth.networks.gates import Gate
 from lth.types import Mask, Params, View
 
 

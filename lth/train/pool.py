@@ -23,10 +23,10 @@ from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError, told
 from lth.interrupt import held, start_tracker
-from lth.spec import Spec
-from lth.store import Store
+from lth.spec.build import Spec
+from lth.store.store import Store
 from lth.train.cohort import MakeEngine
-from lth.train.engine import Engine, InTurn
+from lth.train.engine import Engine, SequentialEngine
 from lth.train.job import Job
 from lth.train.key import Identities, check_same
 from lth.train.work import Report, Stopped, one_thread, work
@@ -214,7 +214,7 @@ def _checked(identities: Identities) -> MakeEngine:
 
     def make(group: Sequence[Job], dataset: Dataset) -> Engine:
         check_same(group[0], identities.of(group[0]))
-        return InTurn(group[0], dataset)
+        return SequentialEngine(group[0], dataset)
 
     return make
 

@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from lth import masks
 from lth.data.dataset import Dataset
 from lth.errors import LthError
-from lth.spec import build
-from lth.store import Store
-from lth.ticket import State, draw_model, load_state, memory_key
+from lth.networks import masks
+from lth.networks.ticket import State, draw_model, load_state, memory_key
+from lth.spec.build import build
+from lth.store.store import Store
 from lth.train.alike import agrees, check_elementwise, equal_rates, group_alike
 from lth.train.batches import Batches
 from lth.train.engine import (
     EVALUATION_BATCH,
     Backward,
     Engine,
-    InTurn,
+    SequentialEngine,
     forget,
     make_optimizer,
     set_rate,
@@ -39,7 +39,7 @@ from lth.train.work import work
 from lth.types import Mask, Params
 
 
-class Stacked:
+class VmapEngine:
     """R members of one model at one step, sorted by learning rate inside."""
 
     def __init__(self, jobs: Sequence[Job], dataset: Dataset) -> None:
@@ -266,8 +266,8 @@ def run_stacked(
 def make_engine(jobs: Sequence[Job], dataset: Dataset) -> Engine:
     """Stack the jobs; one that cannot be stacked comes alone, and trains as on a CPU."""
     if len(jobs) == 1 and trains_alone(jobs[0], dataset):
-        return InTurn(jobs[0], dataset)
-    return Stacked(jobs, dataset)
+        return SequentialEngine(jobs[0], dataset)
+    return VmapEngine(jobs, dataset)
 
 
 def trains_alone(job: Job, dataset: Dataset) -> bool:
@@ -286,7 +286,7 @@ def trains_alone(job: Job, dataset: Dataset) -> bool:
 
 
 def _agrees(job: Job, dataset: Dataset) -> bool:
-    stack = Stacked([replace(job, compile=None)] * 2, dataset)
+    stack = VmapEngine([replace(job, compile=None)] * 2, dataset)
     alone = draw_model(job.ticket.model, 0).to(stack.device)
     load_state(alone, job.ticket.start)
     inputs = dataset.prepare(dataset.train_inputs[:32])

@@ -10,18 +10,18 @@ from typing import Any, Protocol
 import torch
 
 from lth.data.dataset import Dataset
-from lth.entry import Entry
 from lth.errors import LthError, told
-from lth.imp import Cohort, Place
-from lth.kinds import is_whole
-from lth.recipe import Recipe
-from lth.spec import Spec
-from lth.store import Store
-from lth.ticket import Ticket
+from lth.imp import Cohort, MemberId
+from lth.networks.ticket import Ticket
+from lth.recipe.recipe import Recipe
+from lth.spec.argument_types import is_whole
+from lth.spec.build import Spec
+from lth.store.entry import StoredMember
+from lth.store.store import Store
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
 from lth.train.pool import ENOUGH, Pool, count_cores
-from lth.train.work import Stopped, one_thread, patient, work
+from lth.train.work import Stopped, one_thread, stop_after_block, work
 
 PRECISIONS = ("32", "bf16")
 
@@ -111,9 +111,9 @@ class Trainer:
         self.reused: set[str] = set()
         self._pool: Pool | None = None
         self._told = False
-        self._last: tuple[Cohort, dict[Place, Job]] = {}, {}
+        self._last: tuple[Cohort, dict[MemberId, Job]] = {}, {}
 
-    def __call__(self, cohort: Cohort) -> dict[Place, Entry]:
+    def __call__(self, cohort: Cohort) -> dict[MemberId, StoredMember]:
         """Return every member's entry; what the store lacks is trained.
 
         A job beside this one may publish a member without the states that this study needs, so
@@ -138,14 +138,14 @@ class Trainer:
             f"{self.store.root}: other jobs keep replacing what this one trains; let them end first"
         )
 
-    def jobs(self, cohort: Cohort) -> dict[Place, Job]:
+    def jobs(self, cohort: Cohort) -> dict[MemberId, Job]:
         """Describe each member's training, under its key; a cohort asked about again, once."""
         if cohort is not self._last[0]:
             jobs = {place: self._job(place, ticket) for place, ticket in cohort.items()}
             self._last = cohort, jobs
         return dict(self._last[1])
 
-    def look_up(self, jobs: Mapping[Place, Job]) -> dict[Place, Entry]:
+    def look_up(self, jobs: Mapping[MemberId, Job]) -> dict[MemberId, StoredMember]:
         """Return the entries that the store has."""
         found = {place: self.store.get(job.key) for place, job in jobs.items()}
         return {  # a full mask is known without its names: here it has those of this study
@@ -153,7 +153,7 @@ class Trainer:
             for place, entry in found.items() if entry is not None
         }  # fmt: skip
 
-    def _tell_of_curves(self, entries: Iterable[Entry]) -> None:
+    def _tell_of_curves(self, entries: Iterable[StoredMember]) -> None:
         """Say once that a curve asked for now was not taken when a member trained."""
         if self._told:
             return
@@ -172,7 +172,7 @@ class Trainer:
             self._pool.close()
             self._pool = None
 
-    def _job(self, place: Place, ticket: Ticket) -> Job:
+    def _job(self, place: MemberId, ticket: Ticket) -> Job:
         job = Job(
             ticket,
             self.data,
@@ -189,7 +189,7 @@ class Trainer:
         return replace(job, key=found.key, about=about | {"place": place._asdict()})
 
     def _without_snapshots(
-        self, jobs: Mapping[Place, Job], entries: Mapping[Place, Entry]
+        self, jobs: Mapping[MemberId, Job], entries: Mapping[MemberId, StoredMember]
     ) -> list[Job]:
         """Jobs that make the dense run's missing states: bit-identical on a CPU, else all anew."""
         found = []
@@ -211,7 +211,7 @@ class Trainer:
         if self.options.on_gpu:
             from lth.train.stacked import run_stacked
 
-            with patient(self.listener.note) as stop:
+            with stop_after_block(self.listener.note) as stop:
                 run_stacked(
                     jobs, self.dataset, self.store, self.options, self.listener, stop=stop
                 )  # fmt: skip
@@ -224,20 +224,20 @@ class Trainer:
             self._pool = Pool(
                 self.options.processes, self.data, self.store.root, str(self.options.precision)
             )
-        with patient(lambda _: None) as stop:
+        with stop_after_block(lambda _: None) as stop:
             self._pool.run(jobs, self.listener.step, stop)
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
         """Train one after the other; one that fails does not keep the others from their end."""
-        from lth.train.engine import InTurn
+        from lth.train.engine import SequentialEngine
 
         waiting, errors = iter(jobs), list[Exception]()
-        with one_thread(), patient(self.listener.note) as stop:
+        with one_thread(), stop_after_block(self.listener.note) as stop:
             while len(errors) < ENOUGH:
                 try:
                     work(
                         ([job] for job in waiting), self.dataset, self.store,
-                        lambda group, found: InTurn(group[0], found), self.listener.step,
+                        lambda group, found: SequentialEngine(group[0], found), self.listener.step,
                         str(self.options.precision), stop=stop,
                     )  # fmt: skip
                     break

@@ -14,7 +14,7 @@ import torch
 
 from lth.data.dataset import Dataset
 from lth.interrupt import SIGNALS
-from lth.store import Store
+from lth.store.store import Store
 from lth.train.cohort import Cohort, MakeEngine
 from lth.train.job import Job
 
@@ -52,7 +52,7 @@ def work(
 
     def after_block(cohort: Cohort) -> None:
         if cohort.over:
-            deliver(cohort, store)
+            publish_members(cohort, store)
         else:
             cohort.save_partial(SAVE_EVERY)
         for course in cohort.courses:
@@ -65,7 +65,7 @@ def work(
     fit(stream, after_block, precision, accelerator)
 
 
-def deliver(cohort: Cohort, store: Store) -> None:
+def publish_members(cohort: Cohort, store: Store) -> None:
     """Put what the cohort gave into the store."""
     for course, outcome in zip(cohort.courses, cohort.finish(), strict=True):
         job = course.job
@@ -79,7 +79,7 @@ def deliver(cohort: Cohort, store: Store) -> None:
 
 
 @contextmanager
-def patient(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def stop_after_block(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C or SIGTERM end the block under way and keep its members.
 
     The next ends at once. Gives ``stop`` for ``work``. Signals reach the main thread only; where

@@ -1,0 +1,1 @@
+"""Networks and tickets: layers, masks, what they cost."""

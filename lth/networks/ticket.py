@@ -1,0 +1,226 @@
+"""A ticket: a model, a mask, and the weights it starts from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lth.errors import LthError
+from lth.files import demand, reading, tensors_digest
+from lth.networks import adopt, kept, masks, ticket_check, ticket_file
+from lth.networks.drawn import (
+    State,
+    draw_model,
+    draw_state,
+    drawable,
+    drawing,
+    layers_of,
+    load_state,
+    memory_key,
+    network_of,
+    seed_all,
+    state_of,
+    traced,
+)
+from lth.networks.layers import Layers, describe
+from lth.records.record import write_atomic
+from lth.spec.build import Spec
+from lth.spec.naming import data_only, laid_over, named
+from lth.spec.trust import Foreign, Trust, names_of, targets
+from lth.types import Mask, Params
+
+__all__ = [
+    "State", "Ticket", "draw_model", "draw_state", "drawable", "drawing", "layers_of", "load_state",
+    "memory_key", "network_of", "seed_all", "state_of", "tensors_digest", "traced",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Ticket:
+    """A subnetwork ready to train: unpacks as ``mask, params, step = ticket``.
+
+    ``params`` may hold values under pruned weights; ``start`` gives them masked, which is what
+    trains. ``buffers`` (BatchNorm statistics) are never masked. ``step`` is where training starts.
+    ``frozen`` holds values for pruned weights that an arm keeps, not zeroes; ``stretch``
+    is how many times as long as the recipe says it trains; ``changes`` what of the recipe is
+    otherwise (``schedule``, ``optimizer``, ``lr``); ``searched`` is False where the mask came
+    without a search; ``noise`` names the order and augmentation of its batches, the same for all
+    members of a trial but where it is not 0. ``dynamics`` (lth/pruning/dynamic.py) changes the mask on the
+    way; under a ``gate`` (lth/networks/gates.py) a mask within ``mask`` is trained, and no weight.
+    ``sizes`` counts the weights of every layer of its model and ``total`` those of the study's
+    dense network; where they are left out they are counted when they are asked for.
+    """
+
+    model: Spec
+    mask: Mask
+    params: Params
+    buffers: Params
+    step: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)
+    frozen: Params = field(default_factory=dict)
+    stretch: float = 1.0
+    changes: dict[str, Any] = field(default_factory=dict)
+    searched: bool = True
+    noise: int = 0
+    dynamics: Spec | None = None
+    gate: Spec | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    total: int | None = None
+
+    def __post_init__(self) -> None:
+        ticket_check.check(self)
+        if not ticket_check.fits(self.sizes, self.mask, self.params):
+            object.__setattr__(self, "sizes", {})  # they are another model's
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from (self.mask, self.start.params, self.step)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every field is the same, tensors to the bit."""
+        if not isinstance(other, Ticket):
+            return NotImplemented
+        return all(ticket_check.same(getattr(self, n), getattr(other, n)) for n in KINDS)
+
+    def __repr__(self) -> str:
+        """One line; no model is built for it."""
+        name = str(self.model.get("_target_", "?"))
+        kept_of = f"{sum(masks.kept(self.mask).values()):,} of {masks.size(self.mask):,} weights"
+        density = f"density {self.density:.4g}, " if self.sizes else ""
+        return f"Ticket({name}, {density}{kept_of} that can be pruned, step {self.step})"
+
+    @property
+    def start(self) -> State:
+        """The state that training starts from: ``mask * params (+ frozen)``, and the buffers."""
+        return State(masks.apply(self.params, self.mask, self.frozen), self.buffers)
+
+    @property
+    def weights(self) -> int:
+        """Weights kept, those of unprunable layers included."""
+        sizes = self._sizes()
+        rest = sum(size for name, size in sizes.items() if name not in self.mask)
+        return sum(masks.kept(self.mask).values()) + rest
+
+    @property
+    def density(self) -> float:
+        """Weights kept / weights of the study's dense network, in [0, 1]."""
+        return self.weights / (self.total or sum(self._sizes().values()))
+
+    def counted(self, layers: Layers, model: Spec) -> Ticket:
+        """Return the ticket with the sizes of its layers, and of the study's dense network.
+
+        ``layers`` are that network's, ``model`` its spec.
+        """
+        own = layers if self.model == model else layers_of(self.model)
+        return replace(self, sizes=dict(own.sizes), total=layers.total)
+
+    def module(self, model: Any = None) -> nn.Module:
+        """Return the model with the masked starting weights; it stays a ticket when trained.
+
+        A plain module of ordinary names: pruned weights stay exactly 0 (or at ``frozen``) whatever
+        optimizer trains it, and in copies of it. ``model`` names the factory, or is a network to
+        take a copy of, where the ticket's own may not be called because a file named it.
+        """
+        return kept.keep_masked(self._network(model, self.start), self.mask, self.frozen)
+
+    def pruned(self, model: Any = None) -> nn.Module:
+        """Return the model with the masks of ``torch.nn.utils.prune`` in place.
+
+        ``weight_orig`` holds the values beneath the mask too; ``prune.remove`` makes it plain.
+        """
+        kept.check_prunable(self.frozen)
+        return kept.prune_in_place(
+            self._network(model, State(self.params, self.buffers)), self.mask
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Export to one safetensors file: every field, values beneath the mask, masks as bits."""
+        if not isinstance(self.model, Foreign):
+            object.__setattr__(self, "sizes", self._sizes())
+            object.__setattr__(self, "total", self.total or sum(self.sizes.values()))
+        values = {name: getattr(self, name) for name in KINDS}
+        try:
+            content = ticket_file.write(values, KINDS)
+        except ValueError as error:
+            raise LthError(f"{path}: this ticket cannot be saved: {error}") from None
+        write_atomic(Path(path), content)
+
+    @classmethod
+    def load(cls, path: str | Path, model: Any = None, trust: Trust = ()) -> Ticket:
+        """Read a ticket that ``save`` wrote; it runs nothing, and a damaged file is refused.
+
+        By itself a file may name the networks of ``lth.models`` and ``torch.nn``. For one of your
+        own give its factory as ``model``, or the modules that it may name as ``trust``.
+        """
+        trust, asked = names_of(trust), None if model is None else named(model)
+        with reading(path, "ticket file", "export it again; for other files: Ticket.from_state"):
+            values = ticket_file.read(Path(path).read_bytes(), KINDS)
+            if asked is not None:
+                values["model"] = laid_over(values["model"], asked)
+                trust = (*trust, *map(str, targets(asked)))
+            found = cls(**data_only(values, PLAIN, trust, str(path)))
+            demand(
+                found.sizes == values.get("sizes", {}), "its layers have other sizes than it says"
+            )
+            demand(not found.sizes or found.density <= 1, "it keeps more weights than there are")
+            return found
+
+    @classmethod
+    def from_state(
+        cls, model: Any, state: Any, mask: Any = None, *, step: int = 0,
+        origin: Mapping[str, Any] | None = None,
+    ) -> Ticket:  # fmt: skip
+        """Make a ticket of what others wrote: a state dict, and a mask of 0 and 1 by weight name.
+
+        ``model`` is a factory, a ``functools.partial`` of one, or a spec. ``state`` and ``mask``
+        are dicts of tensors or the files that ``torch.save`` wrote (OpenLTH's, say; read with
+        ``weights_only``). The ``weight_orig``, ``weight_mask`` of ``torch.nn.utils.prune`` are a
+        state and a mask in one. Names, shapes, dtypes and values are checked, all by name.
+        """
+        spec = named(model)
+        network, again = draw_model(spec, 0), draw_model(spec, 1)
+        layers = describe(network)
+        params, buffers, found = adopt.adopt(network, again, layers.shapes, state, mask)
+        return cls(
+            spec, found, params, buffers, step, dict(origin or {}), sizes=layers.sizes,
+            total=layers.total,
+        )  # fmt: skip
+
+    def about(self) -> dict[str, Any]:
+        """Return what an entry of the store keeps of a ticket beside its mask and its start."""
+        plain = ticket_file.plain_fields({n: getattr(self, n) for n in KINDS}, KINDS)
+        del plain["model"]
+        return plain | {"params": tensors_digest(self.params)}
+
+    def _sizes(self) -> dict[str, int]:
+        own = {n: m.numel() for n, m in self.mask.items()}
+        return self.sizes or {**layers_of(self.model).sizes, **own}
+
+    def _network(self, model: Any, state: State) -> nn.Module:
+        return network_for(self.model, state, model)
+
+
+KINDS = {
+    f.name: {"Params": "tensors", "Mask": "mask"}.get(str(f.type), "plain") for f in fields(Ticket)
+}
+"""What each field of a ticket is: ``tensors`` by name, a ``mask``, or ``plain`` data."""
+
+PLAIN = {name: kind == "plain" for name, kind in KINDS.items()}
+
+
+def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
+    """Return a model in a state, ``model`` named by the user in the place of a file's ``spec``.
+
+    Of what a file names by itself no more is made than the state that came with it fills.
+    """
+    if isinstance(model, nn.Module):
+        network = copy.deepcopy(model)
+        load_state(network, state)
+        return network
+    spec = spec if model is None else laid_over(spec, named(model))
+    ticket_check.outline(spec, state)
+    return network_of(spec, state)

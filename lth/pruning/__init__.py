@@ -1,0 +1,1 @@
+"""Scores, rules, searches, rewinding, masks that change on the way."""

@@ -1,0 +1,159 @@
+"""The verdict in words: a plain sentence per learning rate and arm, and the rule behind them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from lth.records.intervals import Interval
+from lth.records.matching import DIVERGED, FALLS_SHORT, MATCHES, UNDECIDED, WINNER, Match, matching
+from lth.records.record import Record
+from lth.records.statistics import percent
+
+WIDTH = 96
+"""Columns of the terminal that a line of the rule takes."""
+
+NAMES = {
+    "winning_ticket": "tickets", "random_reinit": "reinitialised ones",
+    "random_mask": "random masks", "small_dense": "small dense networks",
+    "small_dense_longer": "small dense networks trained longer",
+}  # fmt: skip
+
+
+def verdict(records: Iterable[Record]) -> list[str]:
+    """Return a sentence per learning rate and arm, and the rule: ``matching.csv`` in words."""
+    records = list(records)
+    rates = sorted({r.lr for r in records})
+    arms: dict[tuple[float, str], list[Match]] = defaultdict(list)
+    for row in matching(records):
+        arms[row.lr, row.arm].append(row)
+    lines = []
+    for lr in rates:
+        prefix = f"lr {lr:g}: " if len(rates) > 1 else ""
+        own = sorted((rows for (rate, _), rows in arms.items() if rate == lr), key=_winner_first)
+        told = [sentence(r, n == 0) for n, r in enumerate(own)] or [_nothing(records, lr)]
+        lines += [prefix + text for text in told]
+    return lines + (_rule([rows[0] for rows in arms.values()]) if arms else [])
+
+
+def sentence(rows: Sequence[Match], first: bool = True) -> str:
+    """Say of one arm's levels, in order, down to where it matches, and what the trials leave open.
+
+    It ends with the difference at the last level, with Student's interval.
+    """
+    count, last = len(rows), rows[-1]
+    down = next((n for n, r in enumerate(rows) if r.verdict != MATCHES), count)
+    short = next((n for n in range(count, 0, -1) if rows[n - 1].verdict != FALLS_SHORT), 0)
+    claims = []
+    if down:
+        claims.append(f"match{' the dense network' * first} down to {_at(rows[down - 1])}")
+    if down < short:
+        claims.append(_open(rows[down:short], last, not claims))
+    if short < count:
+        already = f"fall short{' of the dense network,' * first} at {_at(rows[0])} already"
+        claims.append(already if short == 0 else f"fall short from {_at(rows[short])} on")
+    lowest = "the lowest trained" if last.density <= min(r.density for r in rows) else "the last"
+    where = f"at {percent(last.density)}, {lowest}: "
+    if down == count:
+        where = f"{lowest}: "
+    alone = sum(r.alone == MATCHES for r in rows)
+    more = f"; taken alone, {alone} of {count} levels match" if alone > down else ""
+    name = NAMES.get(last.arm, last.arm.replace("_", " "))
+    end = f"; {where}{difference(last)}" if last.trials else ""
+    return f"{name} {_listed(claims)}{end}{more}"
+
+
+def difference(row: Match) -> str:
+    """Write a row's difference to the dense network, and how many trials it is over.
+
+    ``+0.34 points (-0.02 to 0.70)``, ``+1.00 points, over 2 of 5 trials; 3 diverged``.
+    """
+    return ", ".join(filter(None, (points(row.student), _left(row))))
+
+
+def points(found: Interval) -> str:
+    """Write a difference of accuracies in percentage points, with its interval where there is one.
+
+    >>> points(Interval(0.00341, -0.0002, 0.00699, 5)), points(Interval(-0.01, -9.0, 9.0, 1))
+    ('+0.34 points (-0.02 to 0.70)', '-1.00 points (-900.00 to 900.00)')
+    """
+    mean, low, high = (100 * v for v in found[:3])
+    return f"{mean:+.2f} points" + (f" ({low:.2f} to {high:.2f})" if found.bounded else "")
+
+
+def _winner_first(rows: Sequence[Match]) -> bool:
+    return rows[0].arm != WINNER
+
+
+def _nothing(records: Sequence[Record], lr: float) -> str:
+    if any(r.level > 0 for r in records if r.lr == lr):
+        dense = [r for r in records if (r.lr, r.arm, r.level) == (lr, WINNER, 0)]
+        what = "diverged" if dense else "is not there"
+        return f"the dense network {what}: there is nothing to match"
+    return "only the dense network was trained: there is nothing to compare"
+
+
+def _at(row: Match) -> str:
+    return f"{percent(row.density)} of the weights"
+
+
+def _open(rows: Sequence[Match], last: Match, first: bool) -> str:
+    """Say where the trials cannot tell, and why at the first such level, which ends the claim."""
+    start, end = percent(rows[0].density), percent(rows[-1].density)
+    where = f"at {start}" if start == end else f"from {start} to {end}"
+    where += " of the weights" * first
+    if all(r.verdict == DIVERGED for r in rows):
+        return f"diverged {where}, {_left(rows[0])}"
+    told = last.trials and _left(rows[0]) == _left(last) != ""  # at the end of the sentence
+    return f"are {UNDECIDED} {where}" + ("" if told else f" ({_why(rows[0])})")
+
+
+def _why(row: Match) -> str:
+    if not row.whole:
+        return _left(row)
+    if row.trials == 1:
+        return "one trial cannot tell"
+    if not row.student.bounded:
+        return f"{row.trials} trials without a spread cannot tell"
+    if row.alone == UNDECIDED:
+        return f"{100 * row.difference:+.2f} points, but maybe {100 * row.student_low:.2f}"
+    return "which falls short, but not all below it does"
+
+
+def _left(row: Match) -> str:
+    """Say how many trials are judged, where it is not all of them."""
+    if row.whole:
+        return ""
+    total = row.trials + row.ended + row.missing
+    if row.ended == total:
+        return f"all {total} trials" if total > 1 else "the one trial"
+    lost = [f"{row.ended} diverged"] * (row.ended > 0)
+    lost += [f"{row.missing} missing"] * (row.missing > 0)
+    if not lost:
+        lost = [f"{row.diverged} {'copy' if row.diverged == 1 else 'copies'} diverged"]
+    return f"over {row.trials} of {total} trials; {', '.join(lost)}"
+
+
+def _listed(claims: Sequence[str]) -> str:
+    return ", ".join(claims[:-1]) + " and " * (len(claims) > 1) + claims[-1]
+
+
+def _rule(firsts: Sequence[Match]) -> list[str]:
+    """Say what it takes to match, in the numbers of this study."""
+    margins = {r.lr: f"{100 * r.tolerance:.2f}" for r in firsts}
+    several = "; ".join(f"lr {lr:g}: {margin}" for lr, margin in margins.items())
+    margin = several if len(margins) > 1 else next(iter(margins.values()))
+    most = max(r.trials + r.ended + r.missing for r in firsts)
+    rule = (
+        f"(to match: test accuracy at early stop surely not below the dense network's by more than "
+        f"its standard deviation over trials ({margin} points), by Student's 95 % interval of the "
+        f"paired difference over the {most} trials, which is in brackets. Levels are judged in "
+        "order and the first that fails ends a claim, so that all claims on an arm hold together; "
+        "where trials diverged nothing is claimed)"
+    )
+    if most == 1:
+        rule = (
+            "(one trial has no spread to judge by: nothing can be said to match or to fall short)"
+        )
+    return textwrap.wrap(rule, WIDTH)

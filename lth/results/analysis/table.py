@@ -1,0 +1,168 @@
+"""A study's analysis as long tables: every measure of every member, by layer or as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from json import dumps, loads
+from threading import local
+from typing import NamedTuple
+
+import torch
+
+from lth.data.dataset import Dataset
+from lth.data.own import data_of
+from lth.imp import WINNER, MemberId
+from lth.networks import masks
+from lth.results.analysis import structure
+from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
+from lth.results.analysis.lines import Point, PruningChain, lines
+from lth.results.analysis.members import Member, Members
+from lth.spec.build import Spec, build
+from lth.spec.trust import vouched
+from lth.store.study import Study
+from lth.train.work import one_thread
+from lth.types import Mask
+
+Measure = tuple[str, str, float]
+"""(layer, measure, value)."""
+
+
+class Row(NamedTuple):
+    """One value: of a layer, or of the whole network where ``layer`` is empty."""
+
+    study: str
+    trial: int
+    copy: int
+    lr: float
+    arm: str
+    level: int
+    density: float
+    layer: str
+    measure: str
+    value: float
+
+
+class SearchResult(NamedTuple):
+    """What is found of one member: its rows of ``analysis.csv`` and those of ``paths.csv``."""
+
+    rows: list[Row]
+    points: list[Point]
+
+
+class Analysis:
+    """Looks at what a study trained; nothing is trained here.
+
+    Members are looked at by several threads side by side, each computing with one: where other
+    programs share the cores, torch's own threads wait for each other far longer than they work.
+    """
+
+    def __init__(
+        self, study: Study, dataset: Dataset | None = None, device: str = "cpu", threads: int = 1
+    ) -> None:
+        self.study, self.threads = study, threads
+        data = data_of(study.config["data"]) if dataset is None else dataset
+        self.dataset: Dataset = data if device == "cpu" else data.to(device)
+        self.members = Members(study)
+        self.densities = {(r.trial, r.lr, r.arm, r.level, r.copy): r.density for r in study.records}
+        self.splits = lru_cache(2 * threads)(self._splits)
+        self._own = local()
+
+    def __iter__(self) -> Iterator[SearchResult]:
+        """Yield what is found of one member after another; nothing of one that diverged."""
+        with one_thread(), ThreadPoolExecutor(self.threads) as pool:
+            try:
+                yield from pool.map(self._look, self.members.places)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _look(self, place: MemberId) -> SearchResult:
+        member = self.members[place]
+        if member.final is None:
+            return SearchResult([], [])
+        evaluator = self._evaluator(member.model)
+        found = list(lines(place, member, self.members, evaluator, self.splits(place.trial)))
+        measures = [*self._structure(place, member), *self._training(place, member)]
+        measures += [("", *measure) for line in found for measure in line.measures()]
+        return SearchResult([self._row(place, *m) for m in measures], self._points(place, found))
+
+    def _row(self, place: MemberId, layer: str, name: str, value: float) -> Row:
+        return Row(*self._where(place), layer, name, float(value))
+
+    def _points(self, place: MemberId, found: list[PruningChain]) -> list[Point]:
+        where = self._where(place)
+        return [Point(*where, *point) for line in found for point in line.points()]
+
+    def _where(self, place: MemberId) -> tuple[str, int, int, float, str, int, float]:
+        p, density = place, self.densities[place]
+        return self.study.id, p.trial, p.copy, p.lr, p.arm, p.level, density
+
+    def _structure(self, place: MemberId, member: Member) -> Iterator[Measure]:
+        """Measure the mask that training ended with, by itself and against others."""
+        mask = member.final_mask
+        yield from ((n, "density", d) for n, d in structure.layer_density(mask).items())
+        dead = structure.dead_units(mask, structure.wirings(self._evaluator(member.model).network))
+        for name, (units, inputs) in dead.items():
+            yield from ((name, "dead_units", units), (name, "dead_inputs", inputs))
+        if place.arm != WINNER:
+            ticket = self.members.get(place._replace(arm=WINNER, copy=0))
+            yield from _overlap(mask, ticket, "overlap_with_ticket", "chance_overlap_with_ticket")
+        elif place.trial > 0 and place.level > 0:
+            first = self.members.get(place._replace(trial=0))
+            yield from _overlap(mask, first, "overlap_with_trial_0", "chance_overlap")
+
+    def _training(self, place: MemberId, member: Member) -> Iterator[Measure]:
+        """Measure what training did to the weights that it kept from its start to its end."""
+        assert member.final is not None
+        start, final = member.start.params, member.final.params
+        kept = masks.intersect(member.mask, member.final_mask)
+        yield "", "sign_agreement", structure.sign_agreement(start, final, kept)
+        yield from ((n, "distance", d) for n, d in structure.distance(start, final, kept).items())
+        yield from self._movement(place, member)
+        test = self.splits(place.trial)["test"]
+        accuracy = self._evaluator(member.model).measure(member.start, test)[1]
+        yield "", "untrained_test_accuracy", accuracy
+
+    def _movement(self, place: MemberId, member: Member) -> Iterator[Measure]:
+        """Measure how the dense network moved the weights that the ticket keeps, and the others."""
+        dense = self.members.get(place._replace(level=0))
+        if place.arm != WINNER or place.level == 0 or dense is None or dense.final is None:
+            return
+        if dense.model != member.model:
+            return
+        before, after = dense.start.params, dense.final.params
+        pruned = {n: ~m for n, m in member.mask.items()}
+        for which, mask in ("kept", member.mask), ("pruned", pruned):
+            moved = structure.movement(before, after, mask)
+            yield from ((n, f"distance_of_{which}", d) for n, d in moved.items())
+            grown = structure.growth(before, after, mask)
+            yield from ((n, f"growth_of_{which}", g) for n, g in grown.items())
+
+    def _splits(self, trial: int) -> dict[str, Rows]:
+        """Return the test set and as many training examples of the trial."""
+        seed = self.study.config["seed"]
+        test, train = (rows_of(self.dataset, name, seed, trial) for name in ("test", "train"))
+        count = len(test[0])
+        return {"test": test, "train": (train[0][:count].clone(), train[1][:count].clone())}
+
+    def _evaluator(self, model: Spec) -> Evaluator:
+        """Return this thread's network of the model."""
+        if not hasattr(self._own, "evaluators"):
+            self._own.evaluators = lru_cache(2)(self._make)
+        return self._own.evaluators(dumps(vouched(model)))
+
+    def _make(self, model: str) -> Evaluator:
+        return Evaluator(loads(model), self.dataset, build(self.study.config["recipe"]["loss"]))
+
+
+def _overlap(mask: Mask, other: Member | None, name: str, chance: str) -> Iterator[Measure]:
+    """Compare two masks, where both are of one network's weights."""
+    if other is None or _shapes(mask) != _shapes(other.final_mask):
+        return
+    yield "", name, masks.overlap(mask, other.final_mask)
+    yield "", chance, structure.chance_overlap(mask, other.final_mask)
+
+
+def _shapes(mask: Mask) -> dict[str, torch.Size]:
+    return {n: m.shape for n, m in mask.items()}

@@ -1,0 +1,142 @@
+"""Which studies are one, and what all others are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from lth.config import NOT_IN_STUDY_ID, nearest, without_root
+from lth.errors import LthError
+from lth.imp import WINNER
+from lth.results.compare.studies import changes
+from lth.store.study import Study
+
+Group = Sequence[Study]
+"""Studies that differ in seed alone: their trials are one study's."""
+
+REWINDS = ("to_step", "to_init", "to_epoch")
+
+
+class Reference(NamedTuple):
+    """The arm of a group that others are compared with, and in words why that one.
+
+    ``plain`` says that no other study could be meant by the bare name of an arm.
+    """
+
+    group: Group
+    arm: str
+    words: str
+    plain: bool
+
+
+def pooled(studies: Sequence[Study]) -> list[Group]:
+    """Group the studies that differ in seed alone, in the order of the first of each."""
+    groups: list[list[Study]] = []
+    for study in studies:
+        for group in groups:
+            if all(_seeds_apart(study, other) for other in group):
+                group.append(study)
+                break
+        else:
+            groups.append([study])
+    return list(groups)
+
+
+def pool_notes(groups: Sequence[Group]) -> list[str]:
+    """Say what is pooled."""
+    return [
+        f"{', '.join(s.id for s in group)}: pooled, as they differ in seed alone "
+        f"({', '.join(str(s.config['seed']) for s in group)}): more trials of one study"
+        for group in groups
+        if len(group) > 1
+    ]
+
+
+def choose(groups: Sequence[Group], wanted: str | None) -> Reference:
+    """Return the reference: what ``reference=STUDY/ARM``, or either of them, names.
+
+    Without one: the winning ticket of iterative magnitude pruning, else the first study's.
+    """
+    imp = _magnitude(groups)
+    default, plain = (imp or groups)[0], len(groups) == 1 or len(imp) == 1
+    group, arm = _named(groups, wanted, default) if wanted else (default, WINNER)
+    words = f"reference: {arm} of {group[0].id}"
+    if not wanted and len(groups) > 1:
+        why = "iterative magnitude pruning"
+        if len(imp) > 1:
+            why = f"the first of {len(imp)} with {why}"
+        elif not imp:
+            why = f"the first; no study is {why}"
+        words += f" ({why}; reference=STUDY/ARM names another)"
+    return Reference(group, arm, words, plain and (not imp or group is default))
+
+
+def _magnitude(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups of iterative magnitude pruning: those that rewind weights, or else all."""
+    found = [g for g in groups if _is(g, "score", "magnitude") and _is(g, "search", "iterative")]
+    return [g for g in found if _is(g, "rewind", *REWINDS)] or found
+
+
+def _is(group: Group, setting: str, *choices: str) -> bool:
+    value = group[0].config.get(setting)
+    return isinstance(value, dict) and value["_target_"].rpartition(".")[2] in choices
+
+
+def _named(groups: Sequence[Group], wanted: str, default: Group) -> tuple[Group, str]:
+    """Find what a text names: a study by folder or name (or how it begins), an arm, or both."""
+    name, _, arm = wanted.partition("/")
+    found = _studies(groups, name)
+    if not found and not arm and name in _arms(default):
+        return default, name
+    if len(found) != 1:
+        ids = [s.id for group in found or groups for s in group]
+        what = "several studies are named so" if found else "no such study"
+        arms = "" if found or arm else f", and no such arm of {default[0].id}"
+        there = ": " if found else "; there are "
+        raise LthError(f"reference={wanted}: {what}{arms}{there}{', '.join(ids)}")
+    group, arm = found[0], arm or WINNER
+    if arm not in _arms(group):
+        near = nearest(arm, _arms(group)) if _arms(group) else ""
+        raise LthError(f"reference={wanted}: {group[0].id} has no pruned {arm}{near}")
+    return group, arm
+
+
+def _arms(group: Group) -> list[str]:
+    return list(dict.fromkeys(r.arm for s in group for r in s.records if r.level > 0))
+
+
+def _studies(groups: Sequence[Group], name: str) -> list[Group]:
+    exact = [g for g in groups if any(name in (s.id, s.config["name"]) for s in g)]
+    return exact or [g for g in groups if name and any(s.id.startswith(name) for s in g)]
+
+
+def _seeds_apart(one: Study, other: Study) -> bool:
+    """Whether two studies have one name and all settings but the seed in common."""
+    a, b = one.config, other.config
+    if a["name"] != b["name"] or a["seed"] == b["seed"]:
+        return False
+    if _identity(one) != _identity(other):
+        return False  # other data, or other code
+    keys = ({*a, *b} - {*NOT_IN_STUDY_ID, "seed"}) | {"trainer"}
+    return _arms_agree(a, b) and not any(
+        changes(_plain(a.get(key), key), _plain(b.get(key), key), key) for key in keys
+    )
+
+
+def _identity(study: Study) -> Any:
+    try:
+        return study.provenance.get("identity")
+    except LthError:
+        return None
+
+
+def _plain(value: Any, key: str) -> Any:
+    """Leave out of a setting what is not part of what a study is."""
+    if key == "trainer":
+        return [str((value or {}).get("precision", "32")), (value or {}).get("compile")]
+    return without_root(value)
+
+
+def _arms_agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    both = a["arms"].keys() & b["arms"].keys()
+    return not any(changes(a["arms"][n], b["arms"][n], n) for n in both)

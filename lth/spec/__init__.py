@@ -1,0 +1,1 @@
+"""How things are named as data: specs, names, trust."""

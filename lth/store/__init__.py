@@ -1,0 +1,1 @@
+"""The store, its entries, and a study read back from them."""

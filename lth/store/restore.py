@@ -1,0 +1,70 @@
+"""Tickets out of the store: every field of what a member started from, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from lth.files import tensors_digest
+from lth.networks import masks
+from lth.networks.ticket import KINDS, PLAIN, Ticket
+from lth.spec.naming import data_only
+from lth.spec.trust import Trust
+from lth.store.entry import MissingSnapshot, StoredMember
+from lth.types import Params
+
+
+def ticket_of(
+    entry: StoredMember, dense: StoredMember | None, origin: dict[str, Any], trust: Trust, mend: str
+) -> Ticket:
+    """Return the ticket that an entry's member trained from, every field of it.
+
+    ``dense`` is the entry of the dense network of the same trial and learning rate: it has the
+    values beneath the mask, and counts the weights that densities are shares of.
+    """
+    kept = entry.about.get("ticket", {})
+    values = {n: v for n, v in kept.items() if KINDS.get(n) == "plain"}
+    start, mask = entry.start, entry.mask
+    told = {k: v for k, v in values.get("origin", {}).items() if v}  # what finding it took
+    values |= {
+        "model": entry.about["model"], "mask": mask, "buffers": start.buffers,
+        "params": beneath(entry, dense, kept.get("params")), "step": entry.about["step"],
+        "origin": told | origin, "frozen": entry.frozen,
+    }  # fmt: skip
+    if dense is not None and (sizes := dense.about.get("ticket", {}).get("sizes")):
+        values["total"] = sum(sizes.values())
+    return Ticket(**data_only(values, PLAIN, trust, str(entry.folder), mend))
+
+
+def beneath(entry: StoredMember, dense: StoredMember | None, digest: str | None) -> Params:
+    """Return the starting weights, with the values beneath the mask where they are known.
+
+    They are the dense run's, at the step that the ticket was rewound to or at its end; the digest
+    tells which, or that it is neither: an arm that drew its own has 0 there.
+    """
+    start, mask = entry.start.params, entry.mask
+    if all(bool(m.all()) for m in mask.values()):
+        return start
+    for candidate in _candidates(entry, dense) if digest is not None else ():
+        if any(n not in candidate or candidate[n].shape != m.shape for n, m in mask.items()):
+            continue
+        filled = {
+            n: torch.where(mask[n], p, candidate[n]) if n in mask else p for n, p in start.items()
+        }
+        if tensors_digest(filled) == digest:
+            return filled
+    return masks.apply(start, mask)
+
+
+def _candidates(entry: StoredMember, dense: StoredMember | None) -> Iterator[Params]:
+    if dense is None:
+        return
+    try:
+        yield dense.at(entry.about["step"]).params
+    except MissingSnapshot:
+        pass
+    if dense.diverged is None:
+        yield dense.final.params
+    yield dense.start.params

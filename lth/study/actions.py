@@ -1,0 +1,270 @@
+"""The actions of the command, and what each tells its user."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.table import Table
+
+from lth.imp import WINNER, Experiment
+from lth.records.record import Record, write_table
+from lth.study.holdings import outdated
+from lth.study.plan import Plan, plan
+from lth.study.progress import Display
+from lth.study.run import AllDiverged, Journal, execute, study_of
+from lth.study.setup import Setup, check_values
+
+
+def run_study(setup: Setup, display: Display) -> None:
+    """Run a study; show its table, its verdict, and where everything lies."""
+    from lth.results.figures import draw
+
+    _headline(setup, display)
+    journal = execute(setup, display)
+    records, curves = journal.records, journal.curves
+    figures = draw(records, curves, setup.folder / "figures", teller(display))
+    lines = _finish_logger(setup, journal, figures, display)
+    _show(display, records)
+    _say_where(display, setup.folder, figures)
+    for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
+        display.say(line)
+    trainer = journal.trainer
+    display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
+    if len(journal.diverged) == len(journal.seen):
+        raise AllDiverged(f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}")
+
+
+def plan_study(setup: Setup, display: Display) -> None:
+    """Show what a run would train."""
+    _headline(setup, display)
+    found = plan(setup)
+    table = Table("arm", "to train", "in the store", title="plan", title_justify="left")
+    for arm in found.to_train | found.stored:
+        table.add_row(arm, f"{found.to_train[arm]:,}", f"{found.stored[arm]:,}")
+    table.add_section()
+    to_train, stored = found.to_train.total(), found.stored.total()
+    table.add_row("all", f"{to_train:,}", f"{stored:,}")
+    display.say(table)
+    display.say(f"{found.steps:,} steps, {_time(found)}, {found.bytes / 1e6:,.1f} MB of disk")
+    display.say(f"trained 0 members, reused {stored}")
+
+
+def explain_study(setup: Setup, display: Display) -> None:
+    """Say why members are, or are not, the same as stored ones."""
+    from lth.study.explain import explain
+
+    _headline(setup, display)
+    reasons = explain(setup)
+    for reason in reasons:
+        for line in reason.lines():
+            display.say(line)
+    stored = sum(len(r.places) for r in reasons if r.stored)
+    if any(not r.stored for r in reasons):
+        display.say("tickets below what is not trained are not known yet")
+    display.say(f"trained 0 members, reused {stored}")
+
+
+def plot_study(setup: Setup, display: Display) -> None:
+    """Draw the figures and show the table again, from the records on disk."""
+    from lth.results.figures import draw
+
+    study = study_of(setup)
+    figures = draw(study.records, study.curves, study.folder / "figures", teller(display))
+    _show(display, study.records)
+    _say_where(display, study.folder, figures)
+    for line in outdated(study.folder):
+        display.say(line)
+    display.say(f"trained 0 members, reused {len(study.members)}")
+
+
+def analyse_study(setup: Setup, display: Display) -> None:
+    """Look at the masks and the networks that a study trained; write the tables and the figures."""
+    from lth.records.matching import Match, matching
+    from lth.results.analysis.lines import Point
+    from lth.results.analysis.summary import summary
+    from lth.results.analysis.table import Analysis, Row
+    from lth.results.analysis.tickets import tickets
+    from lth.results.figures.pictures import draw_analysis
+
+    study, options = study_of(setup), setup.options
+    _headline(setup, display)
+    device, threads = ("cuda", 1) if options.on_gpu else ("cpu", options.processes)
+    analysis = Analysis(study, setup.dataset, device, threads)
+    rows: list[Row] = []
+    points: list[Point] = []
+    display.begin("members", len(study.members))
+    with display:
+        for found in analysis:
+            rows += found.rows
+            points += found.points
+            display.advance()
+    for name, header, table in (
+        ("analysis", Row._fields, rows), ("matching", Match._fields, matching(study.records)),
+        ("paths", Point._fields, points),
+    ):  # fmt: skip
+        write_table(setup.folder / f"{name}.csv", header, table)
+    drawn = attempt("pictures of the tickets", lambda: tickets(analysis), None, display)
+    figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display))
+    for line in attempt("summary", lambda: summary(rows, study.records), [], display):
+        display.say(line)
+    display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
+    display.say(f"matching: {setup.folder / 'matching.csv'}")
+    display.say(f"paths:    {setup.folder / 'paths.csv'}")
+    for figure in figures:
+        display.say(f"figure:   {figure}")
+    for line in outdated(setup.folder):
+        display.say(line)
+    display.say(f"trained 0 members, reused {len(study.members)}")
+
+
+def compare_studies(config: Mapping[str, Any], display: Display) -> None:
+    """Compare the methods of several studies at one density, and at equal total cost."""
+    from lth.results.compare.budget import equal_cost
+    from lth.results.compare.reference import choose, pool_notes, pooled
+    from lth.results.compare.rows import compare
+    from lth.results.compare.studies import find, fit, name_of, sources
+    from lth.results.compare.table import BUDGETS, budget_tables, comparison_tables, legend
+    from lth.results.compare.write import write_comparison
+    from lth.results.figures import save_all
+    from lth.results.figures.compare import comparison_figure
+
+    studies = find(config["studies"])
+    config = {**config, "name": config["name"] or name_of(studies)}
+    check_values(config)
+    groups = pooled(studies)
+    chosen = choose(groups, config.get("reference"))
+    groups.sort(key=lambda group: group is not chosen.group)
+    studies = [study for group in groups for study in group]
+    seeds = {study.config["seed"] for study in chosen.group}
+    for note in [*fit(studies, seeds), *pool_notes(groups), chosen.words]:
+        display.note(note)
+    levels = config["levels"] if isinstance(config["levels"], list) else None
+    found = compare(sources(groups, chosen.plain), levels, chosen.arm)
+    best = equal_cost(found.rows, found.densities)
+    folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
+    write_comparison(folder, found, best, studies)
+    figures = save_all({"compare": lambda: comparison_figure(found)}, folder, teller(display))
+    for tables, words in (
+        (attempt("table", lambda: comparison_tables(found, width), [], display), legend(found)),
+        (attempt("table", lambda: budget_tables(best, width), [], display), BUDGETS),
+    ):
+        for table in tables:
+            display.say(table)
+            display.say("")
+        if tables:
+            display.say(words + "\n")
+    for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
+        display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
+    members = sum(len({r[1:6] for r in study.records}) for study in studies)
+    display.say(f"trained 0 members, reused {members}")
+
+
+ACTIONS: dict[str, Callable[[Any, Display], None]] = {
+    "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
+    "analyse": analyse_study, "compare": compare_studies,
+}  # fmt: skip
+"""What each does with a study made ready; ``compare`` with the configuration alone."""
+
+
+def _of_what(journal: Journal) -> list[str]:
+    """Say that the study holds more than this command asked for, where it does."""
+    whole, seen = len(journal.held.rows), len(journal.seen)
+    if whole == seen:
+        return []
+    return [
+        f"the study holds {whole} members, {whole - seen} of them from other commands: records, "
+        "table, verdict and figures are of all"
+    ]
+
+
+T = TypeVar("T")
+
+
+def teller(display: Display) -> Callable[[str], None]:
+    """Return what tells of a loss: a line, or a warning where nothing is displayed."""
+    return display.note if display.enabled else warnings.warn
+
+
+def attempt(what: str, call: Callable[[], T], otherwise: T, display: Display) -> T:
+    """Return what ``call`` gives; where it fails, say so in a line: what is trained is safe."""
+    from lth.results.figures import said
+
+    try:
+        return call()
+    except Exception as error:
+        teller(display)(f"{what}: left out ({said(error)}); the records are complete")
+        return otherwise
+
+
+def _finish_logger(
+    setup: Setup, journal: Journal, figures: list[Path], display: Display
+) -> list[str]:
+    tickets: list[Path] = []
+    if setup.config["logger"].get("tickets"):
+        tickets = attempt("tickets", lambda: _export(setup, journal), [], display)
+    records, curves = journal.records, journal.curves
+    finish = journal.logged.finish
+    return attempt("logger", lambda: finish(records, curves, figures, tickets), [], display)
+
+
+def _export(setup: Setup, journal: Journal) -> list[Path]:
+    """Write every winning ticket to a file of its own."""
+    study, found = study_of(setup), []
+    for place in sorted(journal.seen):
+        if place.arm == WINNER:
+            name = f"trial{place.trial}-lr{place.lr:g}-level{place.level}.safetensors"
+            found.append(setup.folder / "tickets" / name)
+            study.ticket(trial=place.trial, lr=place.lr, level=place.level).save(found[-1])
+    return found
+
+
+def _headline(setup: Setup, display: Display) -> None:
+    parts, config = setup.parts, setup.config
+    arms = ", ".join(f"{name} x{n}" if n > 1 else name for name, (_, n) in parts.arms.items())
+    rates = ", ".join(f"{lr:g}" for lr in setup.recipe.rates)
+    display.say(f"[bold]{setup.id}[/bold]")
+    display.say(
+        f"{parts.layers.total:,} weights; {config['trials']} trials, {_levels(parts)}, "
+        f"{setup.recipe.steps:,} steps, lr {rates}; {arms}"
+    )
+    for note in setup.notes:
+        display.say(note)
+
+
+def _levels(parts: Experiment) -> str:
+    last = max(parts.levels, default=0)
+    if parts.levels == tuple(range(1, last + 1)):
+        return f"{last} levels"
+    return f"compared at level{'s' * (len(parts.levels) > 1)} {', '.join(map(str, parts.levels))}"
+
+
+def _show(display: Display, records: list[Record]) -> None:
+    from lth.records.table import tables
+    from lth.records.verdict import verdict
+
+    for table in attempt("table", lambda: tables(records, display.console.width), [], display):
+        display.say(table)
+    for line in attempt("verdict", lambda: verdict(records), [], display):
+        display.say(line)
+    display.say("")
+
+
+def _say_where(display: Display, folder: Path, figures: list[Path]) -> None:
+    display.say(f"records: {folder / 'records.csv'}")
+    for figure in figures:
+        display.say(f"figure:  {figure}")
+
+
+def _time(found: Plan) -> str:
+    if found.seconds is None:
+        return "time unmeasured (nothing alike has been trained on this machine)"
+    return f"about {_duration(found.seconds)} on {found.workers} worker(s)"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,134 @@
+"""Checks before any work: whether the parts of a study, each right by itself, go together."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from lth.data.dataset import Dataset
+from lth.errors import LthError, told
+from lth.recipe.recipe import Recipe
+from lth.spec.build import untagged
+from lth.spec.plain import short
+
+REQUIRED_METHODS = {
+    "search": ("iterates", "trained_levels"), "prune": ("prunable", "remaining", "to"),
+    "rewind": ("needs",), "logger": ("start", "log", "finish", "abort"),
+}  # fmt: skip
+"""What a part has beside being called."""
+
+CALL_SIGNATURES = {
+    "score": (("final",), ("initial", "mask", "generator", "buffers", "probe")),
+    "search": (("case",), ()),
+    "prune": (("scores", "mask", "layers"), ()),
+    "rewind": (("dense", "trained"), ()),
+    "arms": (("winner", "generator"), ("initial", "trained", "dense", "input_shape")),
+}
+"""With what a part is called: by place, and by name. An arm gets of the names what it asks for."""
+
+
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse what a ``_target_`` gave where it cannot do the part's work, by its signature."""
+    for name, part in parts.items():
+        kind = name.partition(".")[0]
+        lacking = [f"it has no {m}" for m in REQUIRED_METHODS.get(kind, ()) if not hasattr(part, m)]
+        if why := (lacking or [_misfit(kind, part)])[0]:
+            made = type(part).__name__
+            raise LthError(f"{name}: its _target_ gave a {made}, which does not fit: {why}")
+
+
+def _misfit(kind: str, part: Any) -> str:
+    """Say why a part cannot be called as it will be; what has no signature is let pass."""
+    if kind not in CALL_SIGNATURES:
+        return ""
+    if not callable(part):
+        return "it cannot be called"
+    places, names = CALL_SIGNATURES[kind]
+    try:
+        signature = inspect.signature(part)
+    except (TypeError, ValueError):
+        return ""
+    asked = names if kind != "arms" else [n for n in names if n in signature.parameters]
+    try:
+        signature.bind(*places, **dict.fromkeys(asked))
+    except TypeError as error:
+        return f"it cannot be called with {', '.join([*places, *asked])}: {error}"
+    return ""
+
+
+def check_augment(dataset: Dataset) -> None:
+    """Try the augmentation on two examples."""
+    change, raw = dataset.augment, dataset.train_inputs[:2]
+    if change is None:
+        return
+    name = f"data.augment={type(change).__name__}"
+    if not callable(change) or not callable(getattr(change, "draw", None)):
+        raise LthError(f"{name}: it must be called with a batch, and have draw: see lth.types")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            found = change(raw.clone(), change.draw(len(raw), torch.Generator().manual_seed(0)))
+    except Exception as error:
+        raise LthError(f"{name}: it fails on inputs of {list(raw.shape)}: {told(error)}") from error
+    if not isinstance(found, torch.Tensor) or (found.shape, found.dtype) != (raw.shape, raw.dtype):
+        made = f"{list(found.shape)}, {found.dtype}" if isinstance(found, torch.Tensor) else ""
+        raise LthError(
+            f"{name}: of inputs {list(raw.shape)}, {raw.dtype}, it makes {made or short(found)}: "
+            "shape and dtype must stay"
+        )
+
+
+def check_agreement(asked: Mapping[str, Any], of_data: Mapping[str, Any]) -> None:
+    """Refuse a model's ``classes`` or ``input_shape`` that are given, and not those of the data."""
+    for name, value in asked.items():
+        if untagged(value) != of_data[name]:
+            raise LthError(
+                f"model.{name}={short(untagged(value))}: the data's is {of_data[name]}; leave it "
+                "out: it is left to the data"
+            )
+
+
+def check_batch(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse a batch that the training split does not have."""
+    if recipe.batch > _size(dataset):
+        raise LthError(
+            f"recipe.batch={recipe.batch}: the training split has {_size(dataset)} examples"
+        )
+
+
+def check_examples(score: Any, dataset: Dataset) -> None:
+    """Refuse a score, or one inside it, that asks for more examples than the training split has."""
+    if not isinstance(score, Mapping):
+        return
+    for inner in score.values():
+        check_examples(inner, dataset)
+    asked = score.get("per_class")
+    if isinstance(asked, int) and asked * dataset.classes > _size(dataset):
+        raise LthError(
+            f"score.per_class={asked}: that is {asked * dataset.classes} examples of "
+            f"{dataset.classes} classes, and the training split has {_size(dataset)}"
+        )
+
+
+def _size(dataset: Dataset) -> int:
+    return len(dataset.train_targets) - dataset.validation
+
+
+def check_finite(value: Any, path: str = "") -> None:
+    """Refuse a number that is infinite or none at all: no result could be filed under it."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_finite(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_finite(inner, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise LthError(f"{path}={value}: it must be a finite number")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, else its kind."""
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,264 @@
+"""Run a study: the loop, and everything that is written while it goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lth.errors import LthError, told
+from lth.imp import WINNER, Cohort, MemberId, PruningChain, imp
+from lth.interrupt import gently
+from lth.networks.cost import scoring_flops, training_flops
+from lth.networks.ticket import Ticket
+from lth.provenance import now, provenance
+from lth.pruning.needs import needed
+from lth.records.record import Record, write_atomic
+from lth.records.statistics import level_line
+from lth.spec.trust import targets
+from lth.store.entry import Point, StoredMember
+from lth.store.study import Study
+from lth.study.holdings import Holdings, Rows, widened
+from lth.study.logged import Logged
+from lth.study.progress import Display
+from lth.study.setup import Setup
+from lth.train.trainer import Trainer, store_at
+
+
+class AllDiverged(LthError):
+    """No member of the study reached its end."""
+
+
+class Run(NamedTuple):
+    """What training a winner cost, from which step on and over how many; examples scored for it."""
+
+    cost: int
+    first: int
+    steps: int
+    examples: int
+
+    def up_to(self, step: int) -> int:
+        """Return what it cost to train up to ``step``."""
+        return self.cost * max(0, min(step - self.first, self.steps)) // max(1, self.steps)
+
+
+class Journal:
+    """What the loop has given so far, beside what the study's folder held, and the files of both.
+
+    ``seen`` are the places that this run has looked at.
+    """
+
+    def __init__(self, setup: Setup, trainer: Trainer) -> None:
+        self.setup, self.trainer = setup, trainer
+        self.folder = setup.folder
+        arms, rates = setup.config["arms"], setup.recipe.rates
+        self.held = Holdings(setup.folder, arms, rates, setup.dataset.digest)
+        self.logged = Logged(setup)
+        self.seen: set[MemberId] = set()
+        self.diverged: list[MemberId] = []
+        self._runs: dict[tuple[PruningChain, int], Run] = {}
+        self._changed = False
+        prunable = setup.parts.prune.prunable(setup.parts.layers)
+        self.about = provenance() | {"data": _about_data(setup), "prunable": prunable}
+        self.about["identity"] = setup.identity
+        self._commands = _commands(setup.folder)
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of the whole study."""
+        return self.held.records
+
+    @property
+    def curves(self) -> list[Record]:
+        """The values on the way of the whole study."""
+        return self.held.curves
+
+    def begin(self) -> None:
+        """Write the configuration."""
+        from omegaconf import OmegaConf
+
+        config = widened(self.setup.config, self.folder, [WINNER, *self.held.arms])
+        text = OmegaConf.to_yaml(OmegaConf.create(config))
+        write_atomic(self.folder / "config.yaml", text.encode())
+
+    def add(self, cohort: Cohort, entries: Mapping[MemberId, StoredMember]) -> list[Record]:
+        """Take a level in, and write the files anew: a kill loses none of it. Return its rows."""
+        jobs = self.trainer.jobs(cohort)
+        for place, entry in entries.items():
+            ticket = cohort[place]
+            cost = training_flops(
+                ticket, self.setup.dataset.input_shape, self.setup.recipe.batch, entry.about
+            )
+            winner = cohort[place._replace(arm=WINNER, copy=0)]
+            if place.arm == WINNER:
+                examples = needed(ticket, ticket)[1]
+                run = Run(cost, ticket.step, entry.about["steps"], examples)
+                self._runs[PruningChain(place.trial, place.lr), place.level] = run
+            search = self._search_flops(place, winner, ticket)
+            asked = self.setup.recipe.splits  # whoever trained it may have asked for more
+            curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
+            self.held.rows[place] = Rows(
+                records_of(self.setup, place, ticket, entry, cost, search),
+                _rows(self.setup, place, ticket, entry, curve),
+                jobs[place].key,
+            )
+            self.seen.add(place)
+            if entry.diverged is not None:
+                self.diverged.append(place)
+        self.write()
+        return [r for place in entries for r in self.held.rows[place].records]
+
+    def _search_flops(self, place: MemberId, winner: Ticket, ticket: Ticket) -> int:
+        """Return what the member's mask and start cost: the runs they took, and scoring for them.
+
+        A run of a level below the dense network took the scoring for its own ticket too.
+        """
+        needs, examples = needed(winner, ticket)
+        runs = {level: self._runs[PruningChain(place.trial, place.lr), level] for level in needs}
+        examples += sum(run.examples for level, run in runs.items() if level > 0)
+        scoring = scoring_flops(self.setup.parts.model, self.setup.dataset.input_shape, examples)
+        return scoring + sum(run.up_to(needs[level]) for level, run in runs.items())
+
+    def write(self) -> None:
+        """Write records, curves, the index of members, and the provenance."""
+        self._changed |= self.held.write()
+        counts = {"trained": len(self.trainer.trained), "reused": len(self.trainer.reused)}
+        about = self.about | counts | {"written": now(), "config": self.setup.config}
+        mine = {k: about[k] for k in ("started", "written", "command", "commit", *counts)}
+        added = [mine] if self._changed or counts["trained"] else []
+        about["commands"] = [*self._commands, *added]
+        write_atomic(self.folder / "provenance.json", json.dumps(about, indent=2).encode())
+
+
+def execute(setup: Setup, display: Display) -> Journal:
+    """Train what is missing, level by level, and keep the study's files true on the way."""
+    store = store_at(setup.out)
+    with locked(setup.folder, display.note):
+        trainer = setup.trainer(store, display)
+        journal = Journal(setup, trainer)
+        journal.begin()
+        for note in journal.held.notes:
+            display.note(note)
+        display.study(setup.parts, setup.recipe.steps)
+        try:
+            with gently(), display:
+                _go(setup, trainer, journal, display)
+            trainer.close()
+        except BaseException as error:
+            trainer.close()
+            journal.logged.abort()
+            if isinstance(error, Exception) and not isinstance(error, LthError):
+                raise told(error) from error
+            raise
+    return journal
+
+
+def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> None:
+    for cohort, entries in imp(setup.parts, trainer):
+        records = journal.add(cohort, entries)
+        if trainer.trained:  # what a run has that trains nothing, is logged at its end
+            level = max(place.level for place in cohort)
+            journal.logged.level(level, journal.records, journal.curves)
+        _warn_of_divergence(entries, display)
+        display.ended(level_line(records))
+    display.over()
+
+
+def _warn_of_divergence(entries: Mapping[MemberId, StoredMember], display: Display) -> None:
+    found = [(p, e.diverged) for p, e in entries.items() if e.diverged is not None]
+    if found:
+        (place, step), more = found[0], len(found) - 1
+        display.note(
+            f"diverged: {place.arm}, lr {place.lr:g}, trial {place.trial}, level {place.level}, at "
+            f"step {step}" + (f", and {more} more" if more else "") + "; it is recorded as such"
+        )
+
+
+def records_of(
+    setup: Setup, place: MemberId, ticket: Ticket, entry: StoredMember, cost: int, search: int
+) -> list[Record]:
+    """Return the rows of one member; its training and finding its mask cost so many FLOPs."""
+    step = ticket.step + entry.about["steps"]
+    costs: list[Point] = [
+        (step, "train", "training_flops", float(cost)),
+        (step, "train", "search_flops", float(search)),
+    ]
+    if entry.diverged is not None:
+        diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
+        return _rows(setup, place, ticket, entry, [diverged, *costs])
+    return _rows(setup, place, ticket, entry, [*entry.measured, *costs])
+
+
+def _rows(
+    setup: Setup, place: MemberId, ticket: Ticket, entry: StoredMember, points: list[Point]
+) -> list[Record]:
+    """Say where the points belong; the density is that of the network measured at the step."""
+    total, at, weights = setup.parts.layers.total, entry.about.get("weights", {}), ticket.weights
+    where = (setup.id, place.trial, place.copy, place.lr, place.arm, place.level)
+    return [Record(*where, at.get(str(p[0]), weights) / total, *p) for p in points]
+
+
+@contextmanager
+def locked(folder: Path, note: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold the study's folder; the kernel drops the lock with its owner.
+
+    Another process that has it is waited for: what it trains need not be trained again, so a sweep
+    or an array of jobs over the trials, levels or arms of one study just works.
+    """
+    from filelock import FileLock, Timeout
+
+    path = folder.resolve()
+    if path in _here:
+        raise LthError(
+            f"{folder}: this study is running already; wait for it to end, or set another out=DIR"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            note(f"{folder}: another command is running this study; waiting for it to end")
+            lock.acquire(timeout=-1)
+    except OSError as error:
+        raise LthError(f"{folder}: cannot write there ({error.strerror}); set out=DIR") from None
+    _here.add(path)
+    try:
+        yield
+    finally:
+        _here.discard(path)
+        lock.release()
+
+
+_here: set[Path] = set()  # what this process holds: it would wait for itself for ever
+
+
+def study_of(setup: Setup) -> Study:
+    """Return the study on disk, which a run has made; it trusts what this run's user has named."""
+    try:
+        return Study(setup.folder, trust_in(setup.config))
+    except LthError as error:
+        raise LthError(f"{error}; run the study first: action=run") from None
+
+
+def _commands(folder: Path) -> list[dict[str, Any]]:
+    """Return the commands that have contributed to the study, oldest first."""
+    try:
+        about = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        keys = ("started", "written", "command", "commit", "trained", "reused")
+        return about.get("commands") or [{k: about.get(k) for k in keys}]
+    except (OSError, ValueError, AttributeError):
+        return []
+
+
+def trust_in(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names that a user trusts by running a study of them: factories, their modules."""
+    named = [t for t in targets(config) if t.split(".")[0] not in ("lth", "torch")]
+    return tuple(dict.fromkeys([*named, *(t.rpartition(".")[0] for t in named if "." in t)]))
+
+
+def _about_data(setup: Setup) -> dict[str, Any]:
+    data = setup.dataset
+    return {"name": data.name, "digest": data.digest, "note": data.note}
