@@ -33,15 +33,15 @@ from benchmarks import bare
 from lth import config
 from lth.data import Dataset, tensors
 from lth.data.dataset import split
-from lth.imp import MemberId
 from lth.networks import masks
 from lth.networks.layers import Layers
 from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of
 from lth.recipe.recipe import Recipe
 from lth.store.store import Store
 from lth.study.plan import Silent
-from lth.train.pool import count_cores
-from lth.train.trainer import Options, Trainer
+from lth.train.options import Options, count_cores
+from lth.train.trainer import Trainer
+from lth.types import MemberId
 
 TRAIN, VALIDATION, TEST = 600, 200, 200
 COHORTS = (1, 5, 10)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "run": "lth.api", "Study": "lth.store.study", "Ticket": "lth.networks.ticket", "LthError": "lth.errors",
+    "run": "lth.api", "Study": "lth.store.study", "Ticket": "lth.networks.ticket",
+    "LthError": "lth.errors",
 }  # fmt: skip
 
 __all__ = ["LthError", "Study", "Ticket", "run"]

@@ -101,8 +101,8 @@ def default_name(model: str, data: str) -> str:
 def study_id(config: Mapping[str, Any], identity: str = "") -> str:
     """Return ``<name>-<hash8>``: the hash of what every member of the study has in common.
 
-    Not in it: ``NOT_IN_STUDY_ID``, where the data lies, how it is trained. ``identity`` stands for the data
-    and the code, so that one folder never holds the results of two.
+    Not in it: ``NOT_IN_STUDY_ID``, where the data lies, how it is trained. ``identity`` stands for
+    the data and the code, so that one folder never holds the results of two.
     """
     common = {k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID}
     common["data"] = without_root(config["data"])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
@@ -142,3 +144,22 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
         found.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+def write_atomic(path: Path, content: bytes, into: bool = False) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename.
+
+    Its folder is made where it lacks, but if it is to be written ``into`` one that must be there.
+    """
+    if not into:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # machines that share a disk may share a process id, threads do
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -23,27 +23,7 @@ from lth.pruning.search import Preflight, Scorer, Search, SearchInput, SearchRes
 from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.streams import stream, stream_seed
-from lth.types import Mask, Params, Score
-
-WINNER = "winning_ticket"
-
-
-class PruningChain(NamedTuple):
-    """A chain of levels that prunes by its own trained ticket."""
-
-    trial: int
-    lr: float
-
-
-class MemberId(NamedTuple):
-    """Where a member stands in a study."""
-
-    trial: int
-    lr: float
-    arm: str
-    level: int
-    copy: int
-
+from lth.types import WINNER, Mask, MemberId, Params, PruningChain, Score
 
 Cohort = Mapping[MemberId, Ticket]
 Train = Callable[[Cohort], dict[MemberId, StoredMember]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,27 @@ Params = dict[str, Tensor]
 
 Mask = dict[str, Tensor]
 """Boolean tensors by prunable weight name; the only authority on what is pruned."""
+
+
+WINNER = "winning_ticket"
+"""The arm that every other one is compared with; level 0 is its dense network."""
+
+
+class PruningChain(NamedTuple):
+    """The levels of one trial at one learning rate: each prunes by its own trained ticket."""
+
+    trial: int
+    lr: float
+
+
+class MemberId(NamedTuple):
+    """Which member of a study is meant."""
+
+    trial: int
+    lr: float
+    arm: str
+    level: int
+    copy: int
 
 
 class Score(Protocol):

@@ -23,7 +23,8 @@ CALLS = [
     # through this package: whatever it imports, and what of its own is no factory
     "lth.run", "lth.api.run", "lth.cli.main", "lth.spec.build.build", "lth.spec.build.locate",
     "lth.Ticket.load",
-    "lth.data.fetch.download", "lth.data.digits", "lth.store.store.shutil.rmtree", "lth.models.nn.Linear",
+    "lth.data.fetch.download", "lth.data.digits", "lth.store.store.shutil.rmtree",
+    "lth.models.nn.Linear",
     "lth.models.check.whole", "lth.provenance.subprocess.run", "lth.models.lenet.__globals__",
     # through torch.nn
     "torch.nn", "torch.nn.modules.module.torch.hub.load", "torch.nn.functional.relu",

@@ -15,13 +15,14 @@ import torch
 from rich.console import Console
 
 from lth import Study, config
-from lth.imp import WINNER, PruningChain, members, next_ticket
+from lth.imp import members, next_ticket
 from lth.networks import masks
 from lth.networks.ticket import draw_state, layers_of
 from lth.pruning.rules import kept_by_level
 from lth.study.progress import Display
 from lth.study.run import execute, study_of
 from lth.study.setup import Setup, prepare
+from lth.types import WINNER, PruningChain
 from tests.toys import blobs, norm_net
 
 SETTINGS = {

@@ -11,7 +11,6 @@ import torch
 import lth
 from lth import LthError
 from lth.config import compose
-from lth.imp import MemberId
 from lth.networks import masks
 from lth.networks.ticket import State, draw_state
 from lth.recipe.loss import cross_entropy
@@ -30,6 +29,7 @@ from lth.results.analysis.tickets import reads_pictures, spread_out, tickets
 from lth.study.actions import ACTIONS
 from lth.study.progress import Display
 from lth.study.setup import prepare
+from lth.types import MemberId
 from tests.conftest import blobs
 from tests.synthetic import REINIT, WINNER
 from tests.synthetic import study as made_up

@@ -27,8 +27,8 @@ from lth.study.run import study_of as study_on_disk
 from lth.study.setup import prepare
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
+from lth.train.options import Options
 from lth.train.stacked import run_stacked
-from lth.train.trainer import Options
 from tests.toys import blobs, fewer, mlp, norm_net, pictures
 
 BLOBS = {"_target_": "tests.toys.blobs", "validation": 40}

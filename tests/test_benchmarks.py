@@ -7,8 +7,8 @@ import torch
 
 from benchmarks import bare, throughput
 from lth.data import split
-from lth.imp import MemberId
-from lth.train.trainer import Options
+from lth.train.options import Options
+from lth.types import MemberId
 
 
 def test_a_quick_run_reports_every_contestant(tmp_path, capsys, monkeypatch):

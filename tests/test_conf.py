@@ -18,7 +18,7 @@ from lth.cli import GROUPS
 from lth.networks.ticket import draw_model
 from lth.recipe.recipe import Recipe
 from lth.spec.build import build, complete, fill
-from lth.train.trainer import Options
+from lth.train.options import Options
 from tests.toys import pictures
 
 CONF = config.conf_folder()

@@ -10,7 +10,7 @@ import lth
 from lth import LthError, config
 from lth.arms import longer, small_dense
 from lth.config import compose
-from lth.imp import WINNER, MemberId, PruningChain, imp, next_ticket
+from lth.imp import imp, next_ticket
 from lth.networks.gates import bernoulli
 from lth.networks.layers import Layers
 from lth.networks.ticket import State
@@ -25,6 +25,7 @@ from lth.store.store import Store
 from lth.streams import stream
 from lth.study.setup import prepare
 from lth.train.work import one_thread, work
+from lth.types import WINNER, MemberId, PruningChain
 from tests import paper
 from tests.test_gates import member
 from tests.test_training import blobs as blobs_of

@@ -71,6 +71,7 @@ import lth
 from lth import cli, config, imp
 from lth.arms import random_mask
 from lth.data import tensors
+from lth.files import write_atomic
 from lth.networks import masks
 from lth.networks.layers import Layers, describe
 from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of, network_of
@@ -80,7 +81,6 @@ from lth.pruning.score import magnitude, synflow
 from lth.pruning.search import SearchInput, at_init
 from lth.recipe.loss import cross_entropy
 from lth.recipe.recipe import Recipe
-from lth.records.record import write_atomic
 from lth.spec.build import build
 from lth.store.store import Store
 from lth.store.study import Study

@@ -14,7 +14,6 @@ import lth
 from lth import LthError, config
 from lth.arms import gradual as gradual_arm
 from lth.arms import rigl as rigl_arm
-from lth.imp import WINNER
 from lth.networks import masks
 from lth.networks.cost import forward_flops
 from lth.networks.ticket import draw_model, draw_state
@@ -25,9 +24,10 @@ from lth.streams import stream
 from lth.train.batches import Batches
 from lth.train.engine import SequentialEngine
 from lth.train.key import member_key
+from lth.train.options import Options
 from lth.train.stacked import run_stacked
-from lth.train.trainer import Options
 from lth.train.work import Stopped, one_thread
+from lth.types import WINNER
 from tests.conftest import blobs
 from tests.test_study import SETTINGS
 from tests.test_training import MLP, NORM, OPTIMIZERS, Deaf, job, recipe, same, train

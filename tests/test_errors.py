@@ -11,8 +11,8 @@ import pytest
 import lth
 from lth import LthError, cli
 from lth.errors import is_own, told, where
-from lth.imp import MemberId
 from lth.train.pool import Elsewhere
+from lth.types import MemberId
 from tests import toys
 from tests.toys import Brittle, blobs, brittle_data, brittle_loss, brittle_score
 

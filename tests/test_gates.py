@@ -16,8 +16,8 @@ from lth.networks.ticket import draw_model
 from lth.store.store import Store
 from lth.train.engine import SequentialEngine
 from lth.train.key import member_key
+from lth.train.options import Options
 from lth.train.stacked import run_stacked
-from lth.train.trainer import Options
 from lth.train.work import Stopped, one_thread
 from tests.conftest import blobs
 from tests.test_study import SETTINGS

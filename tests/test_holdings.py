@@ -12,12 +12,12 @@ from rich.console import Console
 import lth
 from lth.config import compose
 from lth.data import Dataset, tensors
-from lth.imp import MemberId
 from lth.study.actions import analyse_study, plot_study, run_study
 from lth.study.holdings import outdated
 from lth.study.progress import Display
 from lth.study.run import execute
 from lth.study.setup import prepare
+from lth.types import MemberId
 from tests.toys import blobs, mlp
 
 SETTINGS = {

@@ -18,11 +18,12 @@ from lth import LthError
 from lth.config import compose
 from lth.identity import Walk, code_key, described
 from lth.identity.source import read
-from lth.imp import WINNER, MemberId, dense
+from lth.imp import dense
 from lth.store.store import Store
 from lth.study.plan import Silent
 from lth.study.setup import prepare
 from lth.train.trainer import Trainer
+from lth.types import WINNER, MemberId
 
 PROJECT = {
     "net.py": '''

@@ -163,8 +163,8 @@ def test_a_worker_that_builds_another_data_set_trains_nothing_on_it(tmp_path, mo
 def test_a_full_mask_is_the_same_whatever_it_names(tmp_path):
     settings = {"model": net, "levels": 1}
     assert run(tmp_path, **settings)[1] == (2, 0)
-    spared, count = run(tmp_path, prune={"_target_": "lth.pruning.rules.globally", "spare": ["output"]},
-                        **settings)  # fmt: skip
+    rule = {"_target_": "lth.pruning.rules.globally", "spare": ["output"]}
+    spared, count = run(tmp_path, prune=rule, **settings)
     assert count == (1, 1)  # the dense run is shared
     assert list(spared.ticket(level=1).mask) == ["1.weight"]
     assert list(spared.ticket(level=0).mask) == ["1.weight"]

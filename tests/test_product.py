@@ -15,7 +15,6 @@ from rich.console import Console
 
 from lth import LthError, config
 from lth.config import compose
-from lth.imp import WINNER, PruningChain
 from lth.networks import masks
 from lth.networks.ticket import layers_of
 from lth.pruning.rules import kept_by_level
@@ -25,6 +24,7 @@ from lth.study.progress import Display
 from lth.study.run import execute, study_of
 from lth.study.setup import prepare
 from lth.train.cohort import Cohort
+from lth.types import WINNER, PruningChain
 from tests.covering import pairwise
 from tests.paper import walk
 from tests.toys import blobs, small_net

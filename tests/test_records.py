@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lth import LthError
-from lth.records.record import COLUMNS, Record, read_csv, write_atomic, write_csv
+from lth.files import write_atomic
+from lth.records.record import COLUMNS, Record, read_csv, write_csv
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1)
 RECORDS = st.builds(

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from lth import config
-from lth.imp import WINNER, MemberId, PruningChain, members, next_ticket
+from lth.imp import members, next_ticket
 from lth.store.entry import TrainResult
 from lth.store.store import Store
 from lth.store.study import Study
@@ -25,6 +25,7 @@ from lth.train.habits import draws_random_numbers
 from lth.train.key import member_key
 from lth.train.stacked import VmapEngine
 from lth.train.trainer import Trainer, store_at
+from lth.types import WINNER, MemberId, PruningChain
 from tests.toys import blobs, dropout_net, mlp, norm_net
 
 ARMS = config.choices("arms")

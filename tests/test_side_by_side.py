@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 MANY = """
 import json, os, sys, warnings
 from functools import partial
-import torch, pytorch_lightning, rich.console, lth.train.module, lth.study.actions, lth.results.figures
+import torch, pytorch_lightning, rich.console, lth.train.module, lth.study.actions
+import lth.results.figures
 torch.set_num_threads(1)
 from tests.toys import blobs, mlp
 import lth

@@ -11,13 +11,13 @@ import torch
 
 import lth
 from lth.config import compose
-from lth.imp import MemberId
 from lth.networks import masks
 from lth.networks.ticket import layers_of
 from lth.records.record import COLUMNS
 from lth.spec.build import spec_of
 from lth.study.plan import plan
 from lth.study.setup import prepare
+from lth.types import MemberId
 from tests.toys import blobs, mlp, norm_net
 
 SETTINGS = {
@@ -372,7 +372,8 @@ def test_other_searches_cost_what_they_train(run, search, searched):
 
 def test_scoring_by_gradients_and_the_way_to_the_rewinding_step_are_costs(run):
     at_init = {"_target_": "lth.pruning.search.at_init", "rounds": 3}
-    study, _ = run(search=at_init, score={"_target_": "lth.pruning.score.snip", "per_class": 2}, levels=1,
+    snip = {"_target_": "lth.pruning.score.snip", "per_class": 2}
+    study, _ = run(search=at_init, score=snip, levels=1,
                    rewind={"_target_": "lth.pruning.rewind.to_step", "step": 5})  # fmt: skip
     found = costs(study, "winning_ticket", 1)["search_flops"]
     assert found == costs(study, "winning_ticket", 0)["training_flops"] / 4 + 3 * 400 * 3 * 8
@@ -398,7 +399,8 @@ def test_a_list_of_levels_trains_these_and_the_tickets_that_lead_to_them(run, tm
 
 
 def test_one_shot_fine_tunes_the_dense_network_at_every_level(run):
-    study, _ = run(search="one_shot", rewind={"_target_": "lth.pruning.rewind.learning_rate"}, trials=1,
+    rule = {"_target_": "lth.pruning.rewind.learning_rate"}
+    study, _ = run(search="one_shot", rewind=rule, trials=1,
                    arms=["winning_ticket"])  # fmt: skip
     final = study.entry(level=0).final.params
     for level in (1, 2):

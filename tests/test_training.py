@@ -27,9 +27,9 @@ from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
 from lth.train.network import Network
+from lth.train.options import Options
 from lth.train.pool import Pool
 from lth.train.stacked import group_alike, run_stacked
-from lth.train.trainer import Options
 from lth.train.work import Stopped, one_thread, stop_after_block, work
 from tests.conftest import blobs
 

@@ -47,14 +47,14 @@ def test_a_file_may_name_nothing_else(target, evil):
 
 
 def test_each_place_takes_its_own_factories():
-    assert may_call("lth.pruning.dynamic.rigl", ("dynamic",)) and may_call(
-        "lth.networks.gates.bernoulli", ("gates",)
+    assert may_call("lth.pruning.dynamic.rigl", ("pruning.dynamic",)) and may_call(
+        "lth.networks.gates.bernoulli", ("networks.gates",)
     )
     assert not may_call("lth.pruning.dynamic.rigl", ("models",))
     assert not may_call(
-        "lth.pruning.dynamic.drop_lowest", ("dynamic",)
+        "lth.pruning.dynamic.drop_lowest", ("pruning.dynamic",)
     )  # imported there, not made there
-    assert not may_call("lth.pruning.dynamic._drop_and_grow", ("dynamic",))
+    assert not may_call("lth.pruning.dynamic._drop_and_grow", ("pruning.dynamic",))
 
 
 def test_trust_covers_what_is_defined_there_and_nothing_it_imports():

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lth import LthError, config
-from lth.imp import WINNER, Experiment, MemberId, dense, scorer
+from lth.imp import Experiment, dense, scorer
 from lth.networks import masks
 from lth.networks.cost import forward_flops
 from lth.networks.parametrized import weights_of
@@ -27,6 +27,7 @@ from lth.study.setup import prepare
 from lth.train.engine import SequentialEngine, measure
 from lth.train.job import Job, Streams
 from lth.train.stacked import VmapEngine, make_engine, trains_alone
+from lth.types import WINNER, MemberId
 from tests import laws
 from tests.conftest import blobs
 from tests.zoo import ZOO

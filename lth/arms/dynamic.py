@@ -32,7 +32,7 @@ def rigl(
     every: int = 100, fraction: float = 0.3, until: float = 0.75, decay: str = "cosine",
     counts: str = "erk",
 ) -> Callable[..., Ticket]:  # fmt: skip
-    """A random mask (``counts`` as in ``random_mask``) that ``lth.pruning.dynamic.rigl`` then changes."""
+    """A random mask (``counts`` as in ``random_mask``) that ``dynamic.rigl`` then changes."""
     return _from_random_mask(
         dynamic.rigl, counts, every=every, fraction=fraction, until=until, decay=decay
     )

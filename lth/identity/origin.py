@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 PLUMBING = (
-    "lth.store.entry", "lth.errors", "lth.identity", "lth.spec.argument_types", "lth.spec.names", "lth.spec.plain", "lth.records.record",
-    "lth.spec.build", "lth.store.store", "lth.networks.trace",
+    "lth.errors", "lth.files", "lth.identity", "lth.networks.trace", "lth.records.record",
+    "lth.spec", "lth.store.entry", "lth.store.store",
 )  # fmt: skip
 """Parts of lth that carry numbers and do not make them; known by name, like a library."""
 

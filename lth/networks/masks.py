@@ -12,9 +12,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lth.errors import LthError
-from lth.files import demand, is_shape, packed_length, parse, read_tensors, reading, tensors_digest
+from lth.files import (
+    demand,
+    is_shape,
+    packed_length,
+    parse,
+    read_tensors,
+    reading,
+    tensors_digest,
+    write_atomic,
+)
 from lth.networks.layers import Layers
-from lth.records.record import write_atomic
 from lth.types import Mask, Params
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from lth.errors import LthError
-from lth.files import demand, reading, tensors_digest
+from lth.files import demand, reading, tensors_digest, write_atomic
 from lth.networks import adopt, kept, masks, ticket_check, ticket_file
 from lth.networks.drawn import (
     State,
@@ -28,7 +28,6 @@ from lth.networks.drawn import (
     traced,
 )
 from lth.networks.layers import Layers, describe
-from lth.records.record import write_atomic
 from lth.spec.build import Spec
 from lth.spec.naming import data_only, laid_over, named
 from lth.spec.trust import Foreign, Trust, names_of, targets
@@ -50,8 +49,8 @@ class Ticket:
     is how many times as long as the recipe says it trains; ``changes`` what of the recipe is
     otherwise (``schedule``, ``optimizer``, ``lr``); ``searched`` is False where the mask came
     without a search; ``noise`` names the order and augmentation of its batches, the same for all
-    members of a trial but where it is not 0. ``dynamics`` (lth/pruning/dynamic.py) changes the mask on the
-    way; under a ``gate`` (lth/networks/gates.py) a mask within ``mask`` is trained, and no weight.
+    members of a trial but where it is not 0. ``dynamics`` (pruning/dynamic.py) changes the mask on
+    the way; under a ``gate`` (networks/gates.py) a mask within ``mask`` is trained, and no weight.
     ``sizes`` counts the weights of every layer of its model and ``total`` those of the study's
     dense network; where they are left out they are counted when they are asked for.
     """

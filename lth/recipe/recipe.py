@@ -87,8 +87,8 @@ class Recipe:
         if steps == self.steps:
             return found
         stretched = {
-            "_target_": "lth.recipe.schedule.stretched", "schedule": found.schedule, "steps": self.steps,
-            "start": start,
+            "_target_": "lth.recipe.schedule.stretched", "schedule": found.schedule,
+            "steps": self.steps, "start": start,
         }  # fmt: skip
         return replace(found, steps=steps, schedule=stretched)
 
@@ -130,7 +130,7 @@ def check_optimizer(spec: Spec, lr: float) -> None:
 def optimizer_arguments(spec: Spec) -> dict[str, Any]:
     """Return an optimizer's arguments beside its learning rate, which is the recipe's.
 
-    A default of the factory's own for ``lr`` may have been written out (``lth.spec.build.complete``).
+    A default of the factory's own for ``lr`` may have been written out (``spec.build.complete``).
     """
     found = arguments(spec)
     default = inspect.signature(locate(target_of(spec))).parameters.get("lr")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from lth.errors import LthError
-from lth.files import demand, reading
+from lth.files import demand, reading, write_atomic
 
 
 class Record(NamedTuple):
@@ -80,22 +78,3 @@ def _check(row: Record) -> None:
     whole = min(row.trial, row.copy, row.level, row.step) >= 0
     demand(whole and 0 < row.lr < math.inf and not math.isnan(row.value), f"no record: {row}")
     demand(0 <= row.density <= 1, f"no density: {row.density}")
-
-
-def write_atomic(path: Path, content: bytes, into: bool = False) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename.
-
-    Its folder is made where it lacks, but if it is to be written ``into`` one that must be there.
-    """
-    if not into:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    # machines that share a disk may share a process id, threads do
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,9 +10,29 @@ from typing import Any
 
 from lth.errors import LthError, told
 
+MOVED = {
+    "score": "pruning.score", "prune": "pruning.rules", "search": "pruning.search",
+    "rewind": "pruning.rewind", "transfer": "pruning.transfer", "from_file": "pruning.from_file",
+    "dynamic": "pruning.dynamic", "gates": "networks.gates", "loss": "recipe.loss",
+    "schedule": "recipe.schedule",
+}  # fmt: skip
+"""Where factories are that files written by version 0.1.0 name elsewhere in ``lth``."""
+
+
+def moved(target: str) -> str:
+    """Return the present name of a factory of lth that a file may call by an earlier one.
+
+    >>> moved("lth.score.magnitude")
+    'lth.pruning.score.magnitude'
+    """
+    root, _, rest = target.partition(".")
+    part, _, name = rest.partition(".")
+    return f"lth.{MOVED[part]}.{name}" if root == "lth" and part in MOVED and name else target
+
 
 def locate(target: str) -> Any:
     """Import the object that the dotted name ``target`` stands for."""
+    target = moved(target)
     parts = target.split(".")
     if not all(part.isidentifier() for part in parts):
         raise LthError(f"_target_ {target}: no module of that name on the path")

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from lth.errors import LthError
+from lth.spec.names import moved
 
 Trust = str | ModuleType | Callable[..., Any] | Iterable[str | ModuleType | Callable[..., Any]]
 """Modules by name, with all that is below them, and factories by name or themselves."""
@@ -87,11 +88,13 @@ def targets(value: Any) -> Iterator[Any]:
 
 def may_call(target: str, rooms: Iterable[str], trusted: Iterable[str] = ()) -> bool:
     """Whether a file may name this factory; nothing but this package and torch is imported."""
+    target = moved(target)
     parts = target.split(".")
     if not all(part.isidentifier() for part in parts):
         return False
-    if parts[0] == "lth" and len(parts) == 3 and parts[1] in rooms:
-        return _is_factory(f"lth.{parts[1]}", parts[2])
+    room, _, name = target.removeprefix("lth.").rpartition(".")
+    if parts[0] == "lth" and room in rooms:
+        return _is_factory(f"lth.{room}", name)
     for beginning, (kind, where) in TORCH.items():
         if target.startswith(beginning):
             return _is_class(parts, kind, where) or target in trusted

@@ -19,10 +19,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lth.errors import LthError
-from lth.files import demand, header, read_tensors
+from lth.files import demand, header, read_tensors, write_atomic
 from lth.networks import masks
 from lth.networks.ticket import State, tensors_digest
-from lth.records.record import write_atomic
 from lth.spec.build import digest
 from lth.types import Mask, Params
 

@@ -23,9 +23,8 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 
 from lth.errors import LthError
-from lth.files import check_key, demand, parse, read_tensors
+from lth.files import check_key, demand, parse, read_tensors, write_atomic
 from lth.networks.ticket import tensors_digest
-from lth.records.record import write_atomic
 from lth.spec.build import digest
 from lth.store.entry import StoredMember, TrainResult, own, write_entry
 from lth.store.entry_check import check_entry, check_partial

@@ -13,7 +13,6 @@ from torch import nn
 
 from lth.errors import LthError
 from lth.files import check_key, demand, parse, reading
-from lth.imp import WINNER, MemberId
 from lth.networks.ticket import State, Ticket, network_for
 from lth.networks.ticket_check import weights_of
 from lth.records.record import Record, read_csv
@@ -22,12 +21,16 @@ from lth.spec.trust import Trust, allow, names_of
 from lth.store.entry import StoredMember
 from lth.store.restore import ticket_of
 from lth.store.store import Store
+from lth.types import WINNER, MemberId
 
 MEND = "open it with lth.Study(folder, trust=['mine']), naming the modules that you trust"
 
-GROUPS = {"data": ("data",), "model": ("models",), "recipe": ("schedule", "loss"),
-          "score": ("score",), "prune": ("prune",), "rewind": ("rewind", "schedule"),
-          "search": ("search", "transfer", "from_file"), "arms": ("arms",)}  # fmt: skip
+GROUPS = {
+    "data": ("data",), "model": ("models",), "recipe": ("recipe.schedule", "recipe.loss"),
+    "score": ("pruning.score",), "prune": ("pruning.rules",),
+    "rewind": ("pruning.rewind", "recipe.schedule"),
+    "search": ("pruning.search", "pruning.transfer", "pruning.from_file"), "arms": ("arms",),
+}  # fmt: skip
 """Parts of lth whose factories a study's file may name, by setting."""
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lth.imp import Cohort, MemberId, imp
+from lth.imp import Cohort, imp
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.study.plan import Silent
 from lth.study.setup import Setup
 from lth.train.job import Job
 from lth.train.key import differences
+from lth.types import MemberId
 
 TENSORS = {
     "start": "the weights that it starts from", "buffers": "the buffers that it starts from",

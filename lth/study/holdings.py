@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lth.errors import LthError
+from lth.files import write_atomic
 from lth.identity import described
-from lth.imp import WINNER, MemberId
-from lth.records.record import COLUMNS, Record, read_csv, table_bytes, write_atomic
+from lth.records.record import COLUMNS, Record, read_csv, table_bytes
 from lth.spec.build import digest
 from lth.store.study import Study, members_table, read_config, read_members
+from lth.types import WINNER, MemberId
 
 TABLES = ("records", "curves", "members")
 

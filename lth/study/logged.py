@@ -7,8 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from lth.files import write_atomic
 from lth.loggers.none import NoLogger
-from lth.records.record import COLUMNS, Record, table_bytes, write_atomic
+from lth.records.record import COLUMNS, Record, table_bytes
 from lth.spec.build import digest, target_of
 from lth.study.setup import Setup
 

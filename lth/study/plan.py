@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from lth.imp import WINNER, Cohort, MemberId, PruningChain, imp
+from lth.imp import Cohort, imp
 from lth.pruning.rules import kept_by_level
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.study.setup import Setup
 from lth.train.job import this_machine
+from lth.types import WINNER, MemberId, PruningChain
 
 
 class Silent:

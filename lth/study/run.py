@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lth.errors import LthError, told
-from lth.imp import WINNER, Cohort, MemberId, PruningChain, imp
+from lth.files import write_atomic
+from lth.imp import Cohort, imp
 from lth.interrupt import gently
 from lth.networks.cost import scoring_flops, training_flops
 from lth.networks.ticket import Ticket
 from lth.provenance import now, provenance
 from lth.pruning.needs import needed
-from lth.records.record import Record, write_atomic
+from lth.records.record import Record
 from lth.records.statistics import level_line
 from lth.spec.trust import targets
 from lth.store.entry import Point, StoredMember
@@ -25,6 +26,7 @@ from lth.study.logged import Logged
 from lth.study.progress import Display
 from lth.study.setup import Setup
 from lth.train.trainer import Trainer, store_at
+from lth.types import WINNER, MemberId, PruningChain
 
 
 class AllDiverged(LthError):

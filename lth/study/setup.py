@@ -17,7 +17,7 @@ from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
 from lth.identity import described
-from lth.imp import WINNER, Experiment, PruningChain, check_score, check_search
+from lth.imp import Experiment, check_score, check_search
 from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
 from lth.pruning.probe import Probe
@@ -40,7 +40,9 @@ from lth.study.check_model import check_model, check_weights, check_zeros, equal
 from lth.train.batches import Batches
 from lth.train.job import Streams
 from lth.train.key import Identities
-from lth.train.trainer import Listener, Options, Trainer
+from lth.train.options import Listener, Options
+from lth.train.trainer import Trainer
+from lth.types import WINNER, PruningChain
 
 T = TypeVar("T")
 

@@ -135,7 +135,8 @@ def numerics() -> Identity:
 
     course, members = cohort.MemberProgress, cohort.Cohort
     roots = (
-        engine.SequentialEngine, stacked.VmapEngine, network.Network, masking.Masking, cohort.blocks,
+        engine.SequentialEngine, stacked.VmapEngine, network.Network, masking.Masking,
+        cohort.blocks,
         course.note_losses, course.note_evaluation, members.blocks, members.run_block,
         members._evaluate, members._evaluations, members._keep_if_best, members._change_masks,
         members._take_snapshots, members._measure, members.finish, module.lightning_precision,

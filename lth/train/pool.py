@@ -142,13 +142,6 @@ class _Failed(Exception):
         self.error, self.died = error, died
 
 
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _give(connection: Any, waiting: list[Job]) -> bool:
     if not waiting:
         return False

@@ -34,7 +34,7 @@ from lth.train.engine import (
 from lth.train.habits import draws_random_numbers, habits_of
 from lth.train.job import Job
 from lth.train.network import call, masked, places_of
-from lth.train.trainer import Listener, Options
+from lth.train.options import Listener, Options
 from lth.train.work import work
 from lth.types import Mask, Params
 

@@ -3,89 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import Any
 
 from lth.data.dataset import Dataset
 from lth.errors import LthError, told
-from lth.imp import Cohort, MemberId
+from lth.imp import Cohort
 from lth.networks.ticket import Ticket
 from lth.recipe.recipe import Recipe
-from lth.spec.argument_types import is_whole
 from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
-from lth.train.pool import ENOUGH, Pool, count_cores
+from lth.train.options import Listener, Options
+from lth.train.pool import ENOUGH, Pool
 from lth.train.work import Stopped, one_thread, stop_after_block, work
-
-PRECISIONS = ("32", "bf16")
+from lth.types import MemberId
 
 TURNS = 5
 """How often a level is looked at again, where other jobs come between."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to train, which no result depends on, but ``precision`` and ``compile``.
-
-    ``workers`` is a number of CPU processes, 0 for none beside this one; ``chunk`` caps the members
-    that are stacked at once on a GPU.
-    """
-
-    device: str = "auto"
-    workers: int | str = "auto"
-    precision: str | int = "32"
-    compile: str | None = None
-    chunk: int | None = None
-    devices: int = 1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "precision", str(self.precision))
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise LthError(f"trainer.device={self.device}: it is one of auto, cpu, cuda")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise LthError("trainer.device=cuda: torch sees no GPU here; use trainer.device=auto")
-        if self.devices != 1:
-            raise LthError(f"trainer.devices={self.devices}: more than one is not supported; use 1")
-        if self.workers != "auto" and not is_whole(self.workers, 0):
-            raise LthError(f"trainer.workers={self.workers}: it is auto or a whole number from 0")
-        if self.precision not in PRECISIONS:
-            raise LthError(f"trainer.precision={self.precision}: it is one of 32, bf16")
-        if self.chunk is not None and not is_whole(self.chunk, 1):
-            raise LthError(f"trainer.chunk={self.chunk}: it is a whole number from 1, or null")
-        if self.compile is not None:
-            _check_compiler(self.compile)
-
-    @property
-    def processes(self) -> int:
-        """How many cores train: the workers, or this process alone."""
-        return count_cores() if self.workers == "auto" else max(1, int(self.workers))
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether a GPU trains."""
-        return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
-
-
-class Listener(Protocol):
-    """Who is told of the progress."""
-
-    def level(self, cohort: Cohort, missing: Sequence[Job], reused: int) -> None:
-        """A level begins: these jobs are to train, so many members are in the store."""
-        ...
-
-    def step(self, job: Job, step: int, done: bool) -> None:
-        """A member has reached ``step``."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Something the user should know."""
-        ...
 
 
 class Trainer:
@@ -264,12 +202,6 @@ def store_at(out: Path) -> Store:
     store = Store(root)
     store.sweep()
     return store
-
-
-def _check_compiler(name: str) -> None:
-    if name not in torch.compiler.list_backends(exclude_tags=()):
-        known = ", ".join(torch.compiler.list_backends())
-        raise LthError(f"trainer.compile={name}: a backend of torch.compile is one of {known}")
 
 
 def _about(job: Job) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lth.imp import WINNER, MemberId
 from lth.networks.ticket import State
 from lth.results.analysis.connectivity import Path, paths
 from lth.results.analysis.evaluate import Evaluator, Rows
 from lth.results.analysis.members import Member, Members
+from lth.types import WINNER, MemberId
 
 CHILD, DENSE_CHILD = "sgd_noise", "dense_child"
 INSTABILITY, LEVEL = "instability", "level"

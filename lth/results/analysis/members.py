@@ -6,12 +6,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
-from lth.imp import WINNER, MemberId
 from lth.networks.ticket import State
 from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.store.study import Study
-from lth.types import Mask
+from lth.types import WINNER, Mask, MemberId
 
 ROOM = 1 << 30
 """Bytes that the members kept in memory take, at most."""

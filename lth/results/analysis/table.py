@@ -13,7 +13,6 @@ import torch
 
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
-from lth.imp import WINNER, MemberId
 from lth.networks import masks
 from lth.results.analysis import structure
 from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
@@ -23,7 +22,7 @@ from lth.spec.build import Spec, build
 from lth.spec.trust import vouched
 from lth.store.study import Study
 from lth.train.work import one_thread
-from lth.types import Mask
+from lth.types import WINNER, Mask, MemberId
 
 Measure = tuple[str, str, float]
 """(layer, measure, value)."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple, TypeVar
 
-from lth.imp import WINNER
 from lth.networks.ticket import draw_model, layers_of
 from lth.results.analysis.structure import Wirings, wirings
 from lth.results.analysis.table import Analysis
-from lth.types import Mask, Params
+from lth.types import WINNER, Mask, Params
 
 HANDFUL = 5
 LEAST = 1e-9

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lth.errors import LthError
-from lth.imp import WINNER
 from lth.records.intervals import mean
 from lth.records.matching import MEASURE
 from lth.records.statistics import Trials, by_trial
 from lth.results.compare.studies import Source
+from lth.types import WINNER
 
 DENSE = "dense network"
 TRAINING, SEARCH = "train_training_flops_end", "train_search_flops_end"

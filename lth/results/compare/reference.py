@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from lth.config import NOT_IN_STUDY_ID, nearest, without_root
 from lth.errors import LthError
-from lth.imp import WINNER
 from lth.results.compare.studies import changes
 from lth.store.study import Study
+from lth.types import WINNER
 
 Group = Sequence[Study]
 """Studies that differ in seed alone: their trials are one study's."""

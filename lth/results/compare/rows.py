@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lth.errors import LthError
-from lth.imp import WINNER
 from lth.records.intervals import bootstrap_interval, interval, mean
 from lth.records.matching import MEASURE
 from lth.records.statistics import EARLY, differences
@@ -29,6 +28,7 @@ from lth.results.compare.methods import (
     results,
 )
 from lth.results.compare.studies import Source
+from lth.types import WINNER
 
 __all__ = ["TOLERANCE", "Comparison", "Row", "compare", "trained"]
 

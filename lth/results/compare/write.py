@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lth.errors import LthError
+from lth.files import write_atomic
 from lth.provenance import now, provenance
-from lth.records.record import write_atomic, write_table
+from lth.records.record import write_table
 from lth.results.compare.budget import Best
 from lth.results.compare.rows import Comparison, Row
 from lth.store.study import Study

@@ -9,7 +9,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lth.records.record import Record, write_atomic
+from lth.files import write_atomic
+from lth.records.record import Record
 from lth.records.statistics import EARLY
 from lth.results.figures.curves import accuracies, curves_figure
 from lth.results.figures.tickets import tickets_figure

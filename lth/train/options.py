@@ -1,0 +1,89 @@
+"""How to train, and who hears of it: what no result depends on, but precision and compilation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from lth.errors import LthError
+from lth.imp import Cohort
+from lth.spec.argument_types import is_whole
+from lth.train.job import Job
+
+PRECISIONS = ("32", "bf16")
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train, which no result depends on, but ``precision`` and ``compile``.
+
+    ``workers`` is a number of CPU processes, 0 for none beside this one; ``chunk`` caps the members
+    that are stacked at once on a GPU.
+    """
+
+    device: str = "auto"
+    workers: int | str = "auto"
+    precision: str | int = "32"
+    compile: str | None = None
+    chunk: int | None = None
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", str(self.precision))
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise LthError(f"trainer.device={self.device}: it is one of auto, cpu, cuda")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise LthError("trainer.device=cuda: torch sees no GPU here; use trainer.device=auto")
+        if self.devices != 1:
+            raise LthError(f"trainer.devices={self.devices}: more than one is not supported; use 1")
+        if self.workers != "auto" and not is_whole(self.workers, 0):
+            raise LthError(f"trainer.workers={self.workers}: it is auto or a whole number from 0")
+        if self.precision not in PRECISIONS:
+            raise LthError(f"trainer.precision={self.precision}: it is one of 32, bf16")
+        if self.chunk is not None and not is_whole(self.chunk, 1):
+            raise LthError(f"trainer.chunk={self.chunk}: it is a whole number from 1, or null")
+        if self.compile is not None:
+            _check_compiler(self.compile)
+
+    @property
+    def processes(self) -> int:
+        """How many cores train: the workers, or this process alone."""
+        return count_cores() if self.workers == "auto" else max(1, int(self.workers))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU trains."""
+        return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+
+
+class Listener(Protocol):
+    """Who is told of the progress."""
+
+    def level(self, cohort: Cohort, missing: Sequence[Job], reused: int) -> None:
+        """A level begins: these jobs are to train, so many members are in the store."""
+        ...
+
+    def step(self, job: Job, step: int, done: bool) -> None:
+        """A member has reached ``step``."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        ...
+
+
+def _check_compiler(name: str) -> None:
+    if name not in torch.compiler.list_backends(exclude_tags=()):
+        known = ", ".join(torch.compiler.list_backends())
+        raise LthError(f"trainer.compile={name}: a backend of torch.compile is one of {known}")
