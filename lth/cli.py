@@ -51,7 +51,7 @@ Flags:
 
 GROUPS = (
     "experiment", "data", "model", "recipe", "score", "search", "prune", "rewind", "arms",
-    "trainer", "logger",
+    "trainer", "logger", "task",
 )  # fmt: skip
 
 
@@ -136,7 +136,8 @@ def task(config: Any) -> None:
         if type(plain.get(key)) is int:
             plain[key] = str(plain[key])  # Hydra takes name=2024 for a number
     if plain["name"] is None and plain["action"] != "compare":  # which has names to go by
-        plain["name"] = default_name(hydra.runtime.choices["model"], hydra.runtime.choices["data"])
+        chosen = hydra.runtime.choices
+        plain["name"] = default_name(chosen.get("model"), chosen.get("data"), plain.get("task"))
     # a preset's setting for an arm that was not chosen is no arm
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     console = Console()

@@ -47,24 +47,30 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     """Put a configuration together as the command does, from names, mappings and factories.
 
     A group takes the name of a YAML, a mapping (merged over the default choice, or standing alone
-    if it has a ``_target_``), a factory, or a ``functools.partial``. ``arms`` takes a list of
-    names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in a
+    if it has a ``_target_``), a factory, or a ``functools.partial``. ``task`` takes
+    the name of a YAML, or a mapping with ``module``, ``data`` and the rest of task=lightning.
+    ``arms`` takes a list of names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in a
     ``config_dir`` laid out like it.
     """
     own = _own(config_dir)
-    names, values = _base(settings.pop("experiment", None), own)
+    names, values = _base(settings.pop("experiment", None), own, settings.get("task"))
     _check_keys(settings, values)
+    task = settings.pop("task", None)
     found = {k: v for k, v in values.items() if k not in (*GROUPS, "arms")}
     found |= {k: plain(v, k) for k, v in settings.items() if k in found}
     for group in GROUPS:
         chosen = settings.get(group)
+        if names[group] is None and chosen is None and not values.get(group):
+            continue  # the task has none
         found[group] = _choose(group, names[group], values.get(group), chosen, own)
         if isinstance(chosen, str):
             names[group] = chosen
         elif group in ("model", "data") and _stands_alone(chosen):  # a study is named after it
             names[group] = target_of(found[group]).rpartition(".")[2]
     found["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
-    found["name"] = found["name"] or default_name(names["model"], names["data"])
+    if isinstance(task, Mapping):
+        found["task"] = _merge(found["task"], {k: plain(v, f"task.{k}") for k, v in task.items()})
+    found["name"] = found["name"] or default_name(names["model"], names["data"], found.get("task"))
     return _resolved(found)
 
 
@@ -93,8 +99,12 @@ def make_importable(folder: str | None) -> None:
             sys.path.insert(0, path)
 
 
-def default_name(model: str, data: str) -> str:
-    """Name a study after its choices."""
+def default_name(
+    model: str | None, data: str | None, task: Mapping[str, Any] | None = None
+) -> str:
+    """Name a study after its choices, one of a task after its module."""
+    if task:
+        return str((task.get("module") or {}).get("_target_", "task")).rpartition(".")[2].lower()
     return f"{model}-{data}".replace("/", "-")
 
 
@@ -105,7 +115,8 @@ def study_id(config: Mapping[str, Any], identity: str = "") -> str:
     the data and the code, so that one folder never holds the results of two.
     """
     common = {k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID}
-    common["data"] = without_root(config["data"])
+    if "data" in config:
+        common["data"] = without_root(config["data"])
     trainer = config["trainer"]
     common["trainer"] = [str(trainer.get("precision", "32")), trainer.get("compile")]
     if identity:
@@ -132,7 +143,7 @@ def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
         offered = dict.fromkeys(c for folder in _folders(own) for c in choices(group, folder))
         raise LthError(f"{group}={name}: no such choice; there are {', '.join(offered)}")
     found = _read(path)
-    if group == "experiment":
+    if group in ("experiment", "task"):
         return found
     parts: dict[str, Any] = {}
     for entry in found.pop("defaults", []):
@@ -163,33 +174,48 @@ def nearest(name: str, known: Any) -> str:
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
-def _base(experiment: Any, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the chosen names and the values of config.yaml, under those of an experiment."""
+def _base(
+    experiment: Any, own: Path | None, task: Any = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the chosen names and the values of config.yaml, under those of task and experiment."""
     paths = [folder / "config.yaml" for folder in _folders(own)]
     base = _read(next(p for p in paths if p.is_file()))
     names = {k: v for entry in base.pop("defaults") if entry != "_self_" for k, v in entry.items()}
     base.pop("hydra", None)
+    overlay: dict[str, Any] = {}
     if experiment is not None:
         if not isinstance(experiment, str):
             raise LthError(f"experiment={short(experiment)}: the name of a YAML")
         overlay = load("experiment", experiment, own)
-        for entry in overlay.pop("defaults", []):
-            if entry != "_self_":
-                names |= {k.removeprefix("override /"): v for k, v in entry.items()}
-        base |= overlay
-    return names, base
+    chosen = _overrides(overlay)
+    name = task if isinstance(task, str) else chosen.get("task", names["task"])
+    if isinstance(task, Mapping) and name == "classification":
+        name = "lightning"  # whoever names a module means to train it
+    under = load("task", name, own)
+    names |= _overrides(under) | chosen
+    return names, _merge(base | under, overlay) if under else base | overlay
+
+
+def _overrides(overlay: dict[str, Any]) -> dict[str, Any]:
+    """Take out of an overlay which choices it makes."""
+    found: dict[str, Any] = {}
+    for entry in overlay.pop("defaults", []):
+        if entry != "_self_":
+            found |= {k.removeprefix("override /"): v for k, v in entry.items()}
+    return found
 
 
 def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    known = dict.fromkeys([*GROUPS, "arms", "experiment", *values])
+    known = dict.fromkeys([*GROUPS, "arms", "experiment", "task", *values])
     for key in settings:
         if key not in known:
             raise LthError(f"{key}: no such setting{nearest(key, known)}")
 
 
-def _choose(group: str, name: str, overlay: Any, setting: Any, own: Path | None) -> Any:
+def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path | None) -> Any:
     if isinstance(setting, str) and not isinstance(setting, Enum):
         return _merge(load(group, setting, own), overlay or {}, group)
+    under = {} if name is None else load(group, name, own)
     if setting is None:
         setting = {}
     if not isinstance(setting, Mapping) or _stands_alone(setting):
@@ -200,7 +226,7 @@ def _choose(group: str, name: str, overlay: Any, setting: Any, own: Path | None)
         if isinstance(key, str) and isinstance(value, str)
         if any((folder / group / key).is_dir() for folder in _folders(own))
     }
-    chosen = _merge(load(group, name, own), overlay or {}, group)
+    chosen = _merge(under, overlay or {}, group)
     return _merge(chosen, {**setting, **inner}, group)
 
 

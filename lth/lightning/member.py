@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ SAVE_EVERY = 120.0
 
 
 @dataclass
-class MemberProgress:
+class History:
     """What a fit has given so far; plain data and tensors, so that it can cross to a process."""
 
     curve: list[Point] = field(default_factory=list)
@@ -48,7 +51,7 @@ class MemberProgress:
                              "names": sorted(self.names)}  # fmt: skip
 
     @classmethod
-    def unpacked(cls, content: Mapping[str, Any]) -> MemberProgress:
+    def unpacked(cls, content: Mapping[str, Any]) -> History:
         """Read what ``packed`` gave."""
         found = cls(**content)
         found.curve = [(int(s), str(a), str(b), float(v)) for s, a, b, v in found.curve]
@@ -57,6 +60,13 @@ class MemberProgress:
         found.final = None if found.final is None else State(*found.final)
         found.names = set(found.names)
         return found
+
+    @classmethod
+    def read(cls, path: Path) -> Course:
+        """Read what rank 0 has written."""
+        if not path.is_file():
+            raise LthError("task: the ranks ended without a result")
+        return cls.unpacked(torch.load(path, weights_only=True))
 
 
 class Follow(pl.callbacks.Checkpoint):
@@ -80,7 +90,7 @@ class Follow(pl.callbacks.Checkpoint):
         self.partial, self.result = partial, result
         self.report: Callable[[int], None] = _nothing
         self.stop: Callable[[], bool] = _never
-        self.course = MemberProgress()
+        self.course = History()
         self._resumed: dict[str, Any] | None = None
         self._saved = time.monotonic()
         self._here = os.getpid()
@@ -225,22 +235,40 @@ class Follow(pl.callbacks.Checkpoint):
         connector.restore_optimizers_and_schedulers()
         connector._loaded_checkpoint = {}
         load_state(pl_module, State(*own["state"]))
-        self.course = MemberProgress.unpacked(own["course"])
+        self.course = History.unpacked(own["course"])
         Position(**own["position"]).enter(trainer)
 
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any) -> None:
     """Fit a module by an ordinary trainer; Ctrl-C stays what it is."""
-    import signal
-
     handler = signal.getsignal(signal.SIGINT)
-    try:
-        trainer.fit(module, datamodule=data)
-    except SystemExit as ended:
-        if not isinstance(ended.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)  # Lightning's answer is to exit, deaf to any more
-        raise ended.__context__ from None
+    with silence():
+        try:
+            trainer.fit(module, datamodule=data)
+        except SystemExit as ended:
+            if not isinstance(ended.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, handler)  # Lightning's answer is to exit, deaf from then
+            raise ended.__context__ from None
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep to ourselves what Lightning says of every fit: hints on speed, for its own console."""
+    with warnings.catch_warnings():
+        for words in HINTS:
+            warnings.filterwarnings("ignore", message=f".*{words}.*")
+        yield
+
+
+HINTS = (
+    "does not have many workers", "LeafSpec", "smaller than the logging interval",
+    "that has more than 1 parameter", "Checkpoint directory", "GPU available but not used",
+    "was configured so", "no logger", "lr_scheduler.step", "ended before the epoch ended",
+    "in eval mode at the start", "Trying to infer the `batch_size`", "enable_checkpointing",
+    "recommended to use `self.log", "sync_dist=True", "use_distributed_sampler", "os.fork",
+    "multi-threaded, use of fork",
+)  # fmt: skip
 
 
 def _owners(loader: Any) -> list[Any]:
@@ -264,7 +292,7 @@ def _never() -> bool:
     return False
 
 
-def check_snapshots(course: MemberProgress, wanted: tuple[int, ...]) -> None:
+def check_snapshots(course: History, wanted: tuple[int, ...]) -> None:
     """Refuse a dense run that never stood at a step that is needed of it."""
     lacking = [s for s in wanted if s not in course.snapshots]
     if lacking and course.diverged is None:

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from lth.errors import LthError, told
 from lth.lightning.content import content_of
-from lth.lightning.member import fit
+from lth.lightning.member import fit, silence
 from lth.lightning.settings import Settings
 from lth.lightning.values import logged, points
-from lth.networks.trace import Trace, follow, plainly
+from lth.networks.trace import Following, Trace, plainly
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Watch(pl.callbacks.Checkpoint):
         self.facts.batch = _size(batch)
         self.facts.shape = _shape(batch)
         if self._trace is None:
-            self._trace = follow(pl_module, self.layers)
+            self._trace = Following(pl_module, self.layers)
             self._trace.__enter__()
 
     def on_before_backward(
@@ -211,7 +211,8 @@ def judged(settings: Settings, facts: Facts) -> str:
 
 def _told(call: Any, what: str) -> None:
     try:
-        call()
+        with silence():
+            call()
     except LthError:
         raise
     except Exception as error:
@@ -226,8 +227,8 @@ def _has_test(module: pl.LightningModule, data: Any) -> bool:
         return False
     try:
         return source.test_dataloader() is not None
-    except NotImplementedError:
-        return False
+    except Exception:  # it may need what setup("test") makes: the test itself will tell
+        return True
 
 
 def _size(batch: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from lth.errors import LthError, told
 from lth.measured import Measured, measured_of
 from lth.spec.build import Spec, build, locate, parameters_of, target_of
 from lth.spec.plain import short
+from lth.train.module import quiet
 
 KEYS = ("module", "data", "monitor", "mode", "lr")
 
@@ -81,8 +83,11 @@ class Settings:
     def make(self, **changes: Any) -> pl.Trainer:
         """Make a trainer, with a fresh copy of everything that a spec names."""
         made = {n: _made(v) for n, v in (self.trainer | changes).items()}
+        quiet()
         try:
-            return pl.Trainer(**made)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+                return pl.Trainer(**made)
         except LthError:
             raise
         except Exception as error:

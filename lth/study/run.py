@@ -90,9 +90,7 @@ class Journal:
         jobs = self.trainer.jobs(cohort)
         for place, entry in entries.items():
             ticket = cohort[place]
-            cost = training_flops(
-                ticket, self.setup.dataset.input_shape, self.setup.recipe.batch, entry.about
-            )
+            cost = self._training_flops(ticket, entry)
             winner = cohort[place._replace(arm=WINNER, copy=0)]
             if place.arm == WINNER:
                 examples = needed(ticket, ticket)[1]
@@ -112,11 +110,19 @@ class Journal:
         self.write()
         return [r for place in entries for r in self.held.rows[place].records]
 
+    def _training_flops(self, ticket: Ticket, entry: StoredMember) -> int:
+        setup = self.setup
+        if not setup.costed:
+            return 0
+        return training_flops(ticket, setup.dataset.input_shape, setup.recipe.batch, entry.about)
+
     def _search_flops(self, place: MemberId, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.
 
         A run of a level below the dense network took the scoring for its own ticket too.
         """
+        if not self.setup.costed:
+            return 0
         needs, examples = needed(winner, ticket)
         runs = {level: self._runs[PruningChain(place.trial, place.lr), level] for level in needs}
         examples += sum(run.examples for level, run in runs.items() if level > 0)
@@ -187,6 +193,7 @@ def records_of(
         (step, "train", "training_flops", float(cost)),
         (step, "train", "search_flops", float(search)),
     ]
+    costs = costs if setup.costed else []
     if entry.diverged is not None:
         diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
         return _rows(setup, place, ticket, entry, [diverged, *costs])

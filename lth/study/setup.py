@@ -59,6 +59,7 @@ class Setup:
     options: Options
     logger: Any
     notes: tuple[str, ...] = ()
+    task: Any = None  # a lth.lightning.task.Task, where a LightningModule trains
 
     @cached_property
     def id(self) -> str:
@@ -68,20 +69,39 @@ class Setup:
     @cached_property
     def identity(self) -> str:
         """What the study's data and code are, as far as all of its members share them."""
-        shared = described({k: self.config[k] for k in SHARED})
-        return digest([self.identities.data.parts, self.identities.numerics.parts, shared])
+        shared = described({k: self.config[k] for k in SHARED if k in self.config})
+        parts = [self.identities.data.parts, self.identities.numerics.parts, shared]
+        if self.task is not None:
+            parts.append(described(self.task.settings.counted))
+        return digest(parts)
 
     @cached_property
     def identities(self) -> Identities:
         """The identities of the study's members; data is hashed and code is walked once a run."""
+        if self.task is not None:
+            from lth.lightning.runner import TaskIdentities
+
+            return TaskIdentities(self.task)
         return Identities(self.dataset)
 
     def trainer(self, store: Store, listener: Listener) -> Trainer:
         """Return what trains the study's cohorts, or looks them up."""
+        if self.task is not None:
+            from lth.lightning.runner import TaskIdentities, TaskTrainer
+
+            assert isinstance(self.identities, TaskIdentities)
+            return TaskTrainer(
+                self.task, self.snapshots, store, self.options, listener, self.identities
+            )
         return Trainer(
             self.data, self.dataset, self.recipe, self.parts.seed, self.snapshots, store,
             self.options, listener, self.identities,
         )  # fmt: skip
+
+    @property
+    def costed(self) -> bool:
+        """Whether FLOPs are known: how often each weight is used could be followed."""
+        return self.task is None or self.task.costed
 
     @property
     def out(self) -> Path:
@@ -99,6 +119,8 @@ class Setup:
         steps = self.recipe.steps
         wanted = set(self.parts.rewind.needs(steps))
         wanted |= set(_looked_at(self.parts.search, steps))
+        if self.task is not None:  # its schedules are known where the dense run was looked at
+            wanted.add(getattr(self.parts.rewind, "step", 0))
         return tuple(sorted(wanted - {0}))
 
 
@@ -106,6 +128,8 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     """Build and check all that a configuration names."""
     config: dict[str, Any] = complete(given)
     check_values(config)
+    if config.get("task"):
+        return _prepare_task(given, config)
     recipe = _make(Recipe, config["recipe"], "recipe")
     options = _make(Options, config["trainer"], "trainer")
     logger = build(config["logger"])
@@ -150,6 +174,45 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     return Setup(config, config["data"], dataset, recipe, parts, options, logger, notes)
 
 
+def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
+    """Build and check a study of a LightningModule: a rehearsal tells what else the data would."""
+    from lth.lightning.task import Task, check_arms
+
+    ours = {n: v for n, v in config["trainer"].items() if n in ("device", "workers")}
+    options = _make(Options, ours | {"workers": 0}, "trainer")
+    logger, search = build(config["logger"]), build(config["search"])
+    score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
+    task = Task.of(given, config, options.on_gpu, getattr(prune, "include", ()))
+    recipe, model = task.recipe, task.settings.module
+    rewind = build(
+        config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=task.epoch
+    )
+    named = {"score": score, "search": search, "prune": prune, "rewind": rewind, "logger": logger}
+    check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    rewind.needs(recipe.steps)
+    _looked_at(search, recipe.steps)
+    prunable = prune.prunable(task.layers)
+    check_weights(task.layers, prunable)
+    if warning := equal_draws(model, task.layers):
+        warnings.warn(warning.replace("model=", "task.module="), stacklevel=3)
+    levels = _levels(config["levels"])
+    kept_by_level(prune, task.layers, max(levels, default=0))
+    check_finite({k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID})
+    check_trials(config["seed"], config["trials"])
+    chains = (PruningChain(t, lr) for t in range(config["trials"]) for lr in recipe.rates)
+    parts = Experiment(
+        model=model, layers=task.layers, score=score, prune=prune, rewind=rewind, arms=arms,
+        lines=tuple(chains), levels=levels, probe=task.probe, search=search,
+        input_shape=task.facts.shape, steps=recipe.steps, seed=config["seed"],
+    )  # fmt: skip
+    check_arms(parts)
+    check_search(parts)
+    check_score(parts)
+    notes = (summary(task.layers, prunable), *task.notes)
+    data: Any = task.data
+    return Setup(config, task.settings.data or {}, data, recipe, parts, options, logger, notes, task)
+
+
 def _layers(
     model: Spec, dataset: Dataset, recipe: Recipe, rule: Prune
 ) -> tuple[Layers, tuple[str, ...]]:
@@ -181,10 +244,11 @@ def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
     return {n: model[n] for n in of_data if model.get(n) is not None}
 
 
-SHARED = ("model", "recipe", "score", "search", "prune", "rewind")
+SHARED = ("model", "recipe", "task", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
+            "task",
             *GROUPS)  # fmt: skip
 
 

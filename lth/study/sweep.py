@@ -29,7 +29,25 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
     if set(flags) & set(MULTIRUN):
         folder = Path(config_folder) if config_folder else None
         settings = [_spelled_out(setting, folder) for setting in settings]
-    return [*flags, *settings]
+    if "task=lightning" in settings:
+        _check_apply(settings)
+    return [*flags, *map(_opened, settings)]
+
+
+def _opened(setting: str) -> str:
+    """Let a task and the trainer take arguments that no YAML names: Hydra wants a ``++`` there."""
+    return f"++{setting}" if setting.startswith(("task.", "trainer.")) else setting
+
+
+def _check_apply(settings: Sequence[str]) -> None:
+    """Refuse by name what a LightningModule of one's own brings itself."""
+    for key in (setting.partition("=")[0].lstrip("+~") for setting in settings):
+        group = key.partition(".")[0].partition("/")[0]
+        if group in ("data", "model") or (group == "recipe" and key != "recipe.lr"):
+            raise LthError(
+                f"{key}: it does not apply to task=lightning: set task.module, task.data, "
+                "trainer.max_epochs; recipe.lr sweeps the module's rate"
+            )
 
 
 def jobs(settings: Sequence[str]) -> list[list[str]]:
