@@ -47,10 +47,10 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     """Put a configuration together as the command does, from names, mappings and factories.
 
     A group takes the name of a YAML, a mapping (merged over the default choice, or standing alone
-    if it has a ``_target_``), a factory, or a ``functools.partial``. ``task`` takes
-    the name of a YAML, or a mapping with ``module``, ``data`` and the rest of task=lightning.
-    ``arms`` takes a list of names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in a
-    ``config_dir`` laid out like it.
+    if it has a ``_target_``), a factory, or a ``functools.partial``. ``task`` takes the name of a
+    YAML, or a mapping with ``module``, ``data`` and the rest of task=lightning. ``arms`` takes a
+    list of names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in
+    a ``config_dir`` laid out like it.
     """
     own = _own(config_dir)
     names, values = _base(settings.pop("experiment", None), own, settings.get("task"))
@@ -99,9 +99,7 @@ def make_importable(folder: str | None) -> None:
             sys.path.insert(0, path)
 
 
-def default_name(
-    model: str | None, data: str | None, task: Mapping[str, Any] | None = None
-) -> str:
+def default_name(model: str | None, data: str | None, task: Mapping[str, Any] | None = None) -> str:
     """Name a study after its choices, one of a task after its module."""
     if task:
         return str((task.get("module") or {}).get("_target_", "task")).rpartition(".")[2].lower()

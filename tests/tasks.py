@@ -12,7 +12,7 @@ class Line(pl.LightningModule):
     def __init__(self, hidden: int = 8, lr: float = 0.02):
         super().__init__()
         self.save_hyperparameters()
-        self.net = nn.Sequential(nn.Linear(4, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+        self.net = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def forward(self, x):
         return self.net(x)
@@ -62,3 +62,101 @@ class Points(pl.LightningDataModule):
 
     def test_dataloader(self):
         return DataLoader(self.parts[2], self.batch)
+
+
+class Restless(Line):
+    """All that a checkpoint must hold: moments, dropout, a plateau, statistics."""
+
+    def __init__(self, hidden: int = 8, lr: float = 0.02):
+        super().__init__(hidden, lr)
+        self.net.insert(2, nn.Dropout(0.2))
+        self.net.insert(1, nn.BatchNorm1d(hidden))
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), self.hparams.lr)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.7)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
+        }
+
+
+class Plain(Line):
+    """Without momentum: what starts at a step of another run goes on as that did."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), self.hparams.lr)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 7], 0.5)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+class Pair(pl.LightningModule):
+    """Two networks and two optimizers by manual optimization, as in a GAN."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.make, self.judge = nn.Linear(2, 4), nn.Linear(4, 1)
+
+    def training_step(self, batch, batch_idx):
+        real, _ = batch
+        first, second = self.optimizers()
+        fake = self.make(torch.randn(len(real), 2))
+        for optimizer, loss in (
+            (first, nn.functional.softplus(-self.judge(fake)).mean()),
+            (second, nn.functional.softplus(self.judge(fake.detach()) - self.judge(real)).mean()),
+        ):
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        self.log("loss", loss, on_epoch=True)
+
+    def validation_step(self, batch, batch_idx):
+        self.log(
+            "gap",
+            (self.judge(batch[0]).mean() - self.judge(self.make(batch[0][:, :2])).mean()).abs(),
+        )
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.make.parameters(), 0.01), torch.optim.Adam(
+            self.judge.parameters(), 0.01
+        )
+
+
+class Diverging(Line):
+    """Whose validation loss is no number in the end."""
+
+    def validation_step(self, batch, batch_idx):
+        loss = self._loss(batch)
+        self.log("val_loss", loss * float("nan") if self.current_epoch else loss)
+
+
+class Stream(Points):
+    """Points that come one after the other, without a length."""
+
+    def train_dataloader(self):
+        return DataLoader(Endless(), self.batch)
+
+
+class Endless(torch.utils.data.IterableDataset):
+    """Draws as long as it is asked."""
+
+    def __iter__(self):
+        while True:
+            x = torch.randn(4)
+            yield x, x[:1] * x[1:2]
+
+
+class FromFile(Points):
+    """Rows of a file."""
+
+    def __init__(self, path: str, batch: int = 8):
+        super().__init__(batch=batch)
+        self.path = path
+
+    def setup(self, stage):
+        rows = torch.load(self.path, weights_only=True)
+        whole = TensorDataset(rows[:, :4], rows[:, 4:])
+        self.parts = [
+            torch.utils.data.Subset(whole, range(*r)) for r in ((0, 32), (32, 48), (40, 48))
+        ]

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "lth").rglob("*.py"))
 
 DOORS = {
-    "pytorch_lightning": ["lth.train.module"],
+    "pytorch_lightning": ["lth.train.module", "lth.lightning"],
     "hydra": ["lth.cli", "lth.study.sweep"],
     "omegaconf": ["lth.cli", "lth.config", "lth.study.run", "lth.store.study"],
     "wandb": ["lth.loggers.weights_and_biases"],
@@ -20,7 +20,7 @@ DOORS = {
 """By library: the modules, or rooms, that may import it."""
 
 ROOMS = [
-    "errors", "interrupt", "files", "types", "streams",
+    "errors", "interrupt", "files", "types", "streams", "measured",
     "spec",        # how things are named as data
     "identity",    # what code and data are
     "models", "data", "recipe",
@@ -31,6 +31,7 @@ ROOMS = [
     "arms",
     "imp",         # the loop
     "train",       # the cohort trainer
+    "lightning",   # LightningModules of one's own
     "config", "provenance",
     "results",     # analysis, comparison, figures
     "loggers",

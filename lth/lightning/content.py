@@ -57,7 +57,8 @@ def _dataset(dataset: Any, pieces: dict[str, str]) -> str:
             found.update(_walked(dataset, pieces).encode())
             items: Iterable[Any] = islice(iter(dataset), FIRST)
         elif isinstance(dataset, Sized) and len(dataset) <= LARGEST:
-            items = (dataset[i] for i in range(len(dataset)))
+            rows: Any = dataset
+            items = (rows[i] for i in range(len(dataset)))
         else:
             return _walked(dataset, pieces)
         for item in items:

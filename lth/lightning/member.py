@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from torch.utils.data import DataLoader
 
 from lth.errors import LthError
@@ -62,14 +60,14 @@ class History:
         return found
 
     @classmethod
-    def read(cls, path: Path) -> Course:
+    def read(cls, path: Path) -> History:
         """Read what rank 0 has written."""
         if not path.is_file():
             raise LthError("task: the ranks ended without a result")
         return cls.unpacked(torch.load(path, weights_only=True))
 
 
-class Follow(pl.callbacks.Checkpoint):
+class Follow(Checkpoint):
     """Seeds a fit, lets it begin where its ticket does, and notes what it logs.
 
     A ``Checkpoint`` hears last, when all is logged that a module or a callback logs.
@@ -137,8 +135,9 @@ class Follow(pl.callbacks.Checkpoint):
             self.course.positions[str(step)] = Position.of(trainer).text()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
         """Say how far it is, and stop if that is asked for."""
         if os.getpid() == self._here:
             self.report(trainer.global_step)
@@ -237,38 +236,6 @@ class Follow(pl.callbacks.Checkpoint):
         load_state(pl_module, State(*own["state"]))
         self.course = History.unpacked(own["course"])
         Position(**own["position"]).enter(trainer)
-
-
-def fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any) -> None:
-    """Fit a module by an ordinary trainer; Ctrl-C stays what it is."""
-    handler = signal.getsignal(signal.SIGINT)
-    with silence():
-        try:
-            trainer.fit(module, datamodule=data)
-        except SystemExit as ended:
-            if not isinstance(ended.__context__, KeyboardInterrupt):
-                raise
-            signal.signal(signal.SIGINT, handler)  # Lightning's answer is to exit, deaf from then
-            raise ended.__context__ from None
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Keep to ourselves what Lightning says of every fit: hints on speed, for its own console."""
-    with warnings.catch_warnings():
-        for words in HINTS:
-            warnings.filterwarnings("ignore", message=f".*{words}.*")
-        yield
-
-
-HINTS = (
-    "does not have many workers", "LeafSpec", "smaller than the logging interval",
-    "that has more than 1 parameter", "Checkpoint directory", "GPU available but not used",
-    "was configured so", "no logger", "lr_scheduler.step", "ended before the epoch ended",
-    "in eval mode at the start", "Trying to infer the `batch_size`", "enable_checkpointing",
-    "recommended to use `self.log", "sync_dist=True", "use_distributed_sampler", "os.fork",
-    "multi-threaded, use of fork",
-)  # fmt: skip
 
 
 def _owners(loader: Any) -> list[Any]:

@@ -35,9 +35,9 @@ class Position:
     @classmethod
     def of(cls, trainer: pl.Trainer) -> Position:
         """Return where a fit stands, asked before a batch or an epoch begins."""
-        loop = trainer.fit_loop.epoch_loop
+        loop, epochs = trainer.fit_loop.epoch_loop, vars(trainer.fit_loop.epoch_progress.current)
         return cls(
-            trainer.fit_loop.epoch_progress.current.processed,
+            epochs["processed"],
             loop.batch_progress.current.completed, loop.batch_progress.total.completed,
             trainer.global_step, loop._batches_that_stepped,
             [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs],

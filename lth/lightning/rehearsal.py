@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.data import extract_batch_size
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from lth.errors import LthError, told
 from lth.lightning.content import content_of
-from lth.lightning.member import fit, silence
+from lth.lightning.fitting import fit, silence
 from lth.lightning.settings import Settings
 from lth.lightning.values import logged, points
 from lth.networks.trace import Following, Trace, plainly
@@ -41,7 +42,7 @@ class Facts:
     pieces: dict[str, str] = field(default_factory=dict)
     validates: bool = True
     tests: bool = False
-    state: tuple[set[str], set[str]] = (set(), set())
+    state: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
     sizes: dict[str, int] = field(default_factory=dict)
 
 
@@ -68,7 +69,7 @@ class Count(pl.Callback):
         raise Enough
 
 
-class Watch(pl.callbacks.Checkpoint):
+class Watch(Checkpoint):
     """Watches one batch."""
 
     def __init__(self, layers: Mapping[str, str]) -> None:
@@ -85,14 +86,13 @@ class Watch(pl.callbacks.Checkpoint):
         groups = [g for optimizer in trainer.optimizers for g in optimizer.param_groups]
         rates = [float(g.get("initial_lr", g.get("lr", 0.0))) for g in groups]
         self.facts.lr = next((r for r in rates if r > 0), None)
-        names = pl_module.named_parameters(), pl_module.named_buffers()
-        self.facts.state = tuple({n for n, _ in kind} for kind in names)  # type: ignore[assignment]
+        self.facts.state = names_of(pl_module)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Follow the weights through the training step."""
-        self.facts.batch = _size(batch)
+        self.facts.batch = batch_size(batch)
         self.facts.shape = _shape(batch)
         if self._trace is None:
             self._trace = Following(pl_module, self.layers)
@@ -105,8 +105,9 @@ class Watch(pl.callbacks.Checkpoint):
         self._end(loss)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
         """End it where no loss has come."""
         self._end(None)
 
@@ -130,6 +131,11 @@ class Watch(pl.callbacks.Checkpoint):
         """Take what training logs."""
         self.facts.logged["train"] = logged(trainer, "train")
         self.facts.steps = trainer.global_step
+
+
+def names_of(module: pl.LightningModule) -> tuple[set[str], set[str]]:
+    """Return the names of a module's parameters and buffers."""
+    return {n for n, _ in module.named_parameters()}, {n for n, _ in module.named_buffers()}
 
 
 def rehearse(
@@ -231,7 +237,8 @@ def _has_test(module: pl.LightningModule, data: Any) -> bool:
         return True
 
 
-def _size(batch: Any) -> int:
+def batch_size(batch: Any) -> int:
+    """Return how many examples a batch has, as Lightning counts them."""
     try:
         return int(extract_batch_size(batch))
     except Exception:  # it holds no tensor

@@ -12,10 +12,10 @@ from typing import Any, cast
 from lth.data.dataset import Dataset
 from lth.errors import LthError, told
 from lth.identity import Walk, described, structure, tensor_digest
-from lth.imp import Cohort
-from lth.lightning import keep, member, position, task, values
+from lth.lightning import keep, position, task, values
+from lth.lightning.fitting import fit, silence
 from lth.lightning.keep import KeepMask
-from lth.lightning.member import History, Follow, check_snapshots, fit, silence
+from lth.lightning.member import Follow, History, check_snapshots
 from lth.lightning.task import Task, data_of, module_of
 from lth.lightning.values import at, points
 from lth.networks.drawn import drawing, load_state, seed_all
@@ -83,7 +83,7 @@ def data_identity(task: Task) -> Identity:
 def numerics() -> Identity:
     """Return the identity of the code here that a member's numbers run through."""
     walk = Walk(Follow, KeepMask, position.Position, values.points, values.logged, run_member,
-                measure, task.data_of, task.module_of, keep._masked, member.fit)  # fmt: skip
+                measure, task.data_of, task.module_of, keep._masked)  # fmt: skip
     return Identity({"code": walk.digest}, walk.pieces)
 
 
@@ -121,8 +121,8 @@ class TaskTrainer(Trainer):
         found = self._own.of(job, start)
         self._starts[found.key] = start
         about = {
-            "lr": job.lr, "batch": self.recipe.batch, "model": ticket.model, "place": place._asdict(),
-            "identity": found.parts, "pieces": found.pieces,
+            "lr": job.lr, "batch": self.recipe.batch, "model": ticket.model,
+            "place": place._asdict(), "identity": found.parts, "pieces": found.pieces,
         }  # fmt: skip
         return replace(job, key=found.key, about=about)
 

@@ -97,6 +97,8 @@ class Settings:
 def settings_of(given: Mapping[str, Any], complete: Mapping[str, Any], gpu: bool) -> Settings:
     """Check a configuration and say what it asks for; ``complete`` has the factories' defaults."""
     task, full = given["task"], complete["task"]
+    if "module" not in task:
+        raise LthError(f"task.{next(iter(task))}: it is of task=lightning: add that")
     _check_groups(given)
     for name in task:
         if name not in KEYS:
@@ -131,7 +133,7 @@ def _check_groups(given: Mapping[str, Any]) -> None:
         if name != "lr":
             raise LthError(
                 f"recipe.{name}: it does not apply to task=lightning: the module says how it "
-                "trains, trainer.max_epochs or trainer.max_steps how long; recipe.lr sweeps its rate"
+                "trains, trainer.max_epochs or max_steps how long; recipe.lr sweeps its rate"
             )
 
 

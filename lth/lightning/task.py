@@ -9,10 +9,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from lth.arms.protocol import context_of
 from lth.errors import LthError
 from lth.imp import Experiment, dense
 from lth.lightning.probe import TaskProbe, batches_of, itself
-from lth.lightning.rehearsal import Facts, _size, check_monitor, judged, length, rehearse
+from lth.lightning.rehearsal import (
+    Facts,
+    batch_size,
+    check_monitor,
+    judged,
+    length,
+    names_of,
+    rehearse,
+)
 from lth.lightning.settings import Settings, settings_of
 from lth.networks.drawn import draw_model, drawing, layers_of, seed_all, tell
 from lth.networks.layers import Layers
@@ -21,7 +30,6 @@ from lth.pruning.probe import Probe
 from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec, build, target_of
 from lth.streams import stream_seed
-from lth.arms.protocol import context_of
 
 
 @dataclass(frozen=True)
@@ -67,17 +75,23 @@ class Task:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], complete: Mapping[str, Any], gpu: bool, include: Sequence[str]) -> Task:
+    def of(
+        cls,
+        given: Mapping[str, Any],
+        complete: Mapping[str, Any],
+        gpu: bool,
+        include: Sequence[str],
+    ) -> Task:
         """Check what is asked for and rehearse it."""
         settings, seed = settings_of(given, complete, gpu), int(given["seed"])
         layers = layers_of(settings.module, None, tuple(include))
         module = module_of(settings, seed, 0)
         _check_module(settings, module)
-        names = _names(module)
+        names = names_of(module)
         with drawing(stream_seed("split", seed, 0)):
             facts = rehearse(settings, module, data_of(settings, seed, 0, first=True), layers.parts)
-            if facts.state != names:
-                odd = sorted((facts.state[0] ^ names[0]) | (facts.state[1] ^ names[1]))
+            odd = sorted({n for a, b in zip(facts.state, names, strict=True) for n in a ^ b})
+            if odd:
                 raise LthError(
                     f"task.module={target_of(settings.module)}: {odd[0]} is registered while it "
                     "trains (setup, configure_model): register it in __init__"
@@ -92,7 +106,7 @@ class Task:
         if trace is not None and costed:
             tell(settings.module, facts.shape, trace)
             layers = layers.ending(trace.last)
-        rates = settings.rates or (facts.lr or 1.0,)
+        rates = list(settings.rates or (facts.lr or 1.0,))
         accumulated = settings.trainer.get("accumulate_grad_batches", 1)
         batch = facts.batch * accumulated * settings.devices
         recipe = TaskRecipe(whole.steps, batch, rates if len(rates) > 1 else rates[0], {})
@@ -105,7 +119,7 @@ class Task:
     def probe(self, trial: int) -> Probe:
         """Return a trial's probe: batches of its own train loader."""
         probe = TaskProbe(
-            self.settings.module, self.facts.shape, 1, itself, lambda *_: (torch.empty(0),) * 2,
+            self.settings.module, self.facts.shape, 1, itself, _no_examples,
             make_trainer=lambda: self.settings.make(devices=1, strategy="auto", callbacks=[]),
         )  # fmt: skip
 
@@ -116,12 +130,16 @@ class Task:
                 source = data if data is not None else module_of(self.settings, self.seed, trial)
                 source.setup("fit")
                 seed_all(drawn)
-                found = list(batches_of(source.train_dataloader(), number, _size))
+                found = list(batches_of(source.train_dataloader(), number, batch_size))
             probe.counts += [size for _, size in found]
             return [batch for batch, _ in found], None
 
         # replace() copies the probe that counts, so the counts are kept in the list they share
         return _counted(probe, examples)
+
+
+def _no_examples(number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    raise NotImplementedError
 
 
 def _counted(probe: TaskProbe, examples: Callable[..., Any]) -> TaskProbe:
@@ -217,10 +235,6 @@ def _check_validations(settings: Settings, facts: Facts) -> None:
         )
 
 
-def _names(module: Any) -> tuple[set[str], set[str]]:
-    return {n for n, _ in module.named_parameters()}, {n for n, _ in module.named_buffers()}
-
-
 def _notes(settings: Settings, facts: Facts, costed: bool) -> list[str]:
     metric = settings.measured.metric
     split, better = judged(settings, facts), "more" if settings.measured.higher else "less"
@@ -230,5 +244,3 @@ def _notes(settings: Settings, facts: Facts, costed: bool) -> list[str]:
     if not costed:
         found.append("how often weights are used could not be followed: costs are left out")
     return found
-
-

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from lth.imp import Experiment
 from lth.records.record import Record, write_table
+from lth.study.check import check_values
 from lth.study.holdings import outdated
 from lth.study.plan import Plan, plan
 from lth.study.progress import Display
 from lth.study.run import AllDiverged, Journal, execute, study_of
-from lth.study.setup import Setup, check_values
+from lth.study.setup import Setup
 from lth.types import WINNER
 
 

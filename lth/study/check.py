@@ -9,11 +9,41 @@ from typing import Any
 
 import torch
 
+from lth.config import ACTIONS, GROUPS, nearest
 from lth.data.dataset import Dataset
 from lth.errors import LthError, told
 from lth.recipe.recipe import Recipe
+from lth.spec.argument_types import is_whole
 from lth.spec.build import untagged
 from lth.spec.plain import short
+
+SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
+            "task", *GROUPS)  # fmt: skip
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Refuse a setting that is unknown or out of its range, by name; nothing is built for it."""
+    for key in config:
+        if key not in SETTINGS:
+            raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
+    for name, least in (("seed", 0), ("trials", 1)):
+        if not is_whole(config[name], least):
+            raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
+    if config["action"] not in ACTIONS:
+        raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
+    if config["action"] != "compare" and config.get("studies") is not None:
+        raise LthError("studies: they are compared, not run: add action=compare")
+    reference = config.get("reference")
+    if reference is not None and (config["action"], type(reference)) != ("compare", str):
+        raise LthError(
+            f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
+        )
+    if not isinstance(config["out"], str) or not config["out"]:
+        raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
+    name = config["name"]
+    if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
+        raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
+
 
 REQUIRED_METHODS = {
     "search": ("iterates", "trained_levels"), "prune": ("prunable", "remaining", "to"),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-
-from lth.config import ACTIONS, GROUPS, NOT_IN_STUDY_ID, nearest, study_id
+from lth.config import NOT_IN_STUDY_ID, nearest, study_id
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
@@ -20,7 +17,6 @@ from lth.identity import described
 from lth.imp import Experiment, check_score, check_search
 from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
-from lth.pruning.probe import Probe
 from lth.pruning.rules import Prune, kept_by_level
 from lth.pruning.search import Search
 from lth.recipe.recipe import Recipe
@@ -35,10 +31,10 @@ from lth.study.check import (
     check_examples,
     check_finite,
     check_parts,
+    check_values,
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
-from lth.train.batches import Batches
-from lth.train.job import Streams
+from lth.study.probes import probes
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
 from lth.train.trainer import Trainer
@@ -166,7 +162,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     )
     parts = Experiment(
         config["model"], layers, score, prune, rewind, arms, lines, levels,
-        _probes(config, dataset, recipe), search, dataset.input_shape, recipe.steps,
+        probes(config, dataset, recipe), search, dataset.input_shape, recipe.steps,
         config["seed"],
     )  # fmt: skip
     check_search(parts)
@@ -191,7 +187,7 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
     check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
     rewind.needs(recipe.steps)
     _looked_at(search, recipe.steps)
-    prunable = prune.prunable(task.layers)
+    prunable = prune.prunable(_some(task.layers, f"task.module={target_of(model)}"))
     check_weights(task.layers, prunable)
     if warning := equal_draws(model, task.layers):
         warnings.warn(warning.replace("model=", "task.module="), stacklevel=3)
@@ -210,7 +206,9 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
     check_score(parts)
     notes = (summary(task.layers, prunable), *task.notes)
     data: Any = task.data
-    return Setup(config, task.settings.data or {}, data, recipe, parts, options, logger, notes, task)
+    return Setup(
+        config, task.settings.data or {}, data, recipe, parts, options, logger, notes, task
+    )
 
 
 def _layers(
@@ -221,12 +219,7 @@ def _layers(
     layers = layers_of(model, None, include)
     check_model(model, dataset, recipe)
     layers = layers_of(model, dataset.input_shape, include)
-    if not layers.shapes:
-        names = ", ".join(layers.others)
-        raise LthError(
-            f"model={target_of(model)}: no weights to prune: prune.include some: {names}"
-        )
-    prunable = rule.prunable(layers)
+    prunable = rule.prunable(_some(layers, f"model={target_of(model)}"))
     check_weights(layers, prunable)
     check_zeros(model, dataset, prunable)
     if warning := equal_draws(model, layers):
@@ -238,6 +231,13 @@ def _layers(
     return layers, tuple(notes)
 
 
+def _some(layers: Layers, what: str) -> Layers:
+    if not layers.shapes:
+        names = ", ".join(layers.others)
+        raise LthError(f"{what}: no weights to prune: prune.include some: {names}")
+    return layers
+
+
 def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of the data the user has set in the model."""
     target_of(model)
@@ -246,34 +246,6 @@ def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
 
 SHARED = ("model", "recipe", "task", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
-
-SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            "task",
-            *GROUPS)  # fmt: skip
-
-
-def check_values(config: Mapping[str, Any]) -> None:
-    """Refuse a setting that is unknown or out of its range, by name; nothing is built for it."""
-    for key in config:
-        if key not in SETTINGS:
-            raise LthError(f"{key}: no such setting{nearest(key, SETTINGS)}")
-    for name, least in (("seed", 0), ("trials", 1)):
-        if not is_whole(config[name], least):
-            raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
-    if config["action"] not in ACTIONS:
-        raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
-    if config["action"] != "compare" and config.get("studies") is not None:
-        raise LthError("studies: they are compared, not run: add action=compare")
-    reference = config.get("reference")
-    if reference is not None and (config["action"], type(reference)) != ("compare", str):
-        raise LthError(
-            f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
-        )
-    if not isinstance(config["out"], str) or not config["out"]:
-        raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
-    name = config["name"]
-    if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
-        raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
 
 
 def _looked_at(search: Search, steps: int) -> Sequence[int]:
@@ -302,21 +274,6 @@ def _arms(specs: Any) -> dict[str, Any]:
             raise LthError(f"arms.{name}.copies={copies}: there is one winning ticket per level")
         found[name] = build({k: v for k, v in spec.items() if k != "copies"}), copies
     return found
-
-
-def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Callable[[int], Probe]:
-    """Return a trial's probe: examples of its own training split."""
-    loss = build(recipe.loss)
-
-    def probe(trial: int) -> Probe:
-        def examples(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            train = Batches(dataset, Streams(config["seed"], trial, 0), recipe.batch).train
-            rows = train[torch.randperm(len(train), generator=generator)[:number]]
-            return dataset.prepare(dataset.train_inputs[rows]), dataset.train_targets[rows]
-
-        return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
-
-    return probe
 
 
 def _make(kind: type[T], values: Any, where: str) -> T:
