@@ -90,6 +90,17 @@ class Plain(Line):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
+class Scheduled(Line):
+    """A chain of schedules, each with a state of its own."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), self.hparams.lr)
+        kinds = torch.optim.lr_scheduler
+        parts = [kinds.LinearLR(optimizer, 0.1, 1.0, 4), kinds.CosineAnnealingLR(optimizer, 8)]
+        whole = kinds.SequentialLR(optimizer, parts, [4])
+        return [optimizer], [{"scheduler": whole, "interval": "step"}]
+
+
 class Pair(pl.LightningModule):
     """Two networks and two optimizers by manual optimization, as in a GAN."""
 

@@ -125,15 +125,16 @@ def test_early_stop_is_where_the_monitor_is_best(line):
     assert curve[early] == min(curve.values()) and set(curve) == {8, 12}
 
 
+@pytest.mark.parametrize("module", [tasks.Plain, tasks.Scheduled])
 @pytest.mark.parametrize("step", [3, 8])
-def test_a_ticket_goes_on_as_the_dense_run_did(tmp_path, step, monkeypatch):
+def test_a_ticket_goes_on_as_the_dense_run_did(tmp_path, module, step, monkeypatch):
     monkeypatch.setattr(tasks.Points, "train_dataloader", _in_order)
     rates = []
-    monkeypatch.setattr(tasks.Plain, "on_train_batch_end", lambda self, *_: rates.append(
+    monkeypatch.setattr(module, "on_train_batch_end", lambda self, *_: rates.append(
         (self.global_step, self.trainer.current_epoch, self.optimizers().param_groups[0]["lr"])
     ))  # fmt: skip
-    _, trainer = ready(tmp_path, tasks.Plain, rewind={"step": step})
-    setup, _ = ready(tmp_path, tasks.Plain, rewind={"step": step})
+    _, trainer = ready(tmp_path, module, rewind={"step": step})
+    setup, _ = ready(tmp_path, module, rewind={"step": step})
     ticket = dense(setup.parts, setup.parts.lines[0])
     place = MemberId(0, 0.02, WINNER, 0, 0)
     rates.clear()
@@ -154,18 +155,22 @@ def _in_order(self):
 
 
 class Stopping:
-    """Stops a fit after so many batches, once."""
+    """Asks a fit to stop after so many batches."""
 
     def __init__(self, after):
         self.left = after
 
-    def __call__(self):
+    def report(self, step):
         self.left -= 1
-        return self.left == 0
+
+    def __call__(self):
+        return self.left <= 0
 
 
-@pytest.mark.parametrize("after", [6, 11])
-def test_a_member_that_is_interrupted_goes_on_to_the_same_bits(tmp_path, after, monkeypatch):
+@pytest.mark.parametrize(("after", "epoch", "begins"), [(6, 0.0, 5), (11, 20.0, 13)])
+def test_a_member_that_is_interrupted_goes_on_to_the_same_bits(
+    tmp_path, after, epoch, begins, monkeypatch
+):
     stopping = {"trainer": {"max_epochs": 4, "callbacks": [{
         "_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val_loss",
         "patience": 3}]}, "levels": 0}  # fmt: skip
@@ -174,12 +179,14 @@ def test_a_member_that_is_interrupted_goes_on_to_the_same_bits(tmp_path, after, 
     job = setup.trainer(store_at(setup.out), Silent()).jobs({place: ticket})[place]
     whole = runner.run_member(setup.task, job, None, tmp_path / "none" / "a.ckpt")
     monkeypatch.setattr(member, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(member, "SHORT_EPOCH", epoch)
     kept = tmp_path / "kept" / "a.ckpt"
     with pytest.raises(member.Stopped):
-        runner.run_member(setup.task, job, None, kept, stop=Stopping(after))
+        stopping = Stopping(after)
+        runner.run_member(setup.task, job, None, kept, stopping.report, stopping)
     begun = []
     resumed = runner.run_member(setup.task, job, None, kept, report=begun.append)
-    assert begun[0] == 4 * (after // 4) + 1
+    assert begun[0] == begins
     assert resumed.curve == whole.curve and resumed.measured == whole.measured
     for kind in range(2):
         for name, value in whole.final[kind].items():

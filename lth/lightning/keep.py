@@ -71,7 +71,11 @@ def _masked(kept: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what makes a gradient 0 where a weight is pruned, also one that is not finite."""
 
     def hook(gradient: Tensor) -> Tensor:
-        dense = gradient.to_dense() if gradient.is_sparse else gradient
-        return torch.where(kept, dense, torch.zeros((), dtype=dense.dtype, device=dense.device))
+        if gradient.is_sparse:  # rows of an embedding
+            gradient = gradient.coalesce()
+            rows, values = gradient.indices(), gradient.values()
+            values = values.masked_fill(~kept[rows[0]], 0.0)
+            return torch.sparse_coo_tensor(rows, values, gradient.shape, is_coalesced=True)
+        return gradient.masked_fill(~kept, 0.0)
 
     return hook

@@ -27,6 +27,10 @@ SAVE_EVERY = 120.0
 """Seconds between the checkpoints of a member, at the beginnings of epochs."""
 
 
+SHORT_EPOCH = 20.0
+"""Seconds of an epoch that is ended, to keep it, when training is asked to stop."""
+
+
 @dataclass
 class History:
     """What a fit has given so far; plain data and tensors, so that it can cross to a process."""
@@ -91,6 +95,7 @@ class Follow(Checkpoint):
         self.course = History()
         self._resumed: dict[str, Any] | None = None
         self._saved = time.monotonic()
+        self._begun, self._last_epoch = 0.0, math.inf
         self._here = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -119,8 +124,13 @@ class Follow(Checkpoint):
         """Keep the member if it is time, and seed the epoch: its order depends on names alone."""
         epoch = trainer.current_epoch
         first = epoch == 0 and trainer.fit_loop.epoch_loop.batch_progress.total.ready == 0
-        if time.monotonic() - self._saved >= SAVE_EVERY and not first:
+        asked = self.stop()
+        if (asked or time.monotonic() - self._saved >= SAVE_EVERY) and not first:
             self._keep(trainer, pl_module)
+        if asked:
+            raise Stopped
+        self._last_epoch = math.inf if first else time.monotonic() - self._begun
+        self._begun = time.monotonic()
         self._seed(trainer, epoch)
         if self._seed_loaders(trainer, epoch) and epoch == 0:
             iter(trainer.fit_loop._data_fetcher or ())  # its first iterator has drawn already
@@ -141,7 +151,7 @@ class Follow(Checkpoint):
         """Say how far it is, and stop if that is asked for."""
         if os.getpid() == self._here:
             self.report(trainer.global_step)
-        if self.stop():
+        if self.stop() and self._last_epoch >= SHORT_EPOCH:
             raise Stopped
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

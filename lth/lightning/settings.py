@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import sys
 import warnings
 from collections.abc import Mapping
@@ -84,6 +85,8 @@ class Settings:
         """Make a trainer, with a fresh copy of everything that a spec names."""
         made = {n: _made(v) for n, v in (self.trainer | changes).items()}
         quiet()
+        for name in ("lightning_fabric", "lightning.fabric"):  # which ranks there are
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*GPU available but not used.*")

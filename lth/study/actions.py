@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
+from lth.errors import LthError
 from lth.imp import Experiment
 from lth.records.record import Record, write_table
 from lth.study.check import check_values
@@ -91,6 +92,11 @@ def analyse_study(setup: Setup, display: Display) -> None:
     from lth.results.analysis.tickets import tickets
     from lth.results.figures.pictures import draw_analysis
 
+    if setup.task is not None:
+        raise LthError(
+            "action=analyse: it measures classifiers of data in memory; of a task there are the "
+            "records, lth.Study(...).ticket(level=3).mask and .network(level=3)"
+        )
     study, options = study_of(setup), setup.options
     _headline(setup, display)
     device, threads = ("cuda", 1) if options.on_gpu else ("cpu", options.processes)
