@@ -1,4 +1,4 @@
-"""A regression with an LSTM: the next value of a seeded chaotic series (Mackey-Glass) with noise."""
+"""A regression with an LSTM: a value of a seeded chaotic series (Mackey-Glass) six steps ahead."""
 
 import pytorch_lightning as pl
 import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+
+from lth.train.module import quiet
 
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any) -> None:
@@ -26,11 +29,19 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Keep to ourselves what Lightning says of every fit: hints on speed, for its own console."""
+    """Keep to ourselves what Lightning says of every fit: it has a console of its own."""
     with warnings.catch_warnings():
-        for words in HINTS:
-            warnings.filterwarnings("ignore", message=f".*{words}.*")
+        hush()
         yield
+
+
+def hush() -> None:
+    """Keep to ourselves what Lightning says of every fit, from now on in this process."""
+    quiet()
+    for name in ("lightning_fabric", "lightning.fabric"):  # which ranks there are
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for words in HINTS:
+        warnings.filterwarnings("ignore", message=f".*{words}.*")
 
 
 HINTS = (

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch.utils.data import DataLoader
 
 from lth.errors import LthError
+from lth.lightning.fitting import hush
 from lth.lightning.position import Position
 from lth.lightning.values import logged, points
 from lth.networks.drawn import State, load_state, seed_all, state_of
@@ -103,6 +104,8 @@ class Follow(Checkpoint):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Seed what the fit draws, on one thread: more change the bits on a CPU."""
+        if os.getpid() != self._here:
+            hush()
         torch.set_num_threads(1)
         self._seed(trainer, 0)
 
@@ -179,7 +182,7 @@ class Follow(Checkpoint):
         if course.diverged is not None:
             return
         value = values.get(self.monitor)
-        if value is not None and not math.isfinite(value):
+        if value is not None and self._any(trainer, not math.isfinite(value)):
             course.diverged, trainer.should_stop = step, True
             return
         course.curve += [p for p in points(values, stage, step) if p not in course.curve[-50:]]
@@ -188,6 +191,12 @@ class Follow(Checkpoint):
         value = -value if self.higher else value
         if course.best is None or value < course.best[0]:  # strictly: the earliest on ties
             course.best = (value, step, _on_cpu(pl_module))
+
+    def _any(self, trainer: pl.Trainer, found: bool) -> bool:
+        """Whether it is so on any rank: all must stop where one does."""
+        if trainer.world_size == 1:
+            return found
+        return trainer.strategy.reduce_boolean_decision(found, all=False)
 
     def _seed(self, trainer: pl.Trainer, epoch: int) -> None:
         rank = trainer.global_rank

@@ -228,7 +228,9 @@ def _measured(task: Task, job: Job, course: History, module: Any, data: Any) -> 
     found: list[Point] = [(early, "validation", "early_stop_step", float(early))]
     moments = {early: course.best[2], course.step: course.final}
     for step, state in moments.items():
-        known = at(course.curve, step, ("train", "validation"))
+        # of several ranks each has seen its part of the validation data
+        whole = ("train", "validation") if task.settings.devices == 1 else ("train",)
+        known = at(course.curve, step, whole)
         found += known
         load_state(module, state)
         stages = [s for s in EVALUATED if not any(p[1] == s for p in known)]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import logging
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +12,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lth.errors import LthError, told
+from lth.lightning.fitting import silence
 from lth.measured import Measured, measured_of
 from lth.spec.build import Spec, build, locate, parameters_of, target_of
 from lth.spec.plain import short
-from lth.train.module import quiet
 
 KEYS = ("module", "data", "monitor", "mode", "lr")
 
@@ -84,12 +82,8 @@ class Settings:
     def make(self, **changes: Any) -> pl.Trainer:
         """Make a trainer, with a fresh copy of everything that a spec names."""
         made = {n: _made(v) for n, v in (self.trainer | changes).items()}
-        quiet()
-        for name in ("lightning_fabric", "lightning.fabric"):  # which ranks there are
-            logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            with silence():
                 return pl.Trainer(**made)
         except LthError:
             raise
