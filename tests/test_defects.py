@@ -400,7 +400,7 @@ def test_openlth_9_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path,
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lth.records.record.os.fsync", killed)
+    monkeypatch.setattr("lth.files.os.fsync", killed)
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"

@@ -155,7 +155,7 @@ def test_the_scores_have_an_optimizer_of_their_own(tmp_path):
             rates.append((made.lr, type(self.optimizer).__name__, made.ticket.gate is not None))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lth.train.engine.InTurn", Noting)
+        patch.setattr("lth.train.engine.SequentialEngine", Noting)
         study = lth.run(
             **SETTINGS | {"out": str(tmp_path), "arms": arms, "levels": [2], "trials": 1}
         )

@@ -60,7 +60,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypa
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("lth.records.record.os.replace", full)
+    monkeypatch.setattr("lth.files.os.replace", full)
     with pytest.raises(OSError):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
