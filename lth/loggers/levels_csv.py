@@ -17,9 +17,10 @@ MEASURES = (
 )  # fmt: skip
 """What a line holds the mean, least and greatest of: at early stop, and (``_end``) at the end."""
 
-CELL = ("lr", "arm", "level", "density", "trials", "members", "diverged")
-
-PARTS = ("mean", "min", "max")
+HEADER = (
+    "lr", "arm", "level", "density", "trials", "members", "diverged",
+    *(f"{name}_{part}" for name in MEASURES for part in ("mean", "min", "max")),
+)  # fmt: skip
 
 
 class CsvLogger:
@@ -63,18 +64,14 @@ def csv_logger() -> CsvLogger:
 
 
 def write_levels(path: Path, records: Iterable[Record]) -> None:
-    """Write one line per learning rate, arm and level; what only a task logs comes last."""
-    summaries = summarise(records).values()
-    logged = {name for s in summaries for name in s.values if "_flops" not in name}
-    own = (*MEASURES, *sorted(logged - {*MEASURES}))
-    header = (*CELL, *(f"{name}_{part}" for name in own for part in PARTS))
-    write_table(path, header, (_line(s, own) for s in summaries))
+    """Write one line per learning rate, arm and level."""
+    write_table(path, HEADER, (_line(s) for s in summarise(records).values()))
 
 
-def _line(summary: Summary, measures: Sequence[str]) -> list[Any]:
+def _line(summary: Summary) -> list[Any]:
     trials = summary.values[EARLY].n if summary.values else 0
     line = [*summary.cell, summary.density, trials, summary.members, summary.diverged]
-    for name in measures:
+    for name in MEASURES:
         found = summary.values.get(name)
         line += [found.mean, found.low, found.high] if found else ["", "", ""]
     return line
