@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lth.spec.build import build
+
 PREFIXES = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation",
     "validation": "validation", "test": "test",
@@ -29,7 +31,9 @@ class Measured(NamedTuple):
 
 
 def measured_of(config: Mapping[str, Any]) -> Measured:
-    """Return what a resolved configuration judges by; without a task, accuracy.
+    """Return what a resolved configuration judges by: accuracy, if nothing else is named.
+
+    That is a task's monitored value, or the first of ``recipe.measures``.
 
     >>> measured_of({})
     Measured(metric='accuracy', higher=True, monitor='loss')
@@ -39,10 +43,17 @@ def measured_of(config: Mapping[str, Any]) -> Measured:
     task = config.get("task") or {}
     monitor = task.get("monitor")
     if not monitor:
-        return Measured()
+        return _first((config.get("recipe") or {}).get("measures") or {})
     metric, mode = split_and_metric(str(monitor))[1], task.get("mode")
     higher = higher_is_better(metric) if mode is None else mode == "max"
     return Measured(metric, higher, metric)
+
+
+def _first(measures: Mapping[str, Any]) -> Measured:
+    """Return the first measure by its name; ``higher`` is an attribute of what is built."""
+    for name, spec in measures.items():
+        return Measured(name, bool(getattr(build(spec), "higher", True)))
+    return Measured()
 
 
 def split_and_metric(name: str) -> tuple[str | None, str]:

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lth.train.module import quiet
-
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any) -> None:
     """Fit a module by an ordinary trainer; Ctrl-C stays what it is."""
@@ -37,12 +35,16 @@ def silence() -> Iterator[None]:
 
 def hush() -> None:
     """Keep to ourselves what Lightning says of every fit, from now on in this process."""
-    quiet()
-    for name in ("lightning_fabric", "lightning.fabric"):  # which ranks there are
+    for name in TALKERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     for words in HINTS:
         warnings.filterwarnings("ignore", message=f".*{words}.*")
 
+
+TALKERS = (
+    "pytorch_lightning", "lightning.pytorch", "lightning_utilities", "lightning_fabric",
+    "lightning.fabric",
+)  # fmt: skip
 
 HINTS = (
     "does not have many workers", "LeafSpec", "smaller than the logging interval",

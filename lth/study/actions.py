@@ -12,12 +12,11 @@ from rich.table import Table
 from lth.errors import LthError
 from lth.imp import Experiment
 from lth.records.record import Record, write_table
-from lth.study.check import check_values
 from lth.study.holdings import outdated
 from lth.study.plan import Plan, plan
 from lth.study.progress import Display
 from lth.study.run import AllDiverged, Journal, execute, study_of
-from lth.study.setup import Setup
+from lth.study.setup import Setup, check_values
 from lth.types import WINNER
 
 
@@ -85,6 +84,11 @@ def plot_study(setup: Setup, display: Display) -> None:
 
 def analyse_study(setup: Setup, display: Display) -> None:
     """Look at the masks and the networks that a study trained; write the tables and the figures."""
+    if setup.task is not None:
+        raise LthError(
+            "action=analyse: it measures classifiers of data in memory; of a task there are the "
+            "records, lth.Study(...).ticket(level=3).mask and .network(level=3)"
+        )
     from lth.records.matching import Match, matching
     from lth.results.analysis.lines import Point
     from lth.results.analysis.summary import summary
@@ -92,11 +96,6 @@ def analyse_study(setup: Setup, display: Display) -> None:
     from lth.results.analysis.tickets import tickets
     from lth.results.figures.pictures import draw_analysis
 
-    if setup.task is not None:
-        raise LthError(
-            "action=analyse: it measures classifiers of data in memory; of a task there are the "
-            "records, lth.Study(...).ticket(level=3).mask and .network(level=3)"
-        )
     study, options = study_of(setup), setup.options
     _headline(setup, display)
     device, threads = ("cuda", 1) if options.on_gpu else ("cpu", options.processes)
