@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -98,6 +100,7 @@ class Follow(Checkpoint):
         self._saved = time.monotonic()
         self._begun, self._last_epoch = 0.0, math.inf
         self._here = os.getpid()
+        self._sigterm: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"report": _nothing, "stop": _never}
@@ -106,6 +109,7 @@ class Follow(Checkpoint):
         """Seed what the fit draws, on one thread: more change the bits on a CPU."""
         if os.getpid() != self._here:
             hush()
+        self._sigterm = signal.getsignal(signal.SIGTERM)
         torch.set_num_threads(1)
         self._seed(trainer, 0)
 
@@ -118,7 +122,9 @@ class Follow(Checkpoint):
             Position.read(self.position).enter(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set the schedules of the step that the ticket begins at."""
+        """Set the schedules of the step that the ticket begins at; SIGTERM is whose it was."""
+        if threading.current_thread() is threading.main_thread() and self._sigterm is not None:
+            signal.signal(signal.SIGTERM, self._sigterm)  # Lightning's answer keeps nothing
         if self._resumed is None and self.position is not None:
             Position.read(self.position).load_schedules(trainer)
         self._resumed = None
