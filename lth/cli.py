@@ -21,6 +21,7 @@ lth: find, control and compare winning tickets.
   lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
   lth -m seed=0,1 model=lenet,conv2        several studies that share one store
   lth action=compare 'studies=[out/studies/compare-*]'    their methods side by side
+  lth task=lightning task.module._target_=mine.Lit ...    any LightningModule of your own
 
 Settings (name=value):
   trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from
@@ -36,6 +37,8 @@ Settings (name=value):
   action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
                               and at equal total cost: out/compare/<name>; reference=study/arm
                               (or either) names what differences are to
+  task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
+  trainer.X=..                with task=lightning any argument of pl.Trainer
   name=TEXT                   of the study's folder, or the comparison's
 
 Choices (group=name; the head of each file in conf/ says what it is):
