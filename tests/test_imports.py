@@ -32,7 +32,7 @@ ROOMS = [
     "arms",
     "imp",         # the loop
     "train",       # the cohort trainer
-    "lightning",   # LightningModules of one's own
+    "lightning",   # the door for Lightning users
     "config", "provenance",
     "results",     # analysis, comparison, figures
     "loggers",

@@ -12,9 +12,9 @@ from typing import Any, cast
 from lth.data.dataset import Dataset
 from lth.errors import LthError, told
 from lth.identity import Walk, described, structure, tensor_digest
-from lth.lightning import keep, position, task, values
+from lth.lightning import position, task, values
 from lth.lightning.fitting import fit, silence
-from lth.lightning.keep import KeepMask
+from lth.lightning.keep_mask import KeepMask
 from lth.lightning.member import Follow, History, check_snapshots
 from lth.lightning.task import Task, data_of, module_of
 from lth.lightning.values import at, points
@@ -83,7 +83,7 @@ def data_identity(task: Task) -> Identity:
 def numerics() -> Identity:
     """Return the identity of the code here that a member's numbers run through."""
     walk = Walk(Follow, KeepMask, position.Position, values.points, values.logged, run_member,
-                measure, task.data_of, task.module_of, keep._masked)  # fmt: skip
+                measure, task.data_of, task.module_of)  # fmt: skip
     return Identity({"code": walk.digest}, walk.pieces)
 
 

@@ -1,0 +1,129 @@
+"""A module's own training step, as scores that need a gradient see it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lth.errors import LthError, told
+from lth.networks.drawn import drawing
+from lth.streams import stream_seed
+from lth.types import Params
+
+
+class _Step(nn.Module):
+    """Calls a module's training step, so that it runs on other tensors."""
+
+    def __init__(self, module: pl.LightningModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch: Any, index: int) -> Any:
+        return self.module.training_step(batch, index)
+
+
+class StepProbe:
+    """What ``lth.pruning.probe.Probe`` is for a study: the loss of a module on batches of its data.
+
+    The loss is what ``training_step`` returns, in training mode, averaged over as many batches as
+    hold ``per_class`` examples (a Lightning task has no classes), at least one. The module is as
+    before afterwards. Scores that look at more than that loss say they cannot.
+    """
+
+    classes = 1
+
+    def __init__(self, module: pl.LightningModule, loader: Iterable[Any], seed: int = 0) -> None:
+        self.module, self.loader, self.seed, self.seen = module, loader, seed, 0
+
+    def __getattr__(self, name: str) -> Any:
+        raise LthError(
+            f"find_tickets: this score asks for the {name} of a plain network, and the module has "
+            "its training_step alone: take magnitude, snip or gradient_magnitude"
+        )
+
+    def examples(self, count: int, generator: torch.Generator) -> tuple[list[Any], None]:
+        """Return the first batches of the data that hold ``count`` examples."""
+        batches: list[Any] = []
+        here = 0
+        with drawing(stream_seed("batches", self.seed)):
+            for batch in self.loader:
+                batches.append(batch)
+                here += _length(batch)
+                if here >= count:
+                    break
+        if not batches:
+            raise LthError("find_tickets: the training data has no batch to score on")
+        self.seen += here
+        return batches, None
+
+    def logits(
+        self,
+        params: Params,
+        buffers: Params,
+        inputs: list[Any],
+        training: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the loss of each batch, ``[n]``."""
+        copies = {n: b.clone() for n, b in buffers.items()}
+        given = {f"module.{n}": t for n, t in (params | copies).items()}
+        with apart(self.module), drawing(stream_seed("score", self.seed)):
+            self.module.train(training)
+            step = _Step(self.module)
+            losses = [_loss(functional_call(step, given, (b, i))) for i, b in enumerate(inputs)]
+        return torch.stack(losses)
+
+    def loss(self, logits: Tensor, targets: None) -> Tensor:
+        """Return the mean of the losses."""
+        return logits.mean()
+
+
+@contextmanager
+def apart(module: pl.LightningModule) -> Iterator[None]:
+    """Take a module out of its trainer for a while; what it logs goes nowhere."""
+    if not module.automatic_optimization:
+        raise LthError(
+            "find_tickets: a score that is a gradient needs a training_step that returns a loss, "
+            "and this module optimizes by hand: take magnitude"
+        )
+    trainer, modes = module._trainer, {m: m.training for m in module.modules()}
+    module._trainer = None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*self.log.*")
+            yield
+    except LthError:
+        raise
+    except Exception as error:
+        raise LthError(
+            "find_tickets: a score that is a gradient runs training_step outside a trainer, and "
+            f"here that fails: {told(error)}; take magnitude"
+        ) from error
+    finally:
+        module._trainer = trainer
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def _loss(found: Any) -> Tensor:
+    loss = found.get("loss") if isinstance(found, Mapping) else found
+    if not isinstance(loss, Tensor):
+        raise LthError("find_tickets: training_step returns no loss to take a gradient of")
+    return loss
+
+
+def _length(batch: Any) -> int:
+    """Return the examples of a batch: the length of the first tensor in it."""
+    if isinstance(batch, Tensor):
+        return len(batch) if batch.ndim else 1
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    if isinstance(parts, Iterable) and not isinstance(parts, str):
+        return next((n for n in map(_length, parts) if n), 0)
+    return 0
