@@ -25,6 +25,7 @@ from lth.lightning.fitting import fit, silence
 from lth.lightning.settings import Settings
 from lth.lightning.values import logged, points
 from lth.networks.trace import Following, Trace, plainly
+from lth.spec.build import digest
 
 
 @dataclass
@@ -162,7 +163,7 @@ def rehearse(
         facts.logged["test"] = logged(trainer, "test")
         test = trainer.test_loop._combined_loader
         found, pieces = content_of([] if test is None else test.flattened)
-        facts.content, facts.pieces = f"{facts.content}|{found}", facts.pieces | pieces
+        facts.content, facts.pieces = digest([facts.content, found]), facts.pieces | pieces
     return facts
 
 
