@@ -189,16 +189,27 @@ def _base(
     name = task if isinstance(task, str) else chosen.get("task", names["task"])
     if isinstance(task, Mapping) and name == "classification":
         name = "lightning"  # whoever names a module means to train it
-    under = load("task", name, own)
-    names |= _overrides(under) | chosen
+    under, choices_made = _task(name, own)
+    names |= choices_made | chosen
     return names, _merge(base | under, overlay) if under else base | overlay
+
+
+def _task(name: str, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a task over those that its ``defaults`` name: its values, and the choices it makes."""
+    found = load("task", name, own)
+    entries, values, chosen = found.pop("defaults", []), dict[str, Any](), dict[str, Any]()
+    for entry in entries:
+        if isinstance(entry, str) and entry != "_self_":
+            below, made = _task(entry, own)
+            values, chosen = _merge(values, below), chosen | made
+    return _merge(values, found), chosen | _overrides({"defaults": entries})
 
 
 def _overrides(overlay: dict[str, Any]) -> dict[str, Any]:
     """Take out of an overlay which choices it makes."""
     found: dict[str, Any] = {}
     for entry in overlay.pop("defaults", []):
-        if entry != "_self_":
+        if isinstance(entry, Mapping):
             found |= {k.removeprefix("override /"): v for k, v in entry.items()}
     return found
 

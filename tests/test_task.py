@@ -232,6 +232,51 @@ def test_the_command_and_python_name_one_study(tmp_path):
     assert ours | {"name": None} == theirs
 
 
+MINE = {
+    "task/mine.yaml": """# @package _global_
+defaults: [lightning, _self_]
+task:
+  module: {_target_: tests.tasks.Line, hidden: 5}
+  data: {_target_: tests.tasks.Points}
+trainer: {max_epochs: 2}
+""",
+    "experiment/short.yaml": """# @package _global_
+defaults: [override /task: mine]
+recipe: {lr: [0.1, 0.2]}
+task: {module: {hidden: 6}}
+levels: 3
+""",
+}
+
+
+@pytest.mark.parametrize("choice", ["task=mine", "experiment=short"])
+def test_tasks_of_ones_own_in_yaml(tmp_path, choice):
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from lth.config import conf_folder
+
+    for name, text in MINE.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    search = f"hydra.searchpath=[file://{tmp_path}]"
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        theirs = OmegaConf.to_container(hydra_compose("config", [choice, search]), resolve=True)
+    theirs.pop("experiment", None)
+    theirs["arms"] = {n: a for n, a in theirs["arms"].items() if "_target_" in a}
+    group, _, name = choice.partition("=")
+    ours = compose(tmp_path, **{group: name})
+    assert ours.pop("name") == "line" and ours | {"name": None} == theirs
+
+
+def test_a_dense_run_is_looked_at_again_where_a_later_study_needs_it(tmp_path):
+    assert run(tmp_path, levels=1)[1] == (2, 0)
+    study, counts = run(tmp_path, levels=1, rewind={"step": 6})
+    assert counts == (2, 0) and study.entry(level=1).about["step"] == 6
+    assert run(tmp_path, levels=1)[1] == (0, 2)
+
+
 def test_a_sweep_of_the_modules_rate(tmp_path):
     study, counts = run(tmp_path, levels=1, recipe={"lr": [0.01, 0.02]})
     assert counts == (4, 0) and {r.lr for r in study.records} == {0.01, 0.02}

@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 from lth.identity import Walk, tensor_digest
 from lth.networks.drawn import drawing
 
-LARGEST = 200_000
+LARGEST = 20_000
 """Items of a data set that are read through; of a larger one the object and its code count."""
 
 FIRST = 1000
