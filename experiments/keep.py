@@ -29,11 +29,11 @@ from typing import Any
 from lth import LthError, Study
 from lth.config import without_root
 from lth.loggers.levels_csv import write_levels
+from lth.measured import measured_of
 from lth.records.record import write_atomic, write_table
 from lth.records.statistics import EARLY, Cell, paired_difference, summarise
 from lth.records.verdict import WINNER, verdict
 
-MEASURES = (EARLY, "test_accuracy", "test_accuracy_end")
 DIFFERENCE = ("lr", "level", "density", "minuend", "subtrahend", "measure", "mean", "low", "high",
               "trials")  # fmt: skip
 
@@ -47,6 +47,8 @@ def keep(study: Study, folder: Path) -> None:
     write_table(folder / "differences.csv", DIFFERENCE, differences(study))
     about = json.dumps(describe(study), indent=2, ensure_ascii=False) + "\n"
     write_atomic(folder / "about.json", about.encode())
+    if study.config.get("task"):  # it is judged by what its module logs: the rows say what
+        shutil.copyfile(study.folder / "records.csv", folder / "records.csv")
     analysed = (study.folder / name for name in ANALYSED)
     figures = sorted((study.folder / "figures").glob("*.png"))
     for file in (*filter(Path.is_file, analysed), *figures):
@@ -86,7 +88,7 @@ def differences(study: Study) -> Iterator[tuple[Any, ...]]:
         other = Cell(cell.lr, WINNER, 0) if cell.arm == WINNER else cell
         if cell.level == 0:
             continue
-        for measure in MEASURES:
+        for measure in measures(study):
             try:
                 found = paired_difference(study.records, winner, other, measure)
             except LthError:
@@ -95,11 +97,20 @@ def differences(study: Study) -> Iterator[tuple[Any, ...]]:
             yield (cell.lr, cell.level, summary.density, WINNER, name, measure, *found)
 
 
+def measures(study: Study) -> tuple[str, ...]:
+    """Name what is compared: early stop, and what the study judges there and at the end."""
+    metric = measured_of(study.config).metric
+    tested = any((r.split, r.metric) == ("test", metric) for r in study.records)
+    split = "test" if tested else "validation"
+    return (EARLY, f"{split}_{metric}", f"{split}_{metric}_end")
+
+
 def describe(study: Study) -> dict[str, Any]:
     """Say how the result was made, leaving out where: folders and the machine's name."""
     about = study.provenance
     config = {k: v for k, v in study.config.items() if k not in HERE}
-    config["data"] = without_root(config["data"])
+    if "data" in config:
+        config["data"] = without_root(config["data"])
     machine = {k: about["machine"][k] for k in ("cpu", "gpu")}
     return {
         "command": _command(about, ELSEWHERE), "commit": about["commit"],

@@ -23,6 +23,7 @@ lth: find, control and compare winning tickets.
   lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
   lth -m seed=0,1 model=lenet,conv2        several studies that share one store
   lth action=compare 'studies=[out/studies/compare-*]'    their methods side by side
+  lth task=lightning task.module._target_=mine.Lit ...    any LightningModule of your own
 
 Settings (name=value):
   trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from
@@ -38,6 +39,8 @@ Settings (name=value):
   action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
                               and at equal total cost: out/compare/<name>; reference=study/arm
                               (or either) names what differences are to
+  task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
+  trainer.X=..                with task=lightning any argument of pl.Trainer
   name=TEXT                   of the study's folder, or the comparison's
 
 Choices (group=name; the head of each file in conf/ says what it is):
@@ -51,7 +54,7 @@ Flags:
   --hydra-help       the flags of Hydra itself
 """
 
-GROUPS = ("experiment", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
+GROUPS = ("experiment", "task", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
 
 
 class AlreadyReported(Exception):
@@ -121,7 +124,8 @@ def task(composed: Any) -> None:
             plain[key] = str(plain[key])  # Hydra takes name=2024 for a number
     if plain["name"] is None and plain["action"] != "compare":  # which has names to go by
         chosen = hydra.runtime.choices
-        plain["name"] = config.default_name(chosen["model"], chosen["data"])
+        names = (chosen.get("model"), chosen.get("data"), plain.get("task"))
+        plain["name"] = config.default_name(*names)
     # a preset's setting for an arm that was not chosen is no arm
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}

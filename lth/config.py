@@ -53,17 +53,21 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     """Put a configuration together as the command does, from names, mappings and factories.
 
     A group takes the name of a YAML, a mapping (merged over the default choice, or standing alone
-    if it has a ``_target_``), a factory, or a ``functools.partial``. ``arms`` takes a list of
-    names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in a
-    ``config_dir`` laid out like it.
+    if it has a ``_target_``), a factory, or a ``functools.partial``. ``task`` takes the name of a
+    YAML, or a mapping with ``module``, ``data`` and the rest of task=lightning. ``arms`` takes a
+    list of names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in
+    a ``config_dir`` laid out like it.
     """
     own = _own(config_dir)
-    names, values = _base(settings.pop("experiment", None), own)
+    names, values = _base(settings.pop("experiment", None), own, settings.get("task"))
     _check_keys(settings, values)
+    task = settings.pop("task", None)
     config = {k: v for k, v in values.items() if k not in (*GROUPS, "arms", "method")}
     config |= {k: plain(v, k) for k, v in settings.items() if k in config}
     for group in GROUPS:
         chosen = settings.get(group)
+        if names[group] is None and chosen is None and not values.get(group):
+            continue  # the task has none
         config[group] = _choose(group, names[group], values.get(group), chosen, own)
         if isinstance(chosen, str):
             names[group] = chosen
@@ -73,7 +77,12 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     config["method"] = _methods(
         settings.get("method", names["method"]), values.get("method") or {}, own
     )
-    config["name"] = config["name"] or default_name(names["model"], names["data"])
+    if isinstance(task, Mapping):
+        named = {k: plain(v, f"task.{k}") for k, v in task.items()}
+        config["task"] = _merge(config["task"], named)
+    config["name"] = config["name"] or default_name(
+        names["model"], names["data"], config.get("task")
+    )
     try:  # what refers to other settings, as ${data.root} does
         return plain(OmegaConf.to_container(OmegaConf.create(config), resolve=True))
     except OmegaConfBaseException as error:
@@ -97,8 +106,10 @@ def make_importable(folder: str | None) -> None:
             sys.path.insert(0, path)
 
 
-def default_name(model: str, data: str) -> str:
-    """Name a study after its choices."""
+def default_name(model: str | None, data: str | None, task: Mapping[str, Any] | None = None) -> str:
+    """Name a study after its choices, one of a task after its module."""
+    if task:
+        return str((task.get("module") or {}).get("_target_", "task")).rpartition(".")[2].lower()
     return f"{model}-{data}".replace("/", "-")
 
 
@@ -109,7 +120,8 @@ def study_id(config: Mapping[str, Any], identity: str = "") -> str:
     the data and the code, so that one folder never holds the results of two.
     """
     common = {k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID}
-    common["data"] = without_root(config["data"])
+    if "data" in config:
+        common["data"] = without_root(config["data"])
     trainer = config["trainer"]
     common["trainer"] = [str(trainer.get("precision", "32")), trainer.get("compile")]
     if identity:
@@ -135,7 +147,7 @@ def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
     if path is None:
         raise LthError(no_choice(group, name, offered(group, own)))
     values = _read(path)
-    if group == "experiment":
+    if group in ("experiment", "task"):
         return values
     parts: dict[str, Any] = {}
     for entry in values.pop("defaults", []):
@@ -176,32 +188,58 @@ def nearest(name: str, known: Any) -> str:
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
-def _base(experiment: Any, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the chosen names and the values of config.yaml, under those of an experiment."""
+def _base(
+    experiment: Any, own: Path | None, task: Any = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the chosen names and the values of config.yaml, under those of task and experiment."""
     base = _read(next(p for f in _folders(own) if (p := f / "config.yaml").is_file()))
     names = {k: v for entry in base.pop("defaults") if entry != "_self_" for k, v in entry.items()}
     base.pop("hydra", None)
+    overlay: dict[str, Any] = {}
     if experiment is not None:
         if not isinstance(experiment, str):
             raise LthError(f"experiment={short(experiment)}: the name of a YAML")
         overlay = load("experiment", experiment, own)
-        for entry in overlay.pop("defaults", []):
-            if entry != "_self_":
-                names |= {k.removeprefix("override /"): v for k, v in entry.items()}
-        base |= overlay
-    return names, base
+    chosen = _overrides(overlay)
+    name = task if isinstance(task, str) else chosen.get("task", names["task"])
+    if isinstance(task, Mapping) and name == "classification":
+        name = "lightning"  # whoever names a module means to train it
+    under, choices_made = _task(name, own)
+    names |= choices_made | chosen
+    return names, _merge(base | under, overlay) if under else base | overlay
+
+
+def _task(name: str, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a task over those that its ``defaults`` name: its values, and the choices it makes."""
+    found = load("task", name, own)
+    entries, values, chosen = found.pop("defaults", []), dict[str, Any](), dict[str, Any]()
+    for entry in entries:
+        if isinstance(entry, str) and entry != "_self_":
+            below, made = _task(entry, own)
+            values, chosen = _merge(values, below), chosen | made
+    return _merge(values, found), chosen | _overrides({"defaults": entries})
+
+
+def _overrides(overlay: dict[str, Any]) -> dict[str, Any]:
+    """Take out of an overlay which choices it makes."""
+    found: dict[str, Any] = {}
+    for entry in overlay.pop("defaults", []):
+        if isinstance(entry, Mapping):
+            found |= {k.removeprefix("override /"): v for k, v in entry.items()}
+    return found
 
 
 def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    known = dict.fromkeys([*GROUPS, "arms", "method", "experiment", *values])
+    known = dict.fromkeys([*GROUPS, "arms", "method", "experiment", "task", *values])
     for key in settings:
         if key not in known:
             raise LthError(f"{key}: no such setting{nearest(key, known)}")
 
 
-def _choose(group: str, name: str, overlay: Any, setting: Any, own: Path | None) -> Any:
+def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path | None) -> Any:
     if isinstance(setting, str) and not isinstance(setting, Enum):
         return _merge(load(group, setting, own), overlay or {}, group)
+    under = {} if name is None else load(group, name, own)
     if setting is None:
         setting = {}
     if not isinstance(setting, Mapping) or _stands_alone(setting):
@@ -212,7 +250,7 @@ def _choose(group: str, name: str, overlay: Any, setting: Any, own: Path | None)
         if isinstance(key, str) and isinstance(value, str)
         if any((folder / group / key).is_dir() for folder in _folders(own))
     }
-    chosen = _merge(load(group, name, own), overlay or {}, group)
+    chosen = _merge(under, overlay or {}, group)
     return _merge(chosen, {**setting, **inner}, group)
 
 

@@ -21,7 +21,7 @@ def provenance() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "started": now(),
-        "command": shlex.join([_program(sys.argv[0]), *sys.argv[1:]]),
+        "command": shlex.join([_program(sys.argv[0]), *map(_as_given, sys.argv[1:])]),
         "commit": commit(Path(__file__).parent),
         "python": platform.python_version(),
         "versions": {name: installed(name) for name in PACKAGES},
@@ -32,6 +32,12 @@ def provenance() -> dict[str, Any]:
             "gpu": gpu,
         },
     }
+
+
+def _as_given(argument: str) -> str:
+    """Take off what ``lth.study.sweep.ready`` put before a setting that no YAML names."""
+    opened = argument.startswith(("++task.", "++trainer."))
+    return argument.removeprefix("++") if opened else argument
 
 
 def _program(path: str) -> str:

@@ -44,7 +44,8 @@ def test_there_are_commands_to_test():
 
 @pytest.mark.parametrize("overrides", [c for c in commands() if "-m" not in c], ids=" ".join)
 def test_every_command_composes(overrides):
-    assert by_hydra(*sweep.ready(overrides))["model"]["_target_"]
+    composed = by_hydra(*sweep.ready(overrides))
+    assert composed.get("task") or composed["model"]["_target_"]
 
 
 SWEEPS = [c for c in commands() if "-m" in c]

@@ -55,7 +55,7 @@ class TicketModule(pl.LightningModule):
         if ticket.gate is not None:
             raise LthError("TicketModule: this ticket trains a gate's scores: use lth.run")
         whole = recipe_of(recipe)
-        recipe = whole.of(ticket.stretch, ticket.changes, ticket.step)
+        recipe = whole.for_ticket(ticket.stretch, ticket.changes, ticket.step)
         lr = ticket.changes.get("lr", lr)
         if lr is None and len(recipe.rates) > 1:
             raise LthError(f"TicketModule: recipe.lr={recipe.lr}: say which, lr=")

@@ -81,10 +81,41 @@ def _run(network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> Trace
     with plainly(), torch.random.fork_rng(devices=[]), torch.no_grad(), follow:
         outputs = network(inputs)
     follow.unhook()
+    return _seen(follow, outputs, layers)
+
+
+class Following:
+    """A trace of what a caller runs by itself, such as a training step: a context around it.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> with Following(layer, {"weight": "weight"}) as following:
+    ...     loss = layer(torch.ones(4, 3)).sum()
+    >>> following.ending(loss, 4).uses["weight"]
+    1
+    """
+
+    def __init__(self, network: nn.Module, layers: Mapping[str, str]) -> None:
+        self._follow, self._layers = _Follow(network, torch.zeros(()), layers), layers
+
+    def __enter__(self) -> Following:
+        self._follow.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._follow.__exit__(None, None, None)
+        self._follow.unhook()
+
+    def ending(self, outputs: Any, examples: int) -> Trace:
+        """Return what was seen up to these outputs, over so many examples."""
+        return _seen(self._follow, outputs, self._layers, examples)
+
+
+def _seen(follow: _Follow, outputs: Any, layers: Mapping[str, str], examples: int = 1) -> Trace:
     last = frozenset[str]().union(
         *(follow.origin(t).last for t in tree_leaves(outputs) if isinstance(t, Tensor))
     )
-    uses = {n: int(u) if u.denominator == 1 else float(u) for n, u in follow.uses.items()}
+    each = {n: u / examples for n, u in follow.uses.items()}
+    uses = {n: int(u) if u.denominator == 1 else float(u) for n, u in each.items()}
     return Trace(uses, tuple(n for n in dict.fromkeys(layers.values()) if n in last))
 
 

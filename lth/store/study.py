@@ -116,7 +116,8 @@ class Study:
             entry.about["model"], ROOMS["model"], self.trust, f"{entry.folder}: its model", MEND
         )
         names = self.provenance.get("prunable")  # another study may have trained it
-        if names is None or entry.about["model"] != self.config["model"]:
+        model_here = self.config.get("model", entry.about["model"])  # a task has one module
+        if names is None or entry.about["model"] != model_here:
             names = entry.names
         names = None if names is None else tuple(names)
         return replace(entry, about=entry.about | {"model": model}, names=names)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
+from lth.errors import LthError
 from lth.imp import Experiment
 from lth.measured import Measured, measured_of
 from lth.records.record import Record, write_table
@@ -87,6 +88,11 @@ def plot_study(setup: Setup, display: Display) -> None:
 
 def analyse_study(setup: Setup, display: Display) -> None:
     """Look at the masks and the networks that a study trained; write the tables and the figures."""
+    if setup.task is not None:
+        raise LthError(
+            "action=analyse: it measures classifiers of data in memory; of a task there are the "
+            "records, lth.Study(...).ticket(level=3).mask and .network(level=3)"
+        )
     from lth.records.matching import Match, matching
     from lth.results.analysis.lines import Point
     from lth.results.analysis.summary import summary

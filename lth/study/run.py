@@ -96,8 +96,7 @@ class Journal:
 
     def _add(self, member: MemberId, entry: StoredMember, cohort: Cohort) -> None:
         setup, ticket = self.setup, cohort[member]
-        shape, batch = setup.dataset.input_shape, setup.recipe.batch
-        cost = training_flops(ticket, shape, batch, entry.about)
+        cost = self._training_flops(ticket, entry)
         # an arm is made of the winner of its level, a phase of what its moves looked at
         winner = ticket if member.phase else cohort[member._replace(arm=WINNER, copy=0)]
         if member.phase or member.arm == WINNER:
@@ -117,11 +116,19 @@ class Journal:
         if entry.diverged is not None:
             self.diverged.append(member)
 
+    def _training_flops(self, ticket: Ticket, entry: StoredMember) -> int:
+        setup = self.setup
+        if not setup.costed:
+            return 0
+        return training_flops(ticket, setup.dataset.input_shape, setup.recipe.batch, entry.about)
+
     def _search_flops(self, member: MemberId, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.
 
         A run of a level below the dense network took the scoring for its own ticket too.
         """
+        if not self.setup.costed:
+            return 0
         chain = PruningChain(member.trial, member.lr)
         needs, examples = needed(winner, ticket)
         examples += sum(self._spent[chain, run].examples for run in scored(ticket) | needs.keys())
@@ -192,6 +199,7 @@ def records_of(
         (step, "train", "training_flops", float(cost)),
         (step, "train", "search_flops", float(search)),
     ]
+    costs = costs if setup.costed else []
     if entry.diverged is not None:
         diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
         return _rows(setup, place, ticket, entry, [diverged, *costs])

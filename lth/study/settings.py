@@ -16,7 +16,7 @@ from lth.types import WINNER, PruningChain
 T = TypeVar("T")
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            "method", *GROUPS)  # fmt: skip
+            "method", "task", *GROUPS)  # fmt: skip
 
 
 def check_values(config: Mapping[str, Any]) -> None:

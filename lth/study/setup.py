@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from lth.config import NOT_IN_STUDY_ID, study_id
 from lth.data.dataset import Dataset
@@ -21,7 +18,6 @@ from lth.moves.method import methods_of
 from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
 from lth.pruning.experiment import Arms, Experiment, with_ties
-from lth.pruning.probe import Probe
 from lth.pruning.rules import Prune, kept_by_level
 from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec, build, complete, digest, fill, target_of
@@ -37,9 +33,8 @@ from lth.study.check import (
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.study.preflight import check_score, check_search, with_tried_methods
+from lth.study.probes import probes
 from lth.study.settings import arms_of, chains_of, check_values, levels_of, make
-from lth.train.batches import Batches
-from lth.train.job import Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
 from lth.train.trainer import Trainer
@@ -58,6 +53,7 @@ class Setup:
     options: Options
     logger: Any
     notes: tuple[str, ...] = ()
+    task: Any = None  # a lth.lightning.task.Task, where a LightningModule trains
 
     @cached_property
     def id(self) -> str:
@@ -67,22 +63,41 @@ class Setup:
     @cached_property
     def identity(self) -> str:
         """What the study's data and code are, as far as all of its members share them."""
-        shared = described({k: self.config[k] for k in SHARED})
+        shared = described({k: self.config[k] for k in SHARED if k in self.config})
         if callbacks := acting(self.options.lightning):
             shared["trainer"] = described(callbacks)
-        return digest([self.identities.data.parts, self.identities.numerics.parts, shared])
+        parts = [self.identities.data.parts, self.identities.numerics.parts, shared]
+        if self.task is not None:
+            parts.append(described(self.task.settings.counted))
+        return digest(parts)
 
     @cached_property
     def identities(self) -> Identities:
         """The identities of the study's members; data is hashed and code is walked once a run."""
+        if self.task is not None:
+            from lth.lightning.runner import TaskIdentities
+
+            return TaskIdentities(self.task)
         return Identities(self.dataset)
 
     def trainer(self, store: Store, listener: Listener) -> Trainer:
         """Return what trains the study's cohorts, or looks them up."""
+        if self.task is not None:
+            from lth.lightning.runner import TaskIdentities, TaskTrainer
+
+            assert isinstance(self.identities, TaskIdentities)
+            return TaskTrainer(
+                self.task, self.snapshots, store, self.options, listener, self.identities
+            )
         return Trainer(
             self.data, self.dataset, self.recipe, self.parts.seed, self.snapshots, store,
             self.options, listener, self.identities,
         )  # fmt: skip
+
+    @property
+    def costed(self) -> bool:
+        """Whether FLOPs are known: how often each weight is used could be followed."""
+        return self.task is None or self.task.costed
 
     @property
     def out(self) -> Path:
@@ -102,6 +117,8 @@ class Setup:
         wanted |= set(_looked_at(self.parts.search, steps))
         for method in self.parts.methods.values():
             wanted |= {s for _, move in method.moves for s in _looked_at(move, steps)}
+        if self.task is not None:  # its schedules are known where the dense run was looked at
+            wanted.add(getattr(self.parts.rewind, "step", 0))
         return tuple(sorted(wanted - {0}))
 
 
@@ -109,6 +126,8 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     """Build and check all that a configuration names."""
     config: dict[str, Any] = {"method": {}, **complete(given)}
     check_values(config)
+    if config.get("task"):
+        return _prepare_task(given, config)
     recipe = make(Recipe, config["recipe"], "recipe")
     options = Options.of(config["trainer"])
     options.check_lightning()
@@ -134,7 +153,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
         prune=with_ties(parts["prune"]), rewind=parts["rewind"], search=parts["search"],
         arms=arms, levels=levels, recipe=recipe, seed=config["seed"],
         lines=tuple(chains_of(config["trials"], recipe.rates)),
-        probe=_probes(config, dataset, recipe), input_shape=dataset.input_shape,
+        probe=probes(config, dataset, recipe), input_shape=dataset.input_shape,
         methods=methods_of(config["method"], arms),
     )  # fmt: skip
     check_search(experiment)
@@ -171,6 +190,47 @@ def _check_arms(arms: Arms, model: Spec, kept: Sequence[int]) -> None:
         getattr(arm, "check", lambda *_: None)(model, kept[-1])
 
 
+def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
+    """Build and check a study of a LightningModule: a rehearsal tells what else the data would."""
+    from lth.lightning.task import Task, check_arms
+
+    ours = {n: v for n, v in config["trainer"].items() if n in ("device", "workers")}
+    options = make(Options, ours | {"workers": 0}, "trainer")
+    parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
+    arms, prune = arms_of(config["arms"]), parts["prune"]
+    task = Task.of(given, config, options.on_gpu, getattr(prune, "include", ()))
+    recipe, model = task.recipe, task.settings.module
+    parts["rewind"] = build(
+        config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=task.epoch
+    )
+    check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
+        looks_at(recipe.steps)  # steps outside of the run are refused
+    prunable = prune.prunable(_some(task.layers, f"task.module={target_of(model)}"))
+    check_weights(task.layers, prunable)
+    if warning := equal_draws(model, task.layers):
+        warnings.warn(warning.replace("model=", "task.module="), stacklevel=3)
+    levels = levels_of(config["levels"])
+    kept_by_level(prune, task.layers, max(levels, default=0))
+    check_finite({k: v for k, v in config.items() if k not in NOT_IN_STUDY_ID})
+    check_trials(config["seed"], config["trials"])
+    experiment = Experiment(
+        model=model, layers=task.layers, score=parts["score"], prune=with_ties(prune),
+        rewind=parts["rewind"], search=parts["search"], arms=arms, levels=levels, recipe=recipe,
+        seed=config["seed"], lines=tuple(chains_of(config["trials"], recipe.rates)),
+        probe=task.probe, input_shape=task.facts.shape, methods=methods_of(config["method"], arms),
+    )  # fmt: skip
+    check_arms(experiment)
+    check_search(experiment)
+    check_score(experiment)
+    notes = (summary(task.layers, prunable), *task.notes)
+    data: Any = task.data
+    return Setup(
+        config, task.settings.data or {}, data, recipe, experiment, options, parts["logger"],
+        notes, task,
+    )  # fmt: skip
+
+
 def _layers(
     model: Spec, dataset: Dataset, recipe: Recipe, rule: Prune
 ) -> tuple[Layers, tuple[str, ...]]:
@@ -179,12 +239,7 @@ def _layers(
     layers = layers_of(model, None, include)
     check_model(model, dataset, recipe)
     layers = layers_of(model, dataset.input_shape, include)
-    if not layers.shapes:
-        names = ", ".join(layers.others)
-        raise LthError(
-            f"model={target_of(model)}: no weights to prune: prune.include some: {names}"
-        )
-    prunable = rule.prunable(layers)
+    prunable = rule.prunable(_some(layers, f"model={target_of(model)}"))
     check_weights(layers, prunable)
     check_zeros(model, dataset, prunable)
     if warning := equal_draws(model, layers):
@@ -196,31 +251,23 @@ def _layers(
     return layers, tuple(notes)
 
 
+def _some(layers: Layers, what: str) -> Layers:
+    if not layers.shapes:
+        names = ", ".join(layers.others)
+        raise LthError(f"{what}: no weights to prune: prune.include some: {names}")
+    return layers
+
+
 def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of the data the user has set in the model."""
     target_of(model)
     return {n: model[n] for n in of_data if model.get(n) is not None}
 
 
-SHARED = ("model", "recipe", "score", "search", "prune", "rewind")
+SHARED = ("model", "recipe", "task", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
 
 
 def _looked_at(part: Any, steps: int) -> Sequence[int]:
     """Return the steps at which a search or a move looks at the dense run; most do not."""
     return getattr(part, "needs", lambda _: ())(steps)
-
-
-def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Callable[[int], Probe]:
-    """Return a trial's probe: examples of its own training split."""
-    loss = build(recipe.loss)
-
-    def probe(trial: int) -> Probe:
-        def examples(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            train = Batches(dataset, Streams(config["seed"], trial, 0), recipe.batch).train
-            rows = train[torch.randperm(len(train), generator=generator)[:number]]
-            return dataset.prepare(dataset.train_inputs[rows]), dataset.train_targets[rows]
-
-        return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
-
-    return probe

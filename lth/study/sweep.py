@@ -31,12 +31,25 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
     settings = [_quoted(setting, several) for setting in settings]
     if several:
         settings = [_spelled_out(setting, config_folder) for setting in settings]
-    return [*flags, *(_with_lightning(setting) for setting in settings)]
+    if "task=lightning" in settings:
+        _check_apply(settings)
+    return [*flags, *map(_opened, settings)]
 
 
-def _with_lightning(setting: str) -> str:
-    """Let ``trainer.x=`` also set an option of Lightning's, which no YAML of ``trainer`` names."""
-    return f"++{setting}" if setting.startswith("trainer.") else setting
+def _opened(setting: str) -> str:
+    """Let a task and the trainer take arguments that no YAML names: Hydra wants a ``++`` there."""
+    return f"++{setting}" if setting.startswith(("task.", "trainer.")) else setting
+
+
+def _check_apply(settings: Sequence[str]) -> None:
+    """Refuse by name what a LightningModule of one's own brings itself."""
+    for key in (setting.partition("=")[0].lstrip("+~") for setting in settings):
+        group = key.partition(".")[0].partition("/")[0]
+        if group in ("data", "model") or (group == "recipe" and key != "recipe.lr"):
+            raise LthError(
+                f"{key}: it does not apply to task=lightning: set task.module, task.data, "
+                "trainer.max_epochs; recipe.lr sweeps the module's rate"
+            )
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
