@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import lth
+from lth import cli
 from tests.conftest import SHARED
+from tests.toys import run_study
 
 ROOT = Path(__file__).parents[1]
 TINY = ["trials=2", "levels=2", "recipe.steps=30", "recipe.eval_every=10", "model.widths=[20,10]",
@@ -37,6 +39,24 @@ def command(*arguments, cwd):
     return process.returncode, out, err
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """Run the command in this process, without workers; return what ``command`` returns."""
+
+    def call(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setattr(sys, "argv", ["lth", *arguments, "trainer.workers=0"])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
 def last_line(out):
     return out.rstrip("\n").splitlines()[-1]
 
@@ -49,7 +69,7 @@ def values(folder):
     return {n: (folder / n).read_bytes() for n in ("records.csv", "curves.csv", "members.csv")}
 
 
-def test_a_run_says_what_it_did_and_the_second_does_nothing(tmp_path):
+def test_a_run_says_what_it_did_and_the_second_does_nothing(here, tmp_path):
     code, out, err = command(*TINY, cwd=tmp_path)
     assert (code, err) == (0, "")
     assert last_line(out) == "trained 10 members, reused 0"
@@ -59,59 +79,61 @@ def test_a_run_says_what_it_did_and_the_second_does_nothing(tmp_path):
     assert f"out/studies/{folder.name}/figures/tickets.png" in out
     assert "density" in out and "to match" in out
     before = values(folder)
-    code, out, _ = command(*TINY, cwd=tmp_path)
+    code, out, _ = here(*TINY)
     assert (code, last_line(out)) == (0, "trained 0 members, reused 10")
     assert values(folder) == before
-    code, out, _ = command(*TINY, "action=plan", cwd=tmp_path)
+    code, out, _ = here(*TINY, "action=plan")
     assert (code, last_line(out)) == (0, "trained 0 members, reused 10")
     assert "0 steps" in out
     (folder / "figures" / "tickets.png").unlink()
-    code, out, _ = command(*TINY, "action=plot", cwd=tmp_path)
+    code, out, _ = here(*TINY, "action=plot")
     assert (code, last_line(out)) == (0, "trained 0 members, reused 10")
     assert (folder / "figures" / "tickets.png").is_file()
 
 
-def test_the_command_and_python_are_the_same_study(tmp_path):
-    study = lth.run(
-        trials=2, levels=2, model={"widths": [20, 10]}, logger="none", out=str(tmp_path / "out"),
-        recipe={"steps": 30, "eval_every": 10}, trainer={"workers": 0}, progress=False,
-    )  # fmt: skip
+LENET = {
+    "trials": 2, "levels": 2, "model": {"widths": [20, 10]}, "logger": "none",
+    "recipe": {"steps": 30, "eval_every": 10}, "trainer": {"workers": 0},
+}  # fmt: skip
+
+
+def test_the_command_and_python_are_the_same_study(here, tmp_path):
+    study = lth.run(**LENET, out=str(tmp_path / "out"), progress=False)
     before = values(study.folder)
-    code, out, _ = command(*TINY, cwd=tmp_path)
+    code, out, _ = here(*TINY)
     assert (code, last_line(out)) == (0, "trained 0 members, reused 10")
     assert folders(tmp_path) == [study.folder]
     assert values(study.folder) == before
 
 
-MANY = [*TINY, "levels=6", "recipe.steps=400"]
+MANY = [*TINY, "levels=4", "recipe.steps=200"]
+MEMBERS = 2 * (1 + 2 * 4)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """An uninterrupted run."""
-    folder = tmp_path_factory.mktemp("whole")
-    assert command(*MANY, cwd=folder)[0] == 0
-    return folder
+    """The same study, uninterrupted."""
+    recipe = LENET["recipe"] | {"steps": 200}
+    settings = LENET | {"data": "digits", "name": None, "levels": 4, "recipe": recipe}
+    return run_study(tmp_path_factory.mktemp("whole") / "out", **settings)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.7])
-def test_killed_at_any_moment_the_same_command_goes_on(share, whole, tmp_path):
+def test_killed_at_any_moment_the_same_command_goes_on(share, whole, here, tmp_path):
     """``kill -9`` to the parent, at a share of its work."""
-    cut = tmp_path
-    process = start(*MANY, cwd=cut)
-    wanted = round(share * 26)
-    while process.poll() is None and len(entries(cut)) < wanted:
+    process = start(*MANY, cwd=tmp_path)
+    wanted = round(share * MEMBERS)
+    while process.poll() is None and len(entries(tmp_path)) < wanted:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
-    stored = len(entries(cut))
-    assert stored < 26
-    code, out, _ = command(*MANY, cwd=cut)
+    assert len(entries(tmp_path)) < MEMBERS
+    code, out, _ = here(*MANY)
     assert code == 0
     trained, reused = map(int, re.findall(r"\d+", last_line(out)))
-    assert trained + reused == 26 and 0 < trained <= 26 - wanted
-    (a,), (b,) = folders(whole), folders(cut)
-    assert values(a) == values(b)
+    assert trained + reused == MEMBERS and 0 < trained <= MEMBERS - wanted
+    (folder,) = folders(tmp_path)
+    assert folder.name == whole.folder.name and values(folder) == values(whole.folder)
 
 
 def entries(folder):
@@ -178,8 +200,6 @@ BAD = {
 
 
 def test_bad_input_is_one_line_and_no_work(tmp_path, monkeypatch, capsys):
-    from lth import cli
-
     monkeypatch.chdir(tmp_path)
     for argument, words in BAD.items():
         monkeypatch.setattr(sys, "argv", ["lth", *TINY, argument])
@@ -192,8 +212,6 @@ def test_bad_input_is_one_line_and_no_work(tmp_path, monkeypatch, capsys):
 
 
 def test_missing_and_truncated_data_are_one_line(tmp_path, monkeypatch, capsys):
-    from lth import cli
-
     folder = tmp_path / "mnist"
     monkeypatch.setattr(sys, "argv", ["lth", *TINY, "data=mnist", f"data.root={tmp_path}"])
     with pytest.raises(SystemExit):
@@ -209,8 +227,6 @@ def test_missing_and_truncated_data_are_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_traceback_comes_when_asked_for(tmp_path, monkeypatch):
-    from lth import cli
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["lth", "trials=0", "--traceback"])
     with pytest.raises(lth.LthError, match="trials=0"):
@@ -238,14 +254,12 @@ def test_help_is_for_a_person_and_imports_nothing_heavy(tmp_path):
     assert done.stdout.rstrip().endswith("heavy: []")
 
 
-def test_a_multirun_shares_one_store_and_goes_on_past_a_bad_job(tmp_path):
-    code, out, err = command("-m", *TINY, "seed=0,1", "levels=1", cwd=tmp_path)
+def test_a_multirun_shares_one_store_and_goes_on_past_a_bad_job(here, tmp_path):
+    code, out, err = here("-m", *TINY, "seed=0,1", "levels=1")
     assert (code, err) == (0, "")
     assert out.count("trained 6 members, reused 0") == 2
     assert len(folders(tmp_path)) == 2
-    code, out, err = command(
-        "-m", *TINY, "levels=1", "prune.rate=0.2,2,0.3", "model.widths=[20,10]", cwd=tmp_path
-    )
+    code, out, err = here("-m", *TINY, "levels=1", "prune.rate=0.2,2,0.3", "model.widths=[20,10]")
     assert code == 1
     assert err.strip() == "error: prune.rate=2: a rate is the share pruned per level, in (0, 1)"
     assert "trained 0 members, reused 6" in out
@@ -254,8 +268,9 @@ def test_a_multirun_shares_one_store_and_goes_on_past_a_bad_job(tmp_path):
 
 def test_a_multirun_goes_side_by_side_with_joblib(tmp_path):
     code, out, err = command(
-        "-m", *TINY, "levels=1", "seed=0,1", "hydra/launcher=joblib", cwd=tmp_path
-    )
+        "-m", *TINY, "levels=1", "seed=0,1", "hydra/launcher=joblib", "trainer.workers=0",
+        cwd=tmp_path,
+    )  # fmt: skip
     assert code == 0, err
     assert out.count("trained 6 members, reused 0") == 2
     assert len(folders(tmp_path)) == 2
@@ -274,9 +289,10 @@ def test_own_code_joins_by_target_from_the_working_folder(tmp_path):
         "_target_: mine.tiny\nwidth: 8\ninput_shape: null\nclasses: null\n"
     )
     plain = [a for a in TINY if not a.startswith("model")]
-    code, out, err = command("--config-dir", "own", "model=tiny", *plain, cwd=tmp_path)
+    few = ["trials=1", "levels=1", "trainer.workers=1"]  # a process of its own imports it too
+    code, out, err = command("--config-dir", "own", "model=tiny", *plain, *few, cwd=tmp_path)
     assert (code, err) == (0, "")
-    assert last_line(out) == "trained 10 members, reused 0"
+    assert last_line(out) == "trained 3 members, reused 0"
 
 
 def test_a_script_without_a_main_guard_works(tmp_path):
@@ -294,10 +310,10 @@ def test_a_script_without_a_main_guard_works(tmp_path):
 
 
 @pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="needs MNIST beside the checkout")
-def test_the_papers_preset_runs_on_real_mnist(tmp_path):
-    code, out, err = command(
+def test_the_papers_preset_runs_on_real_mnist(here):
+    code, out, err = here(
         "experiment=frankle2019/lenet", f"data.root={SHARED}", "recipe.steps=60", "trials=1",
-        "levels=1", "logger=none", cwd=tmp_path,
+        "levels=1", "logger=none",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert last_line(out) == "trained 5 members, reused 0"

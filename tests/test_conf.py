@@ -7,11 +7,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from omegaconf import OmegaConf
 
-import lth
 from lth import LthError, config
 from lth.arms import random_mask
 from lth.cli import GROUPS
@@ -19,21 +15,12 @@ from lth.networks.ticket import draw_model
 from lth.recipe.recipe import Recipe
 from lth.spec.build import build, complete, fill
 from lth.train.options import Options
-from tests.toys import pictures
+from tests.toys import by_hydra, pictures, run_study
 
 CONF = config.conf_folder()
 FILES = sorted(p.relative_to(CONF) for p in CONF.rglob("*.yaml"))
 EXPERIMENTS = config.choices("experiment")
 CHOICES = [(g, n) for g in GROUPS if g != "arms" for n in config.choices(g)]
-
-
-def by_hydra(*overrides):
-    """What the command's configuration is for these overrides, but for the study's name."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        found = OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
-    found.pop("experiment", None)
-    found["arms"] = {n: a for n, a in found["arms"].items() if "_target_" in a}
-    return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -156,13 +143,13 @@ def short(spec):
 def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
     wanted = config.compose(experiment=name)
     channels, size = (1, 28) if "mnist" in wanted["data"]["_target_"] else (3, 32)
-    study = lth.run(
-        experiment=name, out=str(tmp_path), trials=1, levels=1, logger="none", progress=False,
+    narrow = {"width": 8} if wanted["model"]["_target_"].endswith("vgg") else {}  # of 20 million
+    study = run_study(
+        experiment=name, out=tmp_path, trials=1, levels=1, name=None, model=narrow,
         data=functools.partial(pictures, channels=channels, size=size, validation=2,
                                augment=wanted["data"].get("augment")),
         recipe={"steps": 3, "batch": 4, "eval_every": 2},
         **{group: short(wanted[group]) for group in ("rewind", "search", "score")},
-        trainer={"device": "cpu", "workers": 0},
         arms=list(wanted["arms"]) if name.endswith("lenet") else one_copy(wanted["arms"]),
     )  # fmt: skip
     places = set(study.members)

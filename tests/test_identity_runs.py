@@ -17,7 +17,7 @@ from tests.toys import blobs, run_study
 
 RECIPE = {"steps": 40, "batch": 20, "lr": 0.02, "eval_every": 20}
 BASE = {"recipe": RECIPE, "trials": 1, "levels": 0, "rewind": "to_init", "logger": "none",
-        "progress": False, "arms": ["winning_ticket"], "trainer": {"workers": 0}}  # fmt: skip
+        "arms": ["winning_ticket"], "trainer": {"workers": 0}}  # fmt: skip
 
 
 @pytest.fixture
@@ -198,7 +198,6 @@ def test_an_arm_that_trains_another_loss_is_measured_like_its_neighbours(tmp_pat
 
 def reasons(tmp_path, **changes):
     settings = BASE | {"out": str(tmp_path / "out"), "data": blobs} | changes
-    settings.pop("progress")
     return explain(prepare(compose(**settings)))
 
 

@@ -248,9 +248,7 @@ def test_a_weight_without_zeros_of_its_own_is_refused_and_may_be_spared(how, why
     setup = made(model, tmp_path / "out", prune=spared)
     assert setup.parts.layers.total == 160 and setup.notes[0].startswith("prunes 32 of ")
     rates = made(model, tmp_path / "out", prune={"rates": {"body.*": 0}})
-    study = run_study(
-        **SETTINGS, model=model, out=str(tmp_path / "out"), prune=spared, progress=False
-    )
+    study = run_study(**SETTINGS | {"model": model, "prune": spared}, out=tmp_path / "out")
     assert study.ticket(level=1).density == (128 + 32 - round(0.2 * 32)) / 160
     assert rates.parts.prune.prunable(rates.parts.layers) == ["head.weight"]
 
@@ -345,8 +343,8 @@ def test_it_is_said_once_at_the_start_and_in_the_plan(tmp_path, capsys):
 
 def test_a_named_parameter_is_pruned_and_counted_everywhere(tmp_path):
     model, names = ZOO["parameters"]["model"], ["many.*", "named.w", "last"]
-    study = run_study(**SETTINGS | {"arms": ["winning_ticket", "random_mask_erk", "dense_child"]},
-                      model=model, prune={"rate": 0.5, "include": names}, out=tmp_path)  # fmt: skip
+    changes = {"arms": ["winning_ticket", "random_mask_erk", "dense_child"], "model": model}
+    study = run_study(tmp_path, **SETTINGS | changes, prune={"rate": 0.5, "include": names})
     ticket = study.ticket(level=1)
     kept = {n: int(m.sum()) for n, m in ticket.mask.items()}
     # the raw head is the output layer, pruned at half the rate
@@ -372,9 +370,9 @@ def test_an_include_that_names_nothing_is_refused_with_what_is_left_out(tmp_path
 def test_a_named_vector_goes_through_analysis_too(tmp_path):
     from lth.results.analysis.table import Analysis
 
-    study = run_study(**SETTINGS | {"arms": ["winning_ticket", "random_mask_erk", "edge_popup"]},
-                    model=ZOO["parameters"]["model"], prune={"include": ["named.b"], "rate": 0.5},
-                    out=str(tmp_path))  # fmt: skip
+    changes = {"arms": ["winning_ticket", "random_mask_erk", "edge_popup"],
+               "model": ZOO["parameters"]["model"]}  # fmt: skip
+    study = run_study(tmp_path, **SETTINGS | changes, prune={"include": ["named.b"], "rate": 0.5})
     assert int(study.ticket(level=1).mask["named.b"].sum()) == 4
     assert all(found.rows for found in Analysis(study))
 
@@ -614,14 +612,15 @@ def test_a_trained_mask_over_branches_trains_too(tmp_path):
     study = run_study(
         **SETTINGS | {"arms": {"winning_ticket": "winning_ticket", "edge_popup": "edge_popup",
                                "supermask": "supermask", "rigl": {"every": 2}},
-                      "recipe": SETTINGS["recipe"] | {"optimizer": optimizer}},
-        model=ZOO["experts"]["model"], out=str(tmp_path),
+                      "recipe": SETTINGS["recipe"] | {"optimizer": optimizer},
+                      "model": ZOO["experts"]["model"]},
+        out=tmp_path,
     )  # fmt: skip
     assert {p.arm for p in study.members} == {"winning_ticket", "edge_popup", "supermask", "rigl"}
 
 
 def test_buffers_of_all_kinds_are_exported_as_they_were_trained(tmp_path):
-    study = run_study(**SETTINGS, model=ZOO["buffers"]["model"], out=str(tmp_path))
+    study = run_study(tmp_path, **SETTINGS | {"model": ZOO["buffers"]["model"]})
     final, start = study.trained(level=1), study.ticket(level=1)
     assert final.buffers["count"] == 6 and bool(final.buffers["average"].any())
     assert torch.equal(state_of(start.module()).buffers["features"], start.buffers["features"])
@@ -704,7 +703,7 @@ def test_a_weight_that_is_not_used_scores_0(score):
 @pytest.mark.parametrize("arm", ["rigl", "set", "gradual"])
 def test_a_mask_that_changes_over_a_weight_that_is_not_used(arm, tmp_path):
     arms = {"winning_ticket": "winning_ticket", arm: {"every": 2}}
-    study = run_study(**SETTINGS | {"arms": arms}, model=ZOO["unused"]["model"], out=tmp_path)
+    study = run_study(tmp_path, **SETTINGS | {"arms": arms, "model": ZOO["unused"]["model"]})
     assert study.entry(level=1, arm=arm).diverged is None
 
 
@@ -831,7 +830,7 @@ def test_a_model_defined_anew_in_one_process_is_another(tmp_path, monkeypatch):
         sizes.append(layers_of(model).total)
         flops.append(forward_flops(model, SHAPE, None))
         keys.append(memory_key(model))
-        study = run_study(**SETTINGS, model=model, out=str(tmp_path / "out"))
+        study = run_study(tmp_path / "out", **SETTINGS | {"model": model})
         assert study.ticket(level=1).params["1.weight"].shape == (width, 16)
     assert sizes == [100, 160] and flops == [200, 320] and keys[0] != keys[1]
 

@@ -12,7 +12,7 @@ import pytest
 import lth
 from lth import cli, config
 from lth.study import sweep
-from tests.test_conf import by_hydra
+from tests.toys import by_hydra
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
