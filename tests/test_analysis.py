@@ -20,7 +20,7 @@ from lth.records.statistics import Cell, paired_difference, paired_values
 from lth.records.verdict import verdict
 from lth.results.analysis import members as members_module
 from lth.results.analysis import structure
-from lth.results.analysis.connectivity import Path, interpolate, mean_path, path
+from lth.results.analysis.connectivity import Path, interpolate, path
 from lth.results.analysis.evaluate import Evaluator, measure, rows_of
 from lth.results.analysis.lines import Line, Point, lines, neighbours
 from lth.results.analysis.members import Member, Members, read
@@ -81,9 +81,6 @@ def test_the_barrier_is_the_highest_error_over_the_mean_of_the_ends():
     found = Path([0, 0.5, 1], [0.1, 0.4, 0.2], [0, 0, 0])
     assert found.barrier == pytest.approx(0.25)
     assert Path([0, 0.5, 1], [0, 0, 0], [0.5, 2.5, 1.5]).loss_barrier == pytest.approx(1.5)
-    other = Path([0, 0.5, 1], [0.3, 0.2, 0.2], [1, 1, 1])
-    assert mean_path([found, other]).errors == pytest.approx([0.2, 0.3, 0.2])
-    assert mean_path([found, other]).losses == pytest.approx([0.5, 0.5, 0.5])
 
 
 def test_interpolation_is_exact_at_its_ends_and_leaves_integers():
@@ -160,8 +157,6 @@ def test_a_network_has_no_barrier_to_itself(anew):
     found = path(spec, state, state, data, rows, alphas=7, calibrate_on=inputs)
     assert found.barrier == found.loss_barrier == 0
     assert len({*found.errors}) == len({*found.losses}) == 1
-    same = mean_path([found] * 3)
-    assert same == found and same.barrier == same.loss_barrier == 0
     if inputs is not None:
         at = measure(spec, Evaluator(spec, data).recalibrate(state, inputs), data, rows)
         assert (found.losses[0], 1 - found.errors[0]) == (at[0], pytest.approx(at[1]))

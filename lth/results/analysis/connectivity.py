@@ -5,7 +5,7 @@ Frankle et al. 2020, arXiv 1912.05671, Section 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor
 from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.networks.ticket import State
-from lth.records.intervals import mean
 from lth.results.analysis.evaluate import Evaluator, Rows
 from lth.spec.build import Spec
 from lth.types import Loss
@@ -95,10 +94,3 @@ def paths(
             measured[name].errors.append(1 - accuracy)
             measured[name].losses.append(loss)
     return measured
-
-
-def mean_path(paths: Sequence[Path]) -> Path:
-    """Average paths point by point: over pairs of children, over trials."""
-    columns = ([p.errors for p in paths], [p.losses for p in paths])
-    errors, losses = ([mean(at) for at in zip(*column, strict=True)] for column in columns)
-    return Path(paths[0].alphas, errors, losses)

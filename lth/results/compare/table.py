@@ -61,12 +61,8 @@ def _table(comparison: Comparison, density: float, wide: bool) -> Table:
     table.add_column("\nmethod", overflow="fold", min_width=NAME)
     heads = ["\ndensity", "\nweights"] * wide + ["\nn"] * (wide or several)
     heads += [f"\n{what.split}{unit}", f"at\nend{unit}", "early\nstop"]
-    heads += [
-        "cost:\ntrain",
-        "\nsearch",
-        "\ntotal",
-        "difference\n(points)" if unit else "\ndifference",
-    ]
+    difference = "difference\n(points)" if unit else "\ndifference"
+    heads += ["cost:\ntrain", "\nsearch", "\ntotal", difference]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
@@ -95,7 +91,7 @@ def _numbers(row: Row, own: bool, what: Judged) -> list[str]:
         training, search, run = row.cost
         costs = [_cost(training / run), _cost(search / run), _cost(row.total_cost)]
     if row.value is None or row.end is None:
-        return ["diverged", "", "", *costs, ""]
+        return ["diverged" if row.diverged else "-", "", "", *costs, ""]
     test = _between(row.value, what)
     if row.diverged:
         test += f"\n{row.diverged} diverged"
