@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
+import lth
 from lth import LthError, config
 from lth.models import conv, lenet, resnet, vgg
 from lth.networks import masks
@@ -252,6 +253,21 @@ class Apart(Prune):
     def groups(self, layers):
         rest = [n for n in layers.shapes if n != layers.output]
         return {layers.output: ((layers.output,), 0.5), "the rest": (rest, 0.2)}
+
+
+def apart() -> Apart:
+    return Apart()
+
+
+def test_a_rule_of_ones_own_prunes_to_its_counts_in_rounds(tmp_path):
+    study = lth.run(
+        prune=apart, search={"_target_": "lth.pruning.search.at_init", "rounds": 3}, trials=1,
+        score="magnitude", rewind="to_init", levels=2, model={"widths": [8]}, data="digits",
+        recipe={"steps": 4, "batch": 8, "eval_every": 2}, trainer={"workers": 0}, logger="none",
+        out=str(tmp_path), progress=False, arms=["winning_ticket"],
+    )  # fmt: skip
+    kept = masks.kept(study.ticket(level=2).mask)
+    assert kept == {"fc1.weight": 328, "output.weight": 20}  # 512 -> 410 -> 328, 80 -> 40 -> 20
 
 
 def test_a_rule_of_ones_own_says_its_groups_alone():

@@ -158,7 +158,9 @@ class AtInit:
         mask = case.dense.mask
         first = {n: int(m.sum()) for n, m in mask.items()}
         last = counts_at(case.rule, first, case.layers, case.level)
-        first = first if last.keys() == first.keys() else {"": sum(first.values())}
+        if last.keys() != first.keys():  # layers that are ranked together are counted together
+            grouped = getattr(case.rule, "grouped", lambda counts, _: {"": sum(counts.values())})
+            first = grouped(first, case.layers)
         for number in range(1, self.rounds + 1):
             counts = {
                 n: round(c * (last[n] / c) ** (number / self.rounds)) if c else 0
