@@ -2,18 +2,20 @@
 
 import enum
 import functools
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lth import LthError
-from lth.spec.argument_types import check_kinds
+from lth.spec.argument_types import check_kinds, number, one_of, whole
 from lth.spec.build import build
 from lth.types import Score
 
@@ -127,3 +129,31 @@ class Deaf:
 )  # fmt: skip
 def test_any_factory_can_be_asked(factory):
     check_kinds("mine.f", factory, {"x": "y", "length": 3})
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("(0, 1)", [0.5, np.float32(0.5), 1e-9], [0, 1, 1.0, -0.1]),
+        ("[0, 1)", [0, 0.0, 0.5], [1, -1e-9]),
+        ("(0, 1]", [1, 1.0, np.float64(0.5)], [0, 1.0001]),
+        ("(0, inf]", [float("inf"), 1e300, 3], [0, float("-inf")]),
+        ("(-inf, inf)", [0, -3, 1e300], [float("inf"), float("-inf")]),
+    ],
+)
+def test_a_number_lies_in_its_interval(interval, inside, outside):
+    for value in inside:
+        assert number("x", value, interval) is value
+    for value in (*outside, float("nan"), True, False, None, "0.5", [0.5], 0.5j):
+        with pytest.raises(LthError, match=rf"^x=.*: a share, in {re.escape(interval)}$"):
+            number("x", value, interval, "a share")
+
+
+def test_whole_numbers_and_choices_are_refused_by_name():
+    assert whole("x", 3, 3) == 3 and one_of("x", "a", ("a", "b")) == "a"
+    for value in (2, -1, 3.0, True, None, "3", float("nan")):
+        with pytest.raises(LthError, match=r"^x=.*: a number of steps from 3$"):
+            whole("x", value, 3, "a number of steps")
+    for value in ("c", None, 1, ["a"]):
+        with pytest.raises(LthError, match=r"^x=.*: it is one of a, b$"):
+            one_of("x", value, ("a", "b"))

@@ -1,6 +1,7 @@
 """Law 2 (the densities), law 4 (nesting) and law 6 (an independent oracle) of pruning."""
 
 import warnings
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
+import lth
 from lth import LthError, config
 from lth.models import conv, lenet, resnet, vgg
 from lth.networks import masks
 from lth.networks.layers import Layers, describe
-from lth.pruning.rules import drop_lowest, globally, kept_by_level, layerwise
+from lth.pruning.rules import Prune, drop_lowest, globally, kept_by_level, layerwise
 from lth.spec.build import build
 from lth.streams import stream
 
@@ -242,3 +244,45 @@ def test_a_rate_outside_0_to_1_is_refused(rate):
 def test_sparing_every_layer_is_refused():
     with pytest.raises(LthError, match="spares every layer"):
         globally(spare=["*"]).prunable(describe(small()))
+
+
+@dataclass(frozen=True)
+class Apart(Prune):
+    """A rule of one's own, which says its groups alone: the output by itself, the rest together."""
+
+    def groups(self, layers):
+        rest = [n for n in layers.shapes if n != layers.output]
+        return {layers.output: ((layers.output,), 0.5), "the rest": (rest, 0.2)}
+
+
+def apart() -> Apart:
+    return Apart()
+
+
+def test_a_rule_of_ones_own_prunes_to_its_counts_in_rounds(tmp_path):
+    study = lth.run(
+        prune=apart, search={"_target_": "lth.pruning.search.at_init", "rounds": 3}, trials=1,
+        score="magnitude", rewind="to_init", levels=2, model={"widths": [8]}, data="digits",
+        recipe={"steps": 4, "batch": 8, "eval_every": 2}, trainer={"workers": 0}, logger="none",
+        out=str(tmp_path), progress=False, arms=["winning_ticket"],
+    )  # fmt: skip
+    kept = masks.kept(study.ticket(level=2).mask)
+    assert kept == {"fc1.weight": 328, "output.weight": 20}  # 512 -> 410 -> 328, 80 -> 40 -> 20
+
+
+def test_a_rule_of_ones_own_says_its_groups_alone():
+    layers, scores = describe(small()), magnitudes(small())
+    rule, mask = Apart(), masks.full(layers, layers.shapes)
+    assert rule.prunable(layers) == [layers.output, "0.weight", "2.weight"]
+    assert kept_by_level(rule, layers, 2) == [766, 585, 455]  # 91 -> 45 -> 23, 675 -> 540 -> 432
+    for _ in range(2):
+        mask = rule(scores, mask, layers)
+    assert list(mask) == list(layers.shapes) and int(mask[layers.output].sum()) == 23
+    assert sum(int(mask[n].sum()) for n in ("0.weight", "2.weight")) == 432
+    kept, gone = (
+        [scores[n][mask[n] == k] for n in ("0.weight", "2.weight")] for k in (True, False)
+    )
+    assert torch.cat(kept).min() >= torch.cat(gone).max()
+    counts = {layers.output: 20, "the rest": 400}
+    at_once = rule.to(scores, masks.full(layers, layers.shapes), layers, counts)
+    assert all(torch.equal(m, at_once[n]) for n, m in rule.to(scores, mask, layers, counts).items())

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lth.errors import LthError
+from lth.spec.argument_types import is_whole
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
     """Return ``value``, a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value, least):
         raise LthError(f"model.{name}={value!r}: it must be a whole number, {least} or more")
     return value
 

@@ -29,7 +29,7 @@ class Prune(Protocol):
 
     Its ``groups`` say which layers are ranked together and at what rate; a layer alone is a group
     of its own name. Of each group ``c`` alive weights become ``c - round(rate * c)``, the highest
-    scored. A rule of another kind brings the other four methods itself.
+    scored. A rule of another kind brings the other methods itself.
     """
 
     def groups(self, layers: Layers) -> dict[str, tuple[Sequence[str], float]]:
@@ -40,14 +40,15 @@ class Prune(Protocol):
         """Names of the weights that the rule may prune: of the groups with a rate above 0."""
         return [n for names, rate in self.groups(layers).values() if rate > 0 for n in names]
 
+    def grouped(self, counts: Mapping[str, int], layers: Layers) -> dict[str, int]:
+        """Return counts, which are by layer or by group, by group."""
+        inside = {g: {g, *names} & counts.keys() for g, (names, _) in self.groups(layers).items()}
+        return {group: sum(counts[n] for n in names) for group, names in inside.items() if names}
+
     def remaining(self, counts: Mapping[str, int], layers: Layers) -> dict[str, int]:
         """Counts by group after one more level; those given are by layer or by group."""
-        after = {}
-        for group, (names, rate) in self.groups(layers).items():
-            if inside := {group, *names} & counts.keys():
-                alive = sum(counts[n] for n in inside)
-                after[group] = alive - round(rate * alive)
-        return after
+        groups, alive = self.groups(layers), self.grouped(counts, layers)
+        return {group: c - round(groups[group][1] * c) for group, c in alive.items()}
 
     def __call__(self, scores: Params, mask: Mask, layers: Layers, *, ties: int = 0) -> Mask:
         """Return the mask of the next level, nested in ``mask``; equals go as ``ties`` draws."""

@@ -107,7 +107,9 @@ class AtInit:
         mask = turn.dense.mask
         first = {n: int(m.sum()) for n, m in mask.items()}
         last = counts_at(turn.rule, first, turn.layers, turn.level)
-        first = first if last.keys() == first.keys() else {"": sum(first.values())}
+        if last.keys() != first.keys():  # layers that are ranked together are counted together
+            grouped = getattr(turn.rule, "grouped", lambda counts, _: {"": sum(counts.values())})
+            first = grouped(first, turn.layers)
         for number in range(1, self.rounds + 1):
             counts = {
                 n: round(c * (last[n] / c) ** (number / self.rounds)) if c else 0

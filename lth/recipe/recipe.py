@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lth.errors import LthError
-from lth.spec.argument_types import check_kinds
+from lth.spec.argument_types import check_kinds, number, whole
 from lth.spec.build import Spec, arguments, build, locate, target_of
 
 SPLITS = ("train", "validation", "test")
@@ -34,9 +34,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "eval_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise LthError(f"recipe.{name}={value!r}: it must be a whole number from 1")
+            whole(f"recipe.{name}", getattr(self, name), 1, "it must be a whole number")
         self._check_rates()
         if not isinstance(self.curves, list | tuple):
             raise LthError(f"recipe.curves={self.curves!r}: a list, such as recipe.curves=[test]")
@@ -51,8 +49,7 @@ class Recipe:
         if not isinstance(self.lr, int | float | list | tuple):
             raise LthError(f"recipe.lr={self.lr!r}: a number, or a list: recipe.lr=[1e-3,2e-3]")
         for rate in self.rates:
-            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e30:
-                raise LthError(f"recipe.lr={rate!r}: a learning rate is a number above 0")
+            number("recipe.lr", rate, "(0, 1e30)", "a learning rate is a number above 0")
         if not self.rates or len(set(self.rates)) < len(self.rates):
             raise LthError(f"recipe.lr={self.lr}: name at least one learning rate, each once")
 

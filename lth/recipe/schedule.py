@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from lth.errors import LthError
+from lth.spec.argument_types import is_whole, number, whole
 from lth.types import Schedule
 
 
@@ -21,17 +22,15 @@ def constant(warmup: int = 0) -> Schedule:
 def multistep(milestones: Sequence[int], gamma: float = 0.1, warmup: int = 0) -> Schedule:
     """Multiply by ``gamma`` at each milestone: ``gamma ** #{m : m <= step}``."""
     marks = list(milestones)
-    if any(isinstance(m, bool) or not isinstance(m, int) or m < 1 for m in marks):
+    if not all(is_whole(m, 1) for m in marks):
         raise LthError(f"schedule.milestones={marks}: they are steps, whole numbers from 1")
-    if not gamma > 0:
-        raise LthError(f"schedule.gamma={gamma}: it must be above 0")
+    number("schedule.gamma", gamma, "(0, inf]", "it must be above 0")
     return _with_warmup(lambda step, steps: gamma ** sum(m <= step for m in marks), warmup)
 
 
 def cosine(final: float = 0.0, warmup: int = 0) -> Schedule:
     """Fall from 1 to ``final`` along half a cosine between the warmup's end and the last step."""
-    if not 0 <= final <= 1:
-        raise LthError(f"schedule.final={final}: a share of the learning rate, in [0, 1]")
+    number("schedule.final", final, "[0, 1]", "a share of the learning rate")
 
     def factor(step: int, steps: int) -> float:
         share = (step - warmup) / max(1, steps - warmup)
@@ -65,8 +64,7 @@ def held(schedule: Schedule, step: int) -> Schedule:
 
 
 def _with_warmup(factor: Schedule, warmup: int) -> Schedule:
-    if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
-        raise LthError(f"schedule.warmup={warmup!r}: a number of steps from 0")
+    whole("schedule.warmup", warmup, 0, "a number of steps")
 
     def warmed(step: int, steps: int) -> float:
         rise = (step + 1) / warmup if step < warmup else 1.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from numbers import Real
 from os import PathLike
 from pathlib import PurePath
 from types import NoneType, UnionType
@@ -40,11 +41,11 @@ def whole(name: str, value: Any, least: int, what: str = "a whole number") -> in
 def number(name: str, value: Any, interval: str, what: str = "a number") -> float:
     """Return a number that lies in ``interval``, written ``(0, 1]``; others are refused by name."""
     low, high = map(float, interval[1:-1].split(","))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        above = low <= value if interval[0] == "[" else low < value
-        if above and (value <= high if interval[-1] == "]" else value < high):
-            return value
-    raise LthError(f"{name}={value!r}: {what}, in {interval}")
+    ends = [low] * (interval[0] == "[") + [high] * (interval[-1] == "]")
+    real = issubclass(type(value), Real) and not isinstance(value, bool)
+    if not real or not (low < value < high or value in ends):
+        raise LthError(f"{name}={value!r}: {what}, in {interval}")
+    return value
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> str:
