@@ -112,6 +112,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     recipe = _make(Recipe, config["recipe"], "recipe")
     options = Options.of(config["trainer"])
     options.check_lightning()
+    config["trainer"] = {**config["trainer"], "precision": options.precision}
     logger = build(config["logger"])
     score, prune, arms = build(config["score"]), build(config["prune"]), _arms(config["arms"])
     search = build(config["search"])
