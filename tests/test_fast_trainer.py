@@ -325,9 +325,11 @@ def test_the_options_are_ours_and_lightnings():
                           "logger": None})  # fmt: skip
     assert (options.workers, options.precision) == (0, "bf16")
     assert options.lightning == {"profiler": "simple"}
-    whole = prepare(compose(model=partial(mlp, width=8), data=blobs, levels=0, logger="none",
-                            recipe={"batch": 20, "steps": 20, "eval_every": 10}))  # fmt: skip
-    assert whole.options.lightning == {}
+    settings = {"model": partial(mlp, width=8), "data": blobs, "levels": 0, "logger": "none",
+                "recipe": {"batch": 20, "steps": 20, "eval_every": 10}}  # fmt: skip
+    by_name = [prepare(compose(**settings, trainer={"precision": p})) for p in ("32", "32-true")]
+    assert by_name[0].id == by_name[1].id
+    assert by_name[0].options.lightning == {}
 
 
 def test_a_text_may_name_the_member(tmp_path):

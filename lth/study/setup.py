@@ -131,6 +131,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     recipe = make(Recipe, config["recipe"], "recipe")
     options = Options.of(config["trainer"])
     options.check_lightning()
+    config["trainer"] = {**config["trainer"], "precision": options.precision}
     parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
     arms = arms_of(config["arms"])
     dataset = data_of(config["data"])
