@@ -14,11 +14,11 @@ def run(*, progress: bool = True, config_dir: str | Path | None = None, **settin
     """Run a study and return it: ``lth.run(model="lenet", data="digits", trials=3).records``.
 
     The settings are the command's: ``trials``, ``levels``, ``seed``, ``out``, ``name``,
-    ``experiment``, ``arms``, and a choice per group (``data``, ``model``, ``recipe``, ``score``,
-    ``prune``, ``rewind``, ``trainer``, ``logger``): the name of a YAML, a mapping laid over
-    the default choice, a mapping with a ``_target_``, a factory, or a ``functools.partial`` of one.
-    A LightningModule of one's own is ``task={"module": Lit, "data": Data, "monitor": "val_loss"}``
-    with ``trainer={"max_epochs": 20}``: any argument of ``pl.Trainer``.
+    ``experiment``, ``arms``, ``method``, and a choice per group (``data``, ``model``, ``recipe``,
+    ``score``, ``prune``, ``rewind``, ``trainer``, ``logger``): the name of a YAML, a mapping laid
+    over the default choice, a mapping with a ``_target_``, a factory, or a ``functools.partial`` of
+    one. A LightningModule of one's own is ``task={"module": Lit, "data": Data, "monitor":
+    "val_loss"}`` with ``trainer={"max_epochs": 20}``: any argument of ``pl.Trainer``.
     YAMLs of one's own are named like the command's, with their folder as ``config_dir``. The same
     settings give the same study as the command's; what is trained already is not trained again.
     Bad settings raise ``lth.LthError`` before any work starts.

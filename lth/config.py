@@ -18,7 +18,7 @@ from lth.spec.build import digest, plain, spec_of, target_of
 from lth.spec.plain import short
 
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
-"""Groups of which one choice is made; ``arms`` takes several, ``experiment`` sets the others."""
+"""Groups of one choice; ``arms`` and ``method`` take several, ``experiment`` sets the others."""
 
 ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
 
@@ -55,8 +55,9 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     A group takes the name of a YAML, a mapping (merged over the default choice, or standing alone
     if it has a ``_target_``), a factory, or a ``functools.partial``. ``task`` takes the name of a
     YAML, or a mapping with ``module``, ``data`` and the rest of task=lightning. ``arms`` takes a
-    list of names and factories, or a mapping from names to any of these. YAMLs lie in conf/, and in
-    a ``config_dir`` laid out like it.
+    list of names and factories, or a mapping from names to any of these; ``method`` a list of
+    names, or a mapping from names to ``{"at": ..., "moves": [factories and partials]}``. YAMLs lie
+    in conf/, and in a ``config_dir`` laid out like it.
     """
     own = _own(config_dir)
     names, values = _base(settings.pop("experiment", None), own, settings.get("task"))
@@ -75,7 +76,7 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
             names[group] = target_of(config[group]).rpartition(".")[2]
     config["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
     config["method"] = _methods(
-        settings.get("method", names["method"]), values.get("method") or {}, own
+        settings.get("method", names.get("method", [])), values.get("method") or {}, own
     )
     if isinstance(task, Mapping):
         named = {k: plain(v, f"task.{k}") for k, v in task.items()}
