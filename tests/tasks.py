@@ -45,6 +45,9 @@ class Points(pl.LightningDataModule):
         super().__init__()
         self.rows, self.batch, self.shift = rows, batch, shift
 
+    def prepare_data(self):
+        print("prepared")
+
     def setup(self, stage):
         generator = torch.Generator().manual_seed(7)
         x = torch.randn(self.rows, 4, generator=generator)

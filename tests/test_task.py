@@ -202,8 +202,9 @@ def test_a_damaged_checkpoint_begins_the_member_anew(tmp_path):
     assert trainer({place: ticket})[place].about["steps"] == 12 and not path.exists()
 
 
-def test_equal_members_have_equal_bits(tmp_path):
+def test_equal_members_have_equal_bits_and_data_is_prepared_once(tmp_path, capsys):
     first, _ = run(tmp_path / "a", levels=0)
+    assert capsys.readouterr().out == "prepared\n"
     second, _ = run(tmp_path / "b", levels=0)
     for name, weight in first.entry().final.params.items():
         assert torch.equal(weight, second.entry().final.params[name])

@@ -25,6 +25,10 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any) -> None:
             raise ended.__context__ from None
 
 
+def prepared() -> None:
+    """Stand for a ``prepare_data`` that has been called: it is called once a run."""
+
+
 @contextmanager
 def silence() -> Iterator[None]:
     """Keep to ourselves what Lightning says of every fit: it has a console of its own."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lth.errors import LthError, told
 from lth.lightning.content import content_of
-from lth.lightning.fitting import fit, silence
+from lth.lightning.fitting import fit, prepared, silence
 from lth.lightning.settings import Settings
 from lth.lightning.values import logged, points
 from lth.networks.trace import Following, Trace, plainly
@@ -155,6 +155,8 @@ def rehearse(
     trainer = settings.make(**{n: v for n, v in once.items() if v is not None})
     with plainly():
         _told(lambda: fit(trainer, module, data), "one batch of training")
+    if data is not None:
+        vars(data)["prepare_data"] = prepared
     facts = watch.facts
     facts.validates = bool(facts.logged.get("validation"))
     facts.tests = _has_test(module, data)

@@ -12,6 +12,7 @@ import torch
 from lth.arms.protocol import context_of
 from lth.errors import LthError
 from lth.imp import Experiment, dense
+from lth.lightning.fitting import prepared
 from lth.lightning.probe import TaskProbe, batches_of, itself
 from lth.lightning.rehearsal import (
     Facts,
@@ -167,10 +168,6 @@ def data_of(settings: Settings, seed: int, trial: int, first: bool = False) -> A
     if not first:
         vars(data)["prepare_data"] = prepared
     return data
-
-
-def prepared() -> None:
-    """Stand for a ``prepare_data`` that has been called."""
 
 
 def check_arms(parts: Experiment) -> None:
