@@ -14,8 +14,8 @@ from lth.imp import dense
 from lth.lightning import member, runner
 from lth.lightning.position import Position
 from lth.networks import masks
-from lth.study.plan import Silent
 from lth.study.setup import prepare
+from lth.train.options import Listener
 from lth.train.trainer import store_at
 from lth.types import WINNER, MemberId
 from tests import tasks
@@ -41,7 +41,7 @@ def run(root, module=tasks.Line, **changes):
 def ready(root, module=tasks.Line, **changes):
     """A study made ready, and its trainer."""
     setup = prepare(compose(**settings(root, module, **changes)))
-    return setup, setup.trainer(store_at(setup.out), Silent())
+    return setup, setup.trainer(store_at(setup.out), Listener())
 
 
 def key(root, module=tasks.Line, **changes):
@@ -176,7 +176,7 @@ def test_a_member_that_is_interrupted_goes_on_to_the_same_bits(
         "patience": 3}]}, "levels": 0}  # fmt: skip
     setup, _ = ready(tmp_path, tasks.Restless, **stopping)
     place, ticket = MemberId(0, 0.02, WINNER, 0, 0), dense(setup.parts, setup.parts.lines[0])
-    job = setup.trainer(store_at(setup.out), Silent()).jobs({place: ticket})[place]
+    job = setup.trainer(store_at(setup.out), Listener()).jobs({place: ticket})[place]
     whole = runner.run_member(setup.task, job, None, tmp_path / "none" / "a.ckpt")
     monkeypatch.setattr(member, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(member, "SHORT_EPOCH", epoch)
