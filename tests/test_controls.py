@@ -27,10 +27,9 @@ from lth.study.setup import prepare
 from lth.train.work import one_thread, work
 from lth.types import WINNER, MemberId, PruningChain
 from tests import paper
+from tests.conftest import blobs as blobs_of
 from tests.test_gates import member
-from tests.test_training import blobs as blobs_of
-from tests.test_training import in_turn
-from tests.toys import blobs, dropout_net, mlp, small_net
+from tests.toys import blobs, dropout_net, in_turn, mlp, small_net
 
 STEPS = 300
 SETTINGS = {
