@@ -85,9 +85,10 @@ def imp(parts: Experiment, train: Train) -> Iterator[tuple[Cohort, dict[MemberId
 
 def dense(parts: Experiment, line: PruningChain) -> Ticket:
     """Return the dense network of a trial, the same for all its learning rates."""
-    params, buffers = draw_state(parts.model, stream_seed("init", parts.seed, line.trial))
+    drawn = draw_state(parts.model, stream_seed("init", parts.seed, line.trial))
     mask = masks.full(parts.layers, parts.prune.prunable(parts.layers))
-    return Ticket(parts.model, mask, params, buffers).counted(parts.layers, parts.model)
+    ticket = Ticket(model=parts.model, mask=mask, **drawn._asdict())
+    return ticket.counted(parts.layers, parts.model)
 
 
 def next_ticket(
@@ -119,10 +120,16 @@ def next_ticket(
     changes = {} if start.schedule is None else {"schedule": start.schedule}
     bills = _bills(parts, level, masks.kept(origin.mask), found, bill(read.needs, probe.seen))
     bills |= {"start": bill(needs), "dense": bill(whole_needs)}
-    return Ticket(
-        parts.model, found.mask, params, start.state.buffers, step=start.step, changes=changes,
+    ticket = Ticket(
+        model=parts.model,
+        mask=found.mask,
+        params=params,
+        buffers=start.state.buffers,
+        step=start.step,
+        changes=changes,
         origin={"needs": bills},
-    ).counted(parts.layers, parts.model)  # fmt: skip
+    )
+    return ticket.counted(parts.layers, parts.model)
 
 
 def rewound(

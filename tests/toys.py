@@ -180,6 +180,22 @@ def brittle_data() -> Dataset:
     raise RuntimeError("no picture is there")
 
 
+class Unchanged:
+    """A view that shows weights as they are, and owns nothing."""
+
+    def own(self, name: str, weight: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(
+        self, name: str, weight: Tensor, mask: Tensor, own: dict, training: bool
+    ) -> Tensor:
+        return weight
+
+
+def unchanged() -> Unchanged:
+    return Unchanged()
+
+
 class Deaf:
     """A listener that hears nothing but the last note."""
 

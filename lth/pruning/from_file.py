@@ -86,8 +86,10 @@ def _read_weights(path: Path, own: State) -> State:
 
 def _ticket(path: Path) -> Ticket:
     ticket = Ticket.load(path)
-    plain = Ticket(ticket.model, ticket.mask, ticket.params, ticket.buffers)
-    for name in ("frozen", "dynamics", "gate", "stretch", "changes", "noise"):
+    plain = Ticket(
+        model=ticket.model, mask=ticket.mask, params=ticket.params, buffers=ticket.buffers
+    )
+    for name in ("frozen", "dynamics", "gate", "views", "stretch", "changes", "noise", "teacher"):
         if getattr(ticket, name) != getattr(plain, name):
             raise LthError(f"its ticket has {name}: only a mask and weights can be trained here")
     return ticket

@@ -94,10 +94,10 @@ def paths(
         if calibrate_on is not None:
             state = evaluator.recalibrate(state, calibrate_on)
         for name, rows in splits.items():
-            loss, accuracy = evaluator.measure(state, rows)
+            values = evaluator.measure(state, rows)
             found[name].alphas.append(alpha)
-            found[name].errors.append(1 - accuracy)
-            found[name].losses.append(loss)
+            found[name].errors.append(1 - values["accuracy"])
+            found[name].losses.append(values["loss"])
     return found
 
 

@@ -120,7 +120,7 @@ class Analysis:
         yield from ((n, "distance", d) for n, d in structure.distance(start, final, kept).items())
         yield from self._movement(place, member)
         test = self.splits(place.trial)["test"]
-        accuracy = self._evaluator(member.model).measure(member.start, test)[1]
+        accuracy = self._evaluator(member.model).measure(member.start, test)["accuracy"]
         yield "", "untrained_test_accuracy", accuracy
 
     def _movement(self, place: MemberId, member: Member) -> Iterator[Measure]:
