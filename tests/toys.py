@@ -226,7 +226,8 @@ def ticket(model: dict = MLP, trial: int = 0, density: float = 0.5, **fields: An
 def job_of(start: Ticket, trial: int = 0, **fields: Any) -> Job:
     """Describe the training of a ticket, under its key: the one place where tests make a job."""
     usual = {"data": DATA, "recipe": recipe(), "lr": 0.01, "streams": Streams(0, trial, 0)}
-    return keyed(Job(**{"ticket": start} | usual | fields))
+    about = {"model": start.model}  # as the front of training has it
+    return keyed(Job(**{"ticket": start, "about": about} | usual | fields))
 
 
 def job(model: dict = MLP, trial: int = 0, density: float = 0.5, **fields: Any) -> Job:

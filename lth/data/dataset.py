@@ -20,7 +20,10 @@ from lth.types import Augment
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """Raw inputs (uint8, float, or whole numbers; ``[N, ...]``) and integer targets ``[N]``.
+    """Raw inputs (uint8, float, or whole numbers; ``[N, ...]``) and targets.
+
+    Targets are classes, int64 ``[N]`` (``[N, ...]`` where there is one per token or pixel); where
+    ``classes`` is 0 they are numbers, float32 ``[N, ...]``.
 
     ``mean`` and ``std`` (one value per channel or feature, in the inputs' units) are those of the
     official training file; none of them, or int32 and int64 inputs with 0 and 1: inputs pass as
@@ -52,7 +55,8 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = f"{len(self.train_targets):,} + {len(self.test_targets):,} examples"
         shape = list(self.input_shape)
-        return f"Dataset({self.name}: {sizes} of shape {shape}, {self.classes} classes)"
+        what = f"{self.classes} classes" if self.classes else f"{self.outputs} numbers to predict"
+        return f"Dataset({self.name}: {sizes} of shape {shape}, {what})"
 
     @property
     def digest(self) -> str:
@@ -66,6 +70,11 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
         return tuple(self.train_inputs.shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that one example's target has."""
+        return math.prod(self.train_targets.shape[1:])
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Normalise a raw batch: ``(x - mean) / std``, float32; or pass it as it is."""
@@ -85,16 +94,19 @@ class Dataset:
     def _take_split(self, split: str) -> None:
         """Take the split's arrays as tensors; refuse what no network here trains on."""
         inputs, targets = f"{split}_inputs", f"{split}_targets"
-        for name, take in ((inputs, inputs_of), (targets, targets_of)):
-            found = take(getattr(self, name), f"{self.name}: {name}")
-            object.__setattr__(self, name, found)
+        found = inputs_of(getattr(self, inputs), f"{self.name}: {inputs}")
+        object.__setattr__(self, inputs, found)
+        found = targets_of(getattr(self, targets), f"{self.name}: {targets}", self.classes)
+        object.__setattr__(self, targets, found)
         rows, answers = len(getattr(self, inputs)), len(getattr(self, targets))
         if rows != answers or rows == 0:
             raise LthError(f"{self.name}: {rows} {split} inputs, {answers} targets")
 
     def _check_classes(self, split: str) -> None:
         targets = getattr(self, f"{split}_targets")
-        greatest, row = targets.max(0)
+        if not self.classes:
+            return
+        greatest, row = targets.reshape(len(targets), -1).amax(1).max(0)
         if int(greatest) >= self.classes:
             raise LthError(
                 f"{self.name}: {split}_targets[{int(row)}] = {int(greatest)}: the classes are "
@@ -104,6 +116,12 @@ class Dataset:
     def _check_alike(self) -> None:
         """Refuse test examples of another shape or kind than those of training."""
         train, test = self.train_inputs, self.test_inputs
+        shapes = [list(t.shape[1:]) for t in (self.train_targets, self.test_targets)]
+        if shapes[0] != shapes[1]:
+            raise LthError(
+                f"{self.name}: a target of training has shape {shapes[0]}, one of the test set "
+                f"{shapes[1]}: make them alike"
+            )
         if train.shape[1:] != test.shape[1:]:
             raise LthError(
                 f"{self.name}: an example of training has shape {list(train.shape[1:])}, one of "
@@ -123,8 +141,10 @@ class Dataset:
             value = getattr(self, name)
             if isinstance(value, Integral) and not isinstance(value, bool):
                 object.__setattr__(self, name, int(value))
-        if type(self.classes) is not int or self.classes < 1:
-            raise LthError(f"{self.name}: classes={self.classes}: a whole number from 1")
+        if type(self.classes) is not int or self.classes < 0:
+            raise LthError(
+                f"{self.name}: classes={self.classes}: a whole number from 1, or 0 for regression"
+            )
         total = len(self.train_targets)
         whole = type(self.validation) is int
         lie = "lie in" if whole or isinstance(self.validation, bool) else "be a whole number in"
@@ -173,13 +193,14 @@ def tensors(
     uint8, so they are the same on every machine, else in float64. A channel without spread has
     std 1. int32 and int64 inputs are tokens and pass as they are, unless ``normalise`` is true; if
     it is false all inputs do, uint8 as int64. ``classes`` says how many there are where training
-    need not have an example of each; they are counted otherwise.
+    need not have an example of each; they are counted otherwise. ``classes=0`` says that targets
+    are numbers to predict, ``[N]`` or ``[N, ...]``: regression.
     """
     parts: list[Tensor] = []
     for split, pair in (("train", train), ("test", test)):
         inputs, targets = _pair(name, split, pair)
         parts.append(inputs_of(inputs, f"{name}: {split}_inputs").cpu())
-        parts.append(targets_of(targets, f"{name}: {split}_targets").cpu())
+        parts.append(targets_of(targets, f"{name}: {split}_targets", classes).cpu())
         if len(parts[-2]) == 0 or len(parts[-1]) == 0:
             raise LthError(f"{name}: {len(parts[-2])} {split} inputs, {len(parts[-1])} targets")
     if classes is None:

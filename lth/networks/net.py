@@ -51,7 +51,10 @@ class Net:
 
         What views own lies beside them under its further names.
         """
-        made, plain = self.built_views(), self.plain_start
+        plain = self.plain_start
+        if not self.views:
+            return plain
+        made = self.built_views()
         own = {n: t for n, t in made.own.items() if n in made.lasting}
         trained = {n: t.detach() for n, t in own.items() if isinstance(t, nn.Parameter)}
         constant = {n: t for n, t in own.items() if n not in trained}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lth.errors import LthError
+from lth.errors import LthError, told
 from lth.types import Batch, Loss, Measure
 
 LOSS = "loss"
@@ -51,8 +51,9 @@ class Measures:
 def _parts(name: str, measure: Measure, outputs: Any, batch: Batch) -> dict[str, Any]:
     try:
         given = measure(outputs, batch)
-    except LthError as error:
-        raise LthError(f"recipe.measures.{name}: {error}") from None
+    except Exception as error:
+        first = str(told(error)).partition("\n")[0]
+        raise LthError(f"recipe.measures.{name}: {first}") from error
     if not isinstance(given, Mapping):
         return {name: given}
     return {f"{name}/{key}" if key else name: value for key, value in given.items()}

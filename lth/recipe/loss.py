@@ -22,6 +22,8 @@ def cross_entropy(label_smoothing: float = 0.0) -> PlainLoss:
         raise LthError(f"loss.label_smoothing={label_smoothing}: it lies in [0, 1]")
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        if targets.is_floating_point():
+            raise LthError("loss: the targets are numbers, not classes: lth.recipe.loss.mse")
         if targets.ndim > 1 and logits.shape[:-1] == targets.shape:
             logits, targets = logits.flatten(0, -2), targets.flatten()
         return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
@@ -33,6 +35,8 @@ def mse() -> PlainLoss:
     """Mean squared error of outputs and targets of one shape."""
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        if not targets.is_floating_point():
+            raise LthError("loss: the targets are classes, not numbers: cross_entropy")
         if outputs.shape != targets.shape:
             raise LthError(
                 f"loss: outputs {list(outputs.shape)}, targets {list(targets.shape)}: they must be "

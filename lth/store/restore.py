@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lth.errors import LthError
 from lth.files import tensors_digest
 from lth.networks import masks
 from lth.networks.ticket import KINDS, PLAIN, Net, Ticket
@@ -48,6 +49,8 @@ def net_of(entry: StoredMember, trust: Trust = (), mend: str = MEND, start: bool
     A gate is gone at the end: what it found is the mask that training ended with.
     """
     kept = entry.about.get("ticket", {})
+    if not isinstance(entry.about.get("model"), dict):
+        raise LthError(f"{entry.folder}: it names no model; run the study again to train it")
     values = {
         "model": entry.about["model"], "frozen": entry.frozen, "views": kept.get("views", {}),
         "mask": entry.mask if start else entry.final_mask,

@@ -26,8 +26,8 @@ from lth.types import WINNER, MemberId
 MEND = "open it with lth.Study(folder, trust=['mine']), naming the modules that you trust"
 
 GROUPS = {
-    "data": ("data",), "model": ("models",), "recipe": ("recipe.schedule", "recipe.loss"),
-    "score": ("pruning.score",), "prune": ("pruning.rules",),
+    "data": ("data",), "model": ("models",), "score": ("pruning.score",),
+    "recipe": ("recipe.schedule", "recipe.loss", "recipe.measures"), "prune": ("pruning.rules",),
     "rewind": ("pruning.rewind", "recipe.schedule"),
     "search": ("pruning.search", "pruning.transfer", "pruning.from_file"), "arms": ("arms",),
 }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,7 +120,9 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     check_parts(named | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
     rewind.needs(recipe.steps)
     _looked_at(search, recipe.steps)
-    of_data = {"input_shape": list(dataset.input_shape), "classes": dataset.classes}
+    recipe = _for_numbers(recipe, dataset, config)
+    of_data: dict[str, Any] = {"input_shape": list(dataset.input_shape)}
+    of_data |= {"classes": dataset.classes} if dataset.classes else {"outputs": dataset.outputs}
     asked = _asked(given["model"], of_data)
     # a default that the model's factory has for these is no wish: the data's are meant
     left = {n: None for n in of_data if n in config["model"] and n not in asked}
@@ -173,6 +175,15 @@ def _layers(
         found = f"come from {', '.join(layers.heads)}" if layers.heads else "come from no weight"
         notes.append(f"the logits {found}: {layers.output} is taken for the output layer")
     return layers, tuple(notes)
+
+
+def _for_numbers(recipe: Recipe, dataset: Dataset, config: dict[str, Any]) -> Recipe:
+    """Measure the squared error of a regression, unless the recipe names its measures."""
+    if dataset.classes or recipe.measures is not None:
+        return recipe
+    measures = {"mse": {"_target_": "lth.recipe.measures.mse"}}
+    config["recipe"] = {**config["recipe"], "measures": measures}
+    return replace(recipe, measures=measures)
 
 
 def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,7 +261,8 @@ def _probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Call
             rows = train[torch.randperm(len(train), generator=generator)[:number]]
             return dataset.prepare(dataset.train_inputs[rows]), dataset.train_targets[rows]
 
-        return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
+        groups = dataset.classes or 1  # so many examples are drawn for each
+        return Probe(config["model"], dataset.input_shape, groups, loss, examples)
 
     return probe
 

@@ -79,7 +79,8 @@ def trains_alone(job: Job, dataset: Dataset) -> bool:
 
 
 def _agrees(job: Job, dataset: Dataset) -> bool:
-    stack = VmapEngine([replace(job, compile=None)] * 2, dataset)
+    job = replace(job, compile=None, ticket=replace(job.ticket, teacher=None))
+    stack = VmapEngine([job] * 2, dataset)
     model = draw_model(job.ticket.model, 0).to(stack.device)
     load_state(model, job.ticket.plain_start)
     alone = Network(model, job.ticket.mask, job.ticket.built_views())

@@ -96,7 +96,7 @@ def paths(
         for name, rows in splits.items():
             values = evaluator.measure(state, rows)
             found[name].alphas.append(alpha)
-            found[name].errors.append(1 - values["accuracy"])
+            found[name].errors.append(evaluator.error(values))
             found[name].losses.append(values["loss"])
     return found
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth.data.dataset import Dataset
+from lth.measured import is_better_higher
 from lth.networks.ticket import State, draw_model, load_state
 from lth.recipe.adapt import as_loss
 from lth.recipe.evaluation import Measures
@@ -44,6 +45,12 @@ class Evaluator:
         self.network = draw_model(model, 0).to(dataset.train_inputs.device).eval()
         norms = (m for m in self.network.modules() if isinstance(m, _BatchNorm))
         self._norms = [norm for norm in norms if norm.track_running_stats]
+
+    def error(self, values: Mapping[str, float]) -> float:
+        """Return ``1 - accuracy``; without an accuracy the first measure, or 1 less it."""
+        name = next(iter(self.measures.named))
+        name = name if name in values else next(iter(values))
+        return 1 - values[name] if is_better_higher(name, None) else values[name]
 
     @property
     def has_norms(self) -> bool:

@@ -8,7 +8,9 @@ from threading import Lock
 
 from lth.networks.ticket import State
 from lth.spec.build import Spec
+from lth.spec.trust import Trust
 from lth.store.entry import StoredMember
+from lth.store.restore import net_of
 from lth.store.study import Study
 from lth.types import WINNER, Mask, MemberId
 
@@ -49,7 +51,7 @@ class Members:
     def __getitem__(self, place: MemberId) -> Member:
         with self._lock:
             if place not in self._kept:
-                self._kept[place] = read(self.study.entry(**place._asdict()))
+                self._kept[place] = read(self.study.entry(**place._asdict()), self.study.trust)
             self._kept.move_to_end(place)
             while len(self._kept) > 1 and sum(m.size for m in self._kept.values()) > self.room:
                 self._kept.popitem(last=False)
@@ -66,9 +68,12 @@ class Members:
         return max(levels, key=lambda p: p.level, default=None)
 
 
-def read(entry: StoredMember) -> Member:
+def read(entry: StoredMember, trust: Trust = ()) -> Member:
     """Load an entry's tensors."""
     mask = entry.mask
-    final = None if entry.diverged is not None else entry.final
+    final, start = None if entry.diverged is not None else entry.final, entry.start
     final_mask = mask if final is None else entry.final_mask
-    return Member(entry.about["model"], mask, final_mask, entry.start, final)
+    if entry.about.get("ticket", {}).get("views"):  # looked at as the network sees them
+        start = net_of(entry, trust, start=True).baked()
+        final = final and net_of(entry, trust).baked()
+    return Member(entry.about["model"], mask, final_mask, start, final)

@@ -14,6 +14,7 @@ import torch
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.networks import masks
+from lth.recipe.evaluation import LOSS
 from lth.results.analysis import structure
 from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
 from lth.results.analysis.lines import Point, PruningChain, lines
@@ -120,8 +121,8 @@ class Analysis:
         yield from ((n, "distance", d) for n, d in structure.distance(start, final, kept).items())
         yield from self._movement(place, member)
         test = self.splits(place.trial)["test"]
-        accuracy = self._evaluator(member.model).measure(member.start, test)["accuracy"]
-        yield "", "untrained_test_accuracy", accuracy
+        values = self._evaluator(member.model).measure(member.start, test)
+        yield from (("", f"untrained_test_{n}", v) for n, v in values.items() if n != LOSS)
 
     def _movement(self, place: MemberId, member: Member) -> Iterator[Measure]:
         """Measure how the dense network moved the weights that the ticket keeps, and the others."""
@@ -152,7 +153,9 @@ class Analysis:
         return self._own.evaluators(dumps(vouched(model)))
 
     def _make(self, model: str) -> Evaluator:
-        return Evaluator(loads(model), self.dataset, build(self.study.config["recipe"]["loss"]))
+        recipe = self.study.config["recipe"]
+        measures = {n: build(s) for n, s in (recipe.get("measures") or {}).items()} or None
+        return Evaluator(loads(model), self.dataset, build(recipe["loss"]), measures)
 
 
 def _overlap(mask: Mask, other: Member | None, name: str, chance: str) -> Iterator[Measure]:
