@@ -11,12 +11,15 @@ from torch.nn.utils import parametrize
 
 from lth import LthError, Ticket, config
 from lth.networks.net import Net
+from lth.networks.ticket import draw_model, load_state
 from lth.networks.views import rounded, scaled
 from lth.networks.views.parametrized import bake
 from lth.spec.build import spec_of
+from lth.store.restore import net_of
 from lth.store.store import Store
 from lth.train.stacked import trains_alone
 from lth.train.work import Stopped
+from tests import laws
 from tests.conftest import blobs
 from tests.toys import (
     MLP,
@@ -382,3 +385,33 @@ def test_views_are_named_by_specs_of_their_factories():
     net = ticket(views={"scale": spec_of(scaled)}).net
     assert isinstance(net, Net) and not isinstance(net, Ticket)
     assert torch.equal(net.start.params["1.weight"], ticket().start.params["1.weight"])
+
+
+def quantized(of="grid"):
+    """An arm: the winner, seen through a view."""
+
+    def arm(winner, generator):
+        return replace(winner, views={of: ROUNDED | {"step": "trained"}})
+
+    return arm
+
+
+def test_a_viewed_arm_in_a_study_is_given_back_as_it_was_measured(tmp_path):
+    arms = {"winning_ticket": {}, "quantized": {"_target_": "tests.test_views.quantized"}}
+    study, setup = laws.run(out=str(tmp_path), arms=arms, levels=1, trials=1)
+    entry, ticket_ = study.entry(arm="quantized", level=1), study.ticket(arm="quantized", level=1)
+    assert ticket_.views == {"grid": TRAINED} and not ticket_.owned
+    winner = study.ticket(level=1)
+    assert ticket_.density == winner.density
+    costs = {r.arm: r.value for r in study.records if r.level and r.metric == "training_flops"}
+    assert costs["quantized"] == costs["winning_ticket"]
+    assert [n for n in entry.final.params if "/" in n] == [f"{w}/step" for w in ticket_.mask]
+    network, data = study.network(arm="quantized", level=1), setup.dataset
+    assert all(len(w.unique()) <= 15 * len(w) for w in weights_of(network).values())
+    right = (network(data.prepare(data.test_inputs)).argmax(1) == data.test_targets).double()
+    values = {(r.step, r.split, r.metric): r.value for r in study.records if r.arm == "quantized"}
+    assert values[24, "test", "accuracy"] == pytest.approx(float(right.mean()))
+    plain = draw_model(ticket_.model, 0)
+    load_state(plain, net_of(entry).baked())
+    outputs = [n.eval()(data.prepare(data.test_inputs)) for n in (plain, network)]
+    assert torch.equal(*outputs)
