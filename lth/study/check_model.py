@@ -138,7 +138,7 @@ def _wanted(outputs: Any, dataset: Dataset) -> tuple[tuple[int, ...], bool]:
         return targets, found == targets
     last = found[:-1] == targets and found[-1:] >= (dataset.classes,)
     second = len(targets) > 1 and found[:1] + found[2:] == targets  # as torch's losses have it
-    return (*targets, dataset.classes), bool(last or (second and found[1] >= dataset.classes))
+    return (*targets, dataset.classes), bool(last or (second and found[1:2] >= (dataset.classes,)))
 
 
 def _check_step(model: Spec, loss: torch.Tensor) -> None:

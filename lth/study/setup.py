@@ -25,7 +25,7 @@ from lth.pruning.rules import Prune, kept_by_level
 from lth.pruning.search import Search
 from lth.recipe.recipe import Recipe
 from lth.spec.argument_types import is_whole
-from lth.spec.build import Spec, build, complete, digest, fill, target_of
+from lth.spec.build import Spec, build, complete, digest, fill, locate, parameters_of, target_of
 from lth.store.store import Store
 from lth.streams import check_trials
 from lth.study.check import (
@@ -127,6 +127,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     # a default that the model's factory has for these is no wish: the data's are meant
     left = {n: None for n in of_data if n in config["model"] and n not in asked}
     config["model"] = fill({**config["model"], **left}, **of_data)
+    _check_outputs(config["model"], dataset)
     config["model"] = drawable(config["model"], of_data["input_shape"])
     check_augment(dataset)
     layers, notes = _layers(config["model"], dataset, recipe, prune)
@@ -184,6 +185,17 @@ def _for_numbers(recipe: Recipe, dataset: Dataset, config: dict[str, Any]) -> Re
     measures = {"mse": {"_target_": "lth.recipe.measures.mse"}}
     config["recipe"] = {**config["recipe"], "measures": measures}
     return replace(recipe, measures=measures)
+
+
+def _check_outputs(model: Spec, dataset: Dataset) -> None:
+    """Refuse a model of classes for data that has none."""
+    name = target_of(model)
+    if not dataset.classes and "classes" in parameters_of(name, locate(name)):
+        if model.get("classes") is None and "outputs" not in model:
+            raise LthError(
+                f"model={name}: it takes classes, and the data's targets are {dataset.outputs} "
+                f"numbers: say model.classes={dataset.outputs}, or name a model that takes outputs"
+            )
 
 
 def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,32 +55,28 @@ class Seen(nn.Module):
 
 
 class OncePerPass:
-    """Hooks on a network: tied weights, which have several places, are seen once in every pass."""
+    """Hooks on a network: weights that are looked up several times are seen once in every pass.
 
-    def __init__(self, tied: list[Seen]) -> None:
-        self.tied = tied
+    Tied ones are, and those of recurrent modules.
+    """
+
+    def __init__(self, several: list[Seen]) -> None:
+        self.several = several
 
     def before(self, *_: Any) -> None:
         """Begin a pass."""
-        for seen in self.tied:
+        for seen in self.several:
             seen.once(True)
 
     def after(self, *_: Any) -> None:
         """End it, also by an error."""
-        for seen in self.tied:
+        for seen in self.several:
             seen.once(False)
 
 
-class Flat:
-    """Hooks on a recurrent module, which keeps a list of its weights: it holds what is seen."""
-
-    def before(self, module: Any, *_: Any) -> None:
-        """Fill the list."""
-        module._flat_weights = [getattr(module, n) for n in module._flat_weights_names]
-
-    def after(self, module: Any, *_: Any) -> None:
-        """Drop the graph of what was seen, so that the module can be copied."""
-        module._flat_weights = [w.detach() for w in module._flat_weights]
+def drop_graph(module: Any, *_: Any) -> None:
+    """Let a recurrent module, which lists the weights it saw, be copied: no graph can be."""
+    module._flat_weights = [w.detach() for w in module._flat_weights]
 
 
 def see_through(network: nn.Module, mask: Mask, views: Views) -> dict[str, Seen]:
@@ -93,22 +89,19 @@ def see_through(network: nn.Module, mask: Mask, views: Views) -> dict[str, Seen]
     if views.holds:
         for parameter in weights.values():
             parameter.requires_grad_(False)
-    found, tied = dict[str, Seen](), list[Seen]()
+    found, several = dict[str, Seen](), list[Seen]()
     for name, part in mask.items():
         owned = {n: own[f"{name}/{n}"] for n in views.names(name)}
         found[name] = Seen(name, part.clone(), views, owned).to(weights[name].device)
         places = list(_places(network.modules(), weights[name]))
         for module, attribute in places:
             parametrize.register_parametrization(module, attribute, found[name], unsafe=True)
-        tied += [found[name]] if len(places) > 1 else []
+        recurrent = any(isinstance(module, nn.RNNBase) for module, _ in places)
+        several += [found[name]] if len(places) > 1 or recurrent else []
     for module in {m for m in network.modules() if isinstance(m, nn.RNNBase)}:
-        flat = Flat()
-        module.register_forward_pre_hook(flat.before)
-        module.register_forward_hook(flat.after, always_call=True)
-        flat.before(module)
-        flat.after(module)
-    if tied:
-        once = OncePerPass(tied)
+        module.register_forward_hook(drop_graph, always_call=True)
+    if several:
+        once = OncePerPass(several)
         network.register_forward_pre_hook(once.before)
         network.register_forward_hook(once.after, always_call=True)
     return found
