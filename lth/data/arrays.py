@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -62,7 +63,7 @@ def targets_of(value: Any, name: str, classes: int | None = None) -> Tensor:
             f"{name} has shape {tuple(found.shape)}: one class per example, [N]; for one-hot rows "
             "give .argmax(1); of one per token or pixel say how many there are: classes=K"
         )
-    rows = found.reshape(len(found), -1)
+    rows = _rows(found)
     if found.is_floating_point():
         for row in (~rows.isfinite() | (rows != rows.round())).any(1).nonzero()[:1, 0].tolist():
             bad = rows[row][~rows[row].isfinite() | (rows[row] != rows[row].round())][0]
@@ -84,9 +85,13 @@ def _numbers(found: Tensor, name: str) -> Tensor:
     if found.ndim == 0 or (found.numel() == 0 and len(found)):
         raise LthError(f"{name} has shape {tuple(found.shape)}: one row of numbers per example")
     found = found.to(torch.float32)
-    for row in (~found.reshape(len(found), -1).isfinite()).any(1).nonzero()[:1, 0].tolist():
+    for row in (~_rows(found).isfinite()).any(1).nonzero()[:1, 0].tolist():
         raise LthError(f"{name}[{row}] holds what is no finite number (as float32)")
     return found.unsqueeze(1) if found.ndim == 1 else found
+
+
+def _rows(found: Tensor) -> Tensor:
+    return found.reshape(len(found), math.prod(found.shape[1:]))
 
 
 def _are_one_hot(found: Tensor) -> bool:
