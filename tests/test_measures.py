@@ -7,18 +7,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.func import functional_call
 
 import lth
 from lth import LthError, config
 from lth.data import Dataset, tensors
 from lth.measured import Measured, measured_of
+from lth.networks.ticket import draw_model
 from lth.recipe import loss as losses
 from lth.recipe import measures
 from lth.recipe.adapt import as_loss
 from lth.recipe.evaluation import Measures
+from lth.store.entry import StoredMember
 from lth.store.store import Store
+from lth.train.batches import Batches
 from lth.train.evaluate import measure
+from lth.train.pool import Pool
 from lth.train.stacked import group_alike
+from lth.train.work import Stopped
 from lth.types import Batch
 from tests import laws
 from tests.conftest import blobs
@@ -463,11 +469,6 @@ def test_a_student_is_that_of_a_bare_loop(tmp_path):
     made = taught_jobs(tmp_path)[0]
     entry = train_member(made, tmp_path)
     teacher = Store(tmp_path).get(made.ticket.teacher).final
-    from torch.func import functional_call
-
-    from lth.networks.ticket import draw_model
-    from lth.train.batches import Batches
-
     model, leaves = draw_model(MLP, 0), {
         n: p.clone().requires_grad_() for n, p in made.ticket.start.params.items()
     }  # fmt: skip
@@ -499,8 +500,6 @@ def test_a_teacher_is_part_of_what_determines_a_member_and_must_be_there(tmp_pat
 
 
 def test_a_taught_member_goes_on_bit_for_bit_and_in_company(tmp_path):
-    from lth.train.work import Stopped
-
     jobs, calls = taught_jobs(tmp_path, DROPOUT), []
     whole = train(jobs, tmp_path)
     for made in jobs:
@@ -508,11 +507,22 @@ def test_a_taught_member_goes_on_bit_for_bit_and_in_company(tmp_path):
     with pytest.raises(Stopped):
         train(jobs[:1], tmp_path, stop=lambda: bool(calls) or calls.append(1))
     assert Store(tmp_path).get_partial(jobs[0].key)
-    from lth.store.entry import StoredMember
-
     resumed = train(jobs[:1], tmp_path)[0]
     first = StoredMember(tmp_path / jobs[0].key, whole[0].about)
     assert same(first, resumed)
+
+
+def test_a_taught_and_viewed_member_is_the_same_in_a_worker_process(tmp_path):
+    made = taught_jobs(tmp_path)[0]
+    made = changed(made, views={"scale": {"_target_": "lth.networks.views.scaled"}})
+    here = train([made], tmp_path)[0]
+    Store(tmp_path).folder(made.key).rename(tmp_path / made.key)
+    pool = Pool(1, DATA, tmp_path, "32")
+    try:
+        pool.run([made], lambda *_: None)
+    finally:
+        pool.close()
+    assert same(StoredMember(tmp_path / made.key, here.about), Store(tmp_path).get(made.key))
 
 
 def test_measuring_a_network_by_hand(tmp_path):
