@@ -131,6 +131,18 @@ def test_frozen_members_stack_with_others(tmp_path):
             torch.testing.assert_close(other.final.params[name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_members_that_freeze_different_weights_stack(tmp_path):
+    sgd = recipe(optimizer=config.load("recipe/optimizer", "momentum"), steps=10)
+    jobs = []
+    for trial, weight in enumerate(("1.weight", "3.weight")):
+        made = job(trial=trial, recipe=sgd)
+        jobs.append(changed(made, frozen={weight: (~made.ticket.mask[weight]).float()}))
+    alone = train(jobs, tmp_path / "a")
+    for entry, other in zip(alone, train_stacked(jobs, tmp_path / "b"), strict=True):
+        for name, value in entry.final.params.items():
+            torch.testing.assert_close(other.final.params[name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_a_stretched_member_trains_longer_under_a_stretched_schedule(tmp_path):
     base = recipe(schedule={"_target_": "lth.recipe.schedule.multistep", "milestones": [15]})
     long = base.of(stretch=2.0)

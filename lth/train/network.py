@@ -41,7 +41,11 @@ def call(model: nn.Module, places: Mapping[str, str], tensors: Params, inputs: T
 
 def see_all(views: Views, weights: Params, masks: Params, own: Params, training: bool) -> Params:
     """Return all of a network's params as the forward pass sees them; ``own`` as ``fc/scale``."""
-    given = {n: {k: own[f"{n}/{k}"] for k in views.names(n) if f"{n}/{k}" in own} for n in masks}
+    given: dict[str, Params] = {n: {} for n in masks}
+    for key, tensor in own.items():
+        weight, slash, name = key.rpartition("/")
+        if slash and weight in given:
+            given[weight][name] = tensor
     return {
         n: views.see(n, w, masks[n], given[n], training) if n in masks else w
         for n, w in weights.items()
