@@ -176,7 +176,7 @@ class Contest:
             n: torch.rand(m.shape, generator=generator) < density
             for n, m in masks.full(self.layers, self.layers.shapes).items()
         }
-        return Ticket(self.model, mask, *draw_state(self.model, trial))
+        return Ticket(model=self.model, mask=mask, **draw_state(self.model, trial)._asdict())
 
 
 CONSTANT = {"_target_": "lth.recipe.schedule.constant", "warmup": 0}

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lth.spec.build import build
-
 PREFIXES = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation",
     "validation": "validation", "test": "test",
@@ -15,7 +13,8 @@ PREFIXES = {
 """By what a logged name begins with: the split that it is of."""
 
 HIGHER = ("acc", "f1", "auc", "auroc", "precision", "recall", "bleu", "rouge", "iou", "dice", "map",
-          "psnr", "ssim", "r2", "score", "reward", "return", "likelihood", "hits")  # fmt: skip
+          "psnr", "ssim", "r2", "score", "reward", "return", "likelihood", "hits", "top",
+          "tokens")  # fmt: skip
 """What the name of a metric holds of which more is better."""
 
 
@@ -39,21 +38,35 @@ def measured_of(config: Mapping[str, Any]) -> Measured:
     Measured(metric='accuracy', higher=True, monitor='loss')
     >>> measured_of({"task": {"monitor": "val_loss", "mode": None}})
     Measured(metric='loss', higher=False, monitor='loss')
+    >>> measured_of({"recipe": {"measures": {"mse": {"_target_": "lth.recipe.measures.mse"}}}})
+    Measured(metric='mse', higher=False, monitor='loss')
     """
     task = config.get("task") or {}
     monitor = task.get("monitor")
     if not monitor:
-        return _first((config.get("recipe") or {}).get("measures") or {})
+        return _of_recipe(config.get("recipe") or {})
     metric, mode = split_and_metric(str(monitor))[1], task.get("mode")
     higher = higher_is_better(metric) if mode is None else mode == "max"
     return Measured(metric, higher, metric)
 
 
-def _first(measures: Mapping[str, Any]) -> Measured:
-    """Return the first measure by its name; ``higher`` is an attribute of what is built."""
-    for name, spec in measures.items():
-        return Measured(name, bool(getattr(build(spec), "higher", True)))
-    return Measured()
+def _of_recipe(recipe: Mapping[str, Any]) -> Measured:
+    """Return the first of a recipe's measures, accuracy where it names none."""
+    monitor, measures = recipe.get("monitor") or "loss", recipe.get("measures") or {}
+    if not measures:
+        return Measured(monitor=monitor)
+    name, spec = next(iter(measures.items()))
+    return Measured(name, is_better_higher(name, spec), monitor)
+
+
+def is_better_higher(name: str, spec: Mapping[str, Any] | None) -> bool:
+    """Guess from a measure's name, and from its factory's, whether more of it is better.
+
+    >>> is_better_higher("best", {"_target_": "lth.recipe.measures.top_k"})
+    True
+    """
+    factory = str((spec or {}).get("_target_", "")).rpartition(".")[2]
+    return higher_is_better(name) or higher_is_better(factory)
 
 
 def split_and_metric(name: str) -> tuple[str | None, str]:

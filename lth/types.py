@@ -51,21 +51,73 @@ class Score(Protocol):
 
 
 class View(Protocol):
-    """What the forward pass sees of a weight: ``(w, m) -> w'`` with ``view(0, 0) = 0``.
+    """What the forward pass sees of a weight: ``w' = view(w)``, and 0 where the weight is pruned.
 
-    The mask is the first view: ``w' = m * w``. The mask comes in the weight's floating dtype.
+    Views of a network come in an order, each seeing what the one before it gave; the first is the
+    mask, ``w' = m * w``. After the last one what is pruned is 0 again, whatever a view made of it.
+    A view may also say of itself (all are optional): ``draws = True``, it draws random numbers;
+    ``holds = True``, no weight and no bias trains beside what it owns; ``mask(name, own)``, the
+    mask within the mask that it stands for (a gate): training ends with that, and the view is done.
     """
 
-    def __call__(self, weight: Tensor, mask: Tensor, /) -> Tensor:
-        """Return the weight the forward pass uses; differentiable, same shape."""
+    def own(self, name: str, weight: Tensor, mask: Tensor) -> Params | None:
+        """Return the tensors that it owns of a weight, as training starts, by name.
+
+        An ``nn.Parameter`` is trained, any other tensor is a constant; None: a weight that it does
+        not look at. ``weight`` is 0 where it is pruned. Deterministic, from the arguments alone.
+        """
+        ...
+
+    def __call__(
+        self, name: str, weight: Tensor, mask: Tensor, own: Params, training: bool, /
+    ) -> Tensor:
+        """Return the weight that is seen: differentiable, same shape.
+
+        ``mask`` is 0 or 1 in the weight's dtype; ``own`` are its tensors of this weight.
+        """
         ...
 
 
+class Batch(NamedTuple):
+    """What a loss and a measure are given beside a network's outputs.
+
+    ``inputs`` as the network gets them, ``[B, ...]``, and ``targets``; ``rows`` are the examples'
+    places in the split's file (training and validation share one), int64 ``[B]``; ``step`` is the
+    update, None in an evaluation; ``teacher`` the outputs of the ticket's teacher on these very
+    inputs, None where it has none.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    rows: Tensor | None = None
+    step: int | None = None
+    teacher: Any = None
+
+
 class Loss(Protocol):
-    """A differentiable scalar from ``logits [B, K]`` and integer ``targets [B]``."""
+    """A differentiable scalar from a network's outputs and a batch, the mean over its examples."""
+
+    def __call__(self, outputs: Any, batch: Batch, /) -> Tensor:
+        """Return the mean loss over the batch."""
+        ...
+
+
+class PlainLoss(Protocol):
+    """A loss of ``logits [B, K]`` and integer ``targets [B]`` alone, as torch's own are."""
 
     def __call__(self, logits: Tensor, targets: Tensor, /) -> Tensor:
         """Return the mean loss over the batch."""
+        ...
+
+
+class Measure(Protocol):
+    """What evaluation reports of outputs and a batch: sums over examples, divided at the end.
+
+    With an attribute ``finish``, a function of the quotient, that is reported instead.
+    """
+
+    def __call__(self, outputs: Any, batch: Batch, /) -> Any:
+        """Return the sum over the batch's examples; a pair ``(sum, count)``; or a dict of these."""
         ...
 
 

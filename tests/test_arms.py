@@ -41,7 +41,7 @@ def ticket(seed=0):
     mask = {n: torch.rand(s, generator=generator) < 0.4 for n, s in layers.shapes.items()}
     params, buffers = draw_state(MODEL, seed)
     buffers = {n: b + 1 for n, b in buffers.items()}  # as after some steps
-    return Ticket(MODEL, mask, params, buffers, step=5)
+    return Ticket(model=MODEL, mask=mask, params=params, buffers=buffers, step=5)
 
 
 def same_mask(a, b):
@@ -69,7 +69,9 @@ def test_random_reinit_keeps_the_mask_and_draws_all_else_anew():
 def test_random_reinit_draws_from_the_models_own_distribution():
     model = {"_target_": "lth.models.lenet", "input_shape": [1, 28, 28], "classes": 10}
     layers = layers_of(model)
-    winner = Ticket(model, masks.full(layers, layers.shapes), *draw_state(model, 0))
+    winner = Ticket(
+        model=model, mask=masks.full(layers, layers.shapes), **draw_state(model, 0)._asdict()
+    )
     found = random_reinit()(winner, stream("x"))
     for name, (out, into) in layers.shapes.items():
         drawn = found.params[name]
@@ -115,7 +117,7 @@ TRAINED = {n: torch.randn(p.shape) for n, p in draw_state(LENET, 0).params.items
 def lenet_ticket():
     layers, generator = layers_of(LENET), torch.Generator().manual_seed(0)
     mask = {n: torch.rand(s, generator=generator) < 0.3 for n, s in layers.shapes.items()}
-    return Ticket(LENET, mask, *draw_state(LENET, 0), step=5)
+    return Ticket(model=LENET, mask=mask, **draw_state(LENET, 0)._asdict(), step=5)
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -200,7 +202,7 @@ def big_ticket():
     model = {**LENET, "input_shape": [1, 28, 28], "widths": [300, 100], "classes": 10}
     layers, generator = layers_of(model), torch.Generator().manual_seed(0)
     mask = {n: torch.rand(s, generator=generator) < 0.2 for n, s in layers.shapes.items()}
-    return Ticket(model, mask, *draw_state(model, 0))
+    return Ticket(model=model, mask=mask, **draw_state(model, 0)._asdict())
 
 
 def test_rescaling_multiplies_by_a_power_of_the_inverse_density():

@@ -6,7 +6,6 @@ any value, a misspelt key), and the command's own ways to go wrong.
 
 import re
 import sys
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -21,12 +20,10 @@ from lth.recipe.recipe import Recipe
 from lth.spec.build import spec_of
 from lth.store.store import Store
 from lth.study.setup import prepare
-from lth.train.job import Job, Streams
-from lth.train.key import member_key
 from lth.train.options import Options
 from lth.train.stacked import run_stacked
 from tests import toys
-from tests.toys import blobs, fewer, mlp, norm_net, pictures
+from tests.toys import blobs, fewer, job_of, mlp, norm_net, pictures
 
 BLOBS = {"_target_": "tests.toys.blobs", "validation": 40}
 LENET = partial(models.lenet, widths=[10, 8])
@@ -454,8 +451,8 @@ def gpu_job(target):
     layers = layers_of(MLP)
     mask = {n: torch.ones(s, dtype=torch.bool) for n, s in layers.shapes.items()}
     found = Recipe(steps=2, batch=20, lr=0.1, optimizer={"_target_": target})
-    job = Job(Ticket(MLP, mask, *draw_state(MLP, 0)), BLOBS, found, 0.1, Streams(0, 0, 0))
-    return replace(job, key=member_key(job, blobs()))
+    start = Ticket(model=MLP, mask=mask, **draw_state(MLP, 0)._asdict())
+    return job_of(start, data=BLOBS, recipe=found, lr=0.1)
 
 
 MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}

@@ -29,9 +29,8 @@ from lth.train.work import one_thread, work
 from lth.types import WINNER, MemberId, PruningChain
 from tests import laws, paper, toys
 from tests.test_gates import member
-from tests.test_training import blobs as blobs_of
-from tests.test_training import in_turn
-from tests.toys import ToyTurn, dropout_net, mlp, small_net
+from tests.toys import ToyTurn, dropout_net, in_turn, mlp, small_net
+from tests.toys import blobs as blobs_of
 
 STEPS = 300
 SETTINGS = toys.SETTINGS | {

@@ -1,5 +1,7 @@
 """Cost: counted by hand, and against torch's own counter."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,10 +37,10 @@ def test_pruned_weights_cost_nothing_and_frozen_ones_do():
     mask = masks.full(layers, layers.shapes)
     mask["0.weight"].view(-1)[:10] = False
     mask["5.weight"].view(-1)[:5] = False
-    ticket = Ticket(CONV, mask, *draw_state(CONV, 0))
+    ticket = Ticket(model=CONV, mask=mask, **draw_state(CONV, 0)._asdict())
     forward = 2 * (44 * 16 + 91)
     assert training_flops(ticket, (1, 4, 4), 20, {"steps": 7}) == 3 * forward * 20 * 7
-    frozen = Ticket(CONV, mask, *draw_state(CONV, 0), frozen={"0.weight": torch.ones(6, 1, 3, 3)})
+    frozen = replace(ticket, frozen={"0.weight": torch.ones(6, 1, 3, 3)})
     assert training_flops(frozen, (1, 4, 4), 1, {"steps": 1}) == 3 * 2 * (54 * 16 + 96)
 
 

@@ -74,7 +74,7 @@ from lth.data import tensors
 from lth.files import write_atomic
 from lth.networks import masks
 from lth.networks.layers import Layers, describe
-from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of, network_of
+from lth.networks.ticket import draw_model, draw_state, layers_of, network_of
 from lth.pruning.probe import Probe
 from lth.pruning.rules import drop_lowest, globally, kept_by_level, layerwise
 from lth.pruning.score import magnitude, synflow
@@ -91,7 +91,7 @@ from lth.study.progress import Display
 from lth.study.run import execute
 from lth.train.batches import Batches
 from lth.train.engine import SequentialEngine
-from lth.train.job import Job, Streams
+from lth.train.job import Streams
 from lth.train.key import member_key
 from lth.train.work import Stopped, one_thread, work
 from tests import toys
@@ -135,18 +135,12 @@ def command(tmp_path, monkeypatch):
 
 
 def recipe(**changes):
-    optimizer = config.load("recipe/optimizer", "adam")
-    return Recipe(**{"steps": 20, "batch": 16, "lr": 0.01, "optimizer": optimizer,
-                     "eval_every": 10} | changes)  # fmt: skip
+    return toys.recipe(**{"steps": 20} | changes)
 
 
 def member(model=MLP, trial=0, density=0.5, **changes):
     """A job with a random mask."""
-    shapes, generator = layers_of(model).shapes, stream("mask", trial)  # not the weights' own
-    mask = {n: torch.rand(s, generator=generator) < density for n, s in shapes.items()}
-    ticket = Ticket(model, mask, *draw_state(model, trial))
-    found = replace(Job(ticket, DATA, recipe(), 0.01, Streams(0, trial, 0)), **changes)
-    return replace(found, key=member_key(found, blobs()))
+    return toys.job(model, trial, density, **{"recipe": recipe()} | changes)
 
 
 def train(jobs, root, data=None, **options):
@@ -359,8 +353,9 @@ def test_openlth_7_a_trial_is_drawn_from_its_names_alone(tmp_path):
 
 def test_openlth_8_level_0_is_the_run_that_the_rewinding_point_comes_from(toy):
     entry = toy.entry(trial=1, level=0)
-    job = Job(toy.ticket(trial=1, level=0), DATA, Recipe(**toy.config["recipe"]), 0.02,
-              Streams(0, 1, 0))  # fmt: skip
+    job = toys.job_of(
+        toy.ticket(trial=1, level=0), 1, recipe=Recipe(**toy.config["recipe"]), lr=0.02
+    )
     engine = SequentialEngine(job, blobs())
     engine.advance(0, 5, Tensor.backward)
     assert same(engine.state(0).params, entry.at(5).params)
@@ -614,7 +609,10 @@ def test_turboprune_schedule_runs_on_from_the_rewinding_step():
 
 def test_turboprune_every_level_has_a_fresh_optimizer(toy):
     place = {"trial": 0, "level": 2}
-    job = Job(toy.ticket(**place), DATA, Recipe(**toy.config["recipe"]), 0.02, Streams(0, 0, 2))
+    job = toys.job_of(
+        toy.ticket(**place), recipe=Recipe(**toy.config["recipe"]), lr=0.02,
+        streams=Streams(0, 0, 2),
+    )  # fmt: skip
     engine = SequentialEngine(job, blobs())
     assert not engine.optimizer.state
     engine.advance(5, 20, Tensor.backward)

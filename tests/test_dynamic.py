@@ -22,13 +22,23 @@ from lth.store.store import Store
 from lth.streams import stream
 from lth.train.batches import Batches
 from lth.train.engine import SequentialEngine
-from lth.train.key import member_key
-from lth.train.options import Options
-from lth.train.stacked import run_stacked
-from lth.train.work import Stopped, one_thread
+from lth.train.work import Stopped
 from lth.types import WINNER
-from tests.test_training import MLP, NORM, OPTIMIZERS, Deaf, job, recipe, same, train
-from tests.toys import SETTINGS, blobs, run_study
+from tests.toys import (
+    MLP,
+    NORM,
+    OPTIMIZERS,
+    SETTINGS,
+    blobs,
+    changed,
+    job,
+    recipe,
+    run_study,
+    train,
+    train_member,
+    train_stacked,
+)  # fmt: skip
+from tests.toys import same_entries as same
 
 RIGL = {"_target_": "lth.pruning.dynamic.rigl", "every": 6, "fraction": 0.4, "seed": 3}
 SET = RIGL | {"_target_": "lth.pruning.dynamic.sparse_evolution"}
@@ -46,8 +56,7 @@ def look(weights, mask, gradient=None, step=100, steps=1000):
 def member(name, model=MLP, **changes):
     """A member under a schedule; a gradual one starts dense."""
     made = job(model, density=1.1 if name == "gradual" else 0.4, **changes)
-    made = replace(made, ticket=replace(made.ticket, dynamics=SCHEDULES[name]))
-    return replace(made, key=member_key(made, blobs()))
+    return changed(made, dynamics=SCHEDULES[name])
 
 
 def test_rigl_drops_the_smallest_and_grows_where_the_gradient_is_greatest():
@@ -182,7 +191,7 @@ def test_what_is_pruned_stays_zero_and_what_grows_starts_at_zero(
         engines.append(Watched(jobs[0], dataset))
         return engines[-1]
 
-    (entry,) = train([made], tmp_path, watched)
+    entry = train_member(made, tmp_path, make=watched)
     assert engines[0].changed > 20
     for weight, mask in entry.final_mask.items():
         assert bool((entry.final.params[weight][~mask] == 0).all())
@@ -232,7 +241,7 @@ def by_hand(made):
 def test_rigl_is_that_of_a_bare_loop(tmp_path):
     momentum = config.load("recipe/optimizer", "momentum") | {"weight_decay": 0.0}
     made = member("rigl", lr=0.05, recipe=recipe(optimizer=momentum))
-    (entry,) = train([made], tmp_path)
+    entry = train_member(made, tmp_path)
     weights, mask = by_hand(made)
     for name, m in mask.items():
         assert torch.equal(entry.final_mask[name], m)
@@ -257,14 +266,10 @@ def test_alone_in_company_stopped_or_stacked_it_is_the_same(name, model, tmp_pat
         train(jobs[:1], tmp_path / "c", stop=stop)
     kept = Store(tmp_path / "c").get_partial(jobs[0].key)
     assert kept is not None and kept[1]["kept"][1:]  # the mask has changed by then
-    (resumed,) = train(jobs[:1], tmp_path / "c")
+    resumed = train_member(jobs[0], tmp_path / "c")
     assert same(together[0], resumed)
     assert resumed.about["kept"] == together[0].about["kept"]
-    stacked = Store(tmp_path / "d")
-    with one_thread():
-        run_stacked(jobs, blobs(), stacked, Options(device="cpu"), Deaf(), device="cpu")
-    for made, entry in zip(jobs, together, strict=True):
-        other = stacked.get(made.key)
+    for entry, other in zip(together, train_stacked(jobs, tmp_path / "d"), strict=True):
         assert all(torch.equal(other.final_mask[n], m) for n, m in entry.final_mask.items())
         for key, value in entry.final.params.items():
             torch.testing.assert_close(other.final.params[key], value, rtol=1e-3, atol=1e-4)
@@ -273,11 +278,11 @@ def test_alone_in_company_stopped_or_stacked_it_is_the_same(name, model, tmp_pat
 
 def test_a_stopped_gradual_member_goes_on_bit_for_bit(tmp_path):
     made, calls = member("gradual"), []
-    (whole,) = train([made], tmp_path / "whole")
+    whole = train_member(made, tmp_path / "whole")
     with pytest.raises(Stopped):
-        train([made], tmp_path / "cut", stop=lambda: bool(calls) or calls.append(1))
+        train_member(made, tmp_path / "cut", stop=lambda: bool(calls) or calls.append(1))
     assert Store(tmp_path / "cut").get_partial(made.key)
-    (resumed,) = train([made], tmp_path / "cut")
+    resumed = train_member(made, tmp_path / "cut")
     assert same(whole, resumed)
     assert resumed.about == whole.about | {"seconds": resumed.about["seconds"]}
 
@@ -285,7 +290,7 @@ def test_a_stopped_gradual_member_goes_on_bit_for_bit(tmp_path):
 def test_early_stop_waits_until_gradual_pruning_is_over(tmp_path):
     # a rate this high only makes it worse, so that the dense start would win
     made = member("gradual", lr=3.0, recipe=recipe(eval_every=5))
-    (entry,) = train([made], tmp_path)
+    entry = train_member(made, tmp_path)
     losses = {s: v for s, split, metric, v in entry.curve
               if (split, metric) == ("validation", "loss")}  # fmt: skip
     allowed = {s: v for s, v in losses.items() if s >= 16}
@@ -298,15 +303,14 @@ def test_early_stop_waits_until_gradual_pruning_is_over(tmp_path):
 
 def test_a_dynamic_member_that_diverges_is_recorded_as_such(tmp_path):
     made = member("rigl", lr=1e25, recipe=recipe(optimizer=config.load("recipe/optimizer", "sgd")))
-    (entry,) = train([replace(made, key=member_key(made, blobs()))], tmp_path)
+    entry = train_member(made, tmp_path)
     assert entry.diverged is not None and entry.measured == []
 
 
 def test_schedules_are_part_of_what_determines_a_member():
     plain, made = job(density=0.4), member("rigl")
     assert len({plain.key, made.key, member("set").key}) == 3
-    other = replace(made, ticket=replace(made.ticket, dynamics=RIGL | {"every": 7}))
-    assert member_key(other, blobs()) != made.key
+    assert changed(made, dynamics=RIGL | {"every": 7}).key != made.key
 
 
 def test_in_a_study_they_end_as_dense_as_the_ticket_and_cost_what_they_trained(tmp_path):

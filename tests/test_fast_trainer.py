@@ -27,9 +27,8 @@ from lth.train.options import Options
 from lth.train.stacked import VmapEngine
 from lth.train.trainer_options import TrainerOptions, acting, make_trainer
 from lth.train.work import one_thread
-from tests.conftest import blobs
 from tests.test_training import NORM, frozen_job, in_turn, job, recipe, same, train
-from tests.toys import mlp
+from tests.toys import blobs, mlp
 
 ROOT = Path(__file__).parents[1]
 HERE = "tests.test_fast_trainer"

@@ -72,7 +72,9 @@ def test_tickets_and_masks_of_lth_a_file_for_each_place(run, tmp_path):
         for level in (1, 2):
             params, mask = parts(10 * trial + level)
             made[trial, level] = params, mask
-            Ticket(MODEL, mask, params, {}).save(tmp_path / f"t{trial}-l{level}.safetensors")
+            Ticket(model=MODEL, mask=mask, params=params, buffers={}).save(
+                tmp_path / f"t{trial}-l{level}.safetensors"
+            )
     study = run(tmp_path / "t{trial}-l{level}.safetensors", trials=2, levels=2)
     for (trial, level), (params, mask) in made.items():
         ticket = study.ticket(trial=trial, level=level)
@@ -103,7 +105,8 @@ def save(path, mask=None, **values):
 
 def frozen(path):
     params, mask = parts()
-    Ticket(MODEL, mask, params, {}, frozen={"1.weight": torch.ones(10, 16)}).save(path)
+    rest = {"1.weight": torch.ones(10, 16)}
+    Ticket(model=MODEL, mask=mask, params=params, buffers={}, frozen=rest).save(path)
     return path
 
 
@@ -173,7 +176,7 @@ LENET = {"_target_": "lth.models.lenet", "input_shape": [1, 4, 4], "classes": 4,
 def test_what_else_a_ticket_has_is_refused_by_name(field, run, tmp_path):
     params = draw_state(LENET, 0).params
     mask = {n: p > 0 for n, p in params.items() if p.ndim > 1}
-    ticket = Ticket(LENET, mask, params, {}, **field)
+    ticket = Ticket(model=LENET, mask=mask, params=params, buffers={}, **field)
     ticket.save(tmp_path / "ticket.safetensors")
     with pytest.raises(LthError, match=f"its ticket has {next(iter(field))}"):
         run(tmp_path / "ticket.safetensors")

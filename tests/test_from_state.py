@@ -200,8 +200,10 @@ def test_never_a_silent_fresh_draw():
     """A layer that the state lacks is named; it was drawn at random once."""
     _, state, mask = made()
     ticket = Ticket.from_state(NET, state, mask)
-    lacking = Ticket(ticket.model, {"1.weight": mask["1.weight"]},
-                     {n: p for n, p in ticket.params.items() if n.startswith("1")}, {})  # fmt: skip
+    first = {n: p for n, p in ticket.params.items() if n.startswith("1")}
+    lacking = Ticket(
+        model=ticket.model, mask={"1.weight": mask["1.weight"]}, params=first, buffers={}
+    )
     for make in (lacking.module, lacking.pruned, lambda: network_of(lacking.model, lacking.start)):
         with pytest.raises(LthError, match=r"3\.bias is only in the model|3\.weight"):
             make()

@@ -21,7 +21,7 @@ DOORS = {
 """By library: the modules, or rooms, that may import it."""
 
 ROOMS = [
-    "errors", "interrupt", "files", "types", "streams",
+    "errors", "interrupt", "files", "types", "streams", "measured",
     "spec",        # how things are named as data
     "identity",    # what code and data are
     "models", "data", "recipe",

@@ -12,8 +12,8 @@ import pytest
 from lth.interrupt import Interrupted, gently, held, install
 from lth.store.store import Store
 from lth.train.work import one_thread, stop_after_block, work
-from tests.test_training import Deaf, Pressing, in_turn, job
-from tests.toys import blobs
+from tests.test_training import Pressing
+from tests.toys import Deaf, blobs, in_turn, job
 
 ROOT = Path(__file__).parents[1]
 LINES = {

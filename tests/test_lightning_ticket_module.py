@@ -18,8 +18,8 @@ from lth.streams import stream_seed
 from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.masking import Masking
-from tests.conftest import blobs
 from tests.lightning_toys import check_zero, trainer
+from tests.toys import blobs
 
 OPTIMIZERS = config.choices("recipe/optimizer")
 NETS = {

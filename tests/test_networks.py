@@ -30,8 +30,9 @@ from lth.pruning.rules import globally
 from lth.pruning.score import gradient_magnitude, grasp, snip, synflow
 from lth.study.plan import plan
 from lth.study.setup import prepare
-from lth.train.engine import SequentialEngine, habits_of, update
+from lth.train.engine import SequentialEngine, habits_of
 from lth.train.job import Job, Streams
+from lth.train.optimizer import update
 from lth.train.stacked import VmapEngine, make_engine, trains_alone
 from tests import toys
 from tests.toys import blobs, run_study
@@ -544,9 +545,12 @@ def test_what_goes_wrong_in_training_only_is_refused_before_work(model, match, t
 def engine_of(model, mask=None, **recipe):
     setup = made(model, recipe=SETTINGS["recipe"] | recipe, levels=0)
     names = setup.parts.prune.prunable(setup.parts.layers)
-    ticket = Ticket(setup.parts.model, mask or masks.full(setup.parts.layers, names),
-                    *draw_state(setup.parts.model, 5))  # fmt: skip
-    return SequentialEngine(Job(ticket, setup.data, setup.recipe, 0.02, Streams(0, 0, 0)), blobs())
+    mask, state = mask or masks.full(setup.parts.layers, names), draw_state(setup.parts.model, 5)
+    ticket = Ticket(model=setup.parts.model, mask=mask, **state._asdict())
+    job = Job(
+        ticket=ticket, data=setup.data, recipe=setup.recipe, lr=0.02, streams=Streams(0, 0, 0)
+    )
+    return SequentialEngine(job, blobs())
 
 
 def trained(model, **recipe):
@@ -587,7 +591,7 @@ def test_momentum_trains_parameters_without_gradients_as_torch_does(name, nester
     settings = {k: v for k, v in (MOMENTUM | more).items() if k != "_target_"}
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.02, fused=False, **settings)
     for step in range(6):
-        inputs, targets = engine.batch(0, step)
+        inputs, targets = engine.batch(0, step)[:2]
         torch.manual_seed(engine.job.streams.of("model", step))
         nn.functional.cross_entropy(plain(inputs), targets).backward()
         optimizer.step()

@@ -188,8 +188,8 @@ BAD_TARGETS = {
     "huge": (np.where(Y == 1, 10**12, Y), "t: no training example of class 1, 3, 4, 5, 6, "),
     "text": (Y.astype(str), "t: train_targets: an array of <U21 ('0', ...): give numbers"),
     "one-hot": (np.eye(3)[Y], "t: train_targets has shape (60, 3): one class per example, [N]"),
-    "per token": (np.zeros((60, 5), int), "a target per token or pixel is not supported"),
-    "per pixel": (np.zeros((60, 4, 4), int), "a target per token or pixel is not supported"),
+    "per token": (np.zeros((60, 5), int), "of one per token or pixel say how many there are"),
+    "per pixel": (np.zeros((60, 4, 4), int), "of one per token or pixel say how many there are"),
     "one": (0, "t: train_targets has shape (): one class per example"),
     "too few": (Y[:59], "t: 60 train inputs, 59 targets"),
 }  # fmt: skip
@@ -206,7 +206,8 @@ def test_a_class_that_only_the_test_set_has_is_refused():
     assert made(test=(TEST[0], TEST[1] + 1), classes=5).classes == 5
     found = line(lambda: made(test=(TEST[0], TEST[1] + 1), classes=3))
     assert found == "t: test_targets[2] = 3: the classes are 0..2"
-    assert "classes=0: a whole number from 1" in refused(classes=0)
+    assert "classes=-1: a whole number from 1, or 0 for regression" in refused(classes=-1)
+    assert made(classes=0).outputs == 1  # whole numbers are numbers, too
 
 
 UNLIKE = {

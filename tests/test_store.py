@@ -29,7 +29,7 @@ def outcome(value=1.0, **changes):
     final = State({n: 2 * p for n, p in start.params.items()}, start.buffers)
     made = {"measured": [(3, "test", "accuracy", 0.1)], "curve": [(0, "test", "loss", 1 / 3)],
             "about": {"step": 0, "steps": 9}, "snapshots": {4: state(4.0)}}  # fmt: skip
-    return TrainResult(start, final, MASK, **made | changes)
+    return TrainResult(**{"start": start, "final": final, "mask": MASK} | made | changes)
 
 
 def same(a, b):
@@ -71,7 +71,9 @@ def test_pruned_weights_take_no_room(tmp_path):
         start = State({"w": torch.randn(1000, 100)}, {})
         mask = {"w": torch.rand(1000, 100) < share}
         start.params["w"] *= mask["w"]
-        entry = store.publish(f"{share}".ljust(64, "0"), TrainResult(start, start, mask))
+        entry = store.publish(
+            f"{share}".ljust(64, "0"), TrainResult(start=start, final=start, mask=mask)
+        )
         sizes.append((entry.folder / "tensors.safetensors").stat().st_size)
         assert same(entry.final.params, start.params)
     assert sizes[0] > 800_000 and sizes[1] < 25_000
@@ -198,7 +200,7 @@ def test_a_partial_comes_back_whole_or_not_at_all(tmp_path):
 
 
 def test_a_diverged_member_has_no_final_state(tmp_path):
-    made = TrainResult(outcome().start, None, MASK, diverged=4, about={"step": 0})
+    made = TrainResult(start=outcome().start, final=None, mask=MASK, diverged=4, about={"step": 0})
     entry = Store(tmp_path).publish(KEY, made)
     assert entry.diverged == 4 and entry.start.params
     with pytest.raises(LthError, match="diverged at step 4"):

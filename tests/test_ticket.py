@@ -14,7 +14,9 @@ MODEL = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes":
 def ticket():
     layers, generator = layers_of(MODEL), torch.Generator().manual_seed(0)
     mask = {n: torch.rand(s, generator=generator) < 0.3 for n, s in layers.shapes.items()}
-    return Ticket(MODEL, mask, *draw_state(MODEL, 1), step=7, origin={"trial": 2})
+    return Ticket(
+        model=MODEL, mask=mask, **draw_state(MODEL, 1)._asdict(), step=7, origin={"trial": 2}
+    )
 
 
 def test_it_unpacks_as_mask_params_step():

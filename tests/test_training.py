@@ -16,75 +16,36 @@ from torch.func import functional_call
 from lth import config
 from lth.data import tensors
 from lth.networks import masks
-from lth.networks.ticket import Ticket, draw_model, draw_state, layers_of
-from lth.recipe.recipe import Recipe
+from lth.networks.ticket import draw_model, layers_of
 from lth.spec.build import build
 from lth.store.store import Store
-from lth.streams import stream
 from lth.train import work as work_module
 from lth.train.batches import Batches, blocks
 from lth.train.engine import SequentialEngine
-from lth.train.job import Job, Streams
-from lth.train.key import member_key
-from lth.train.network import Network
+from lth.train.job import Streams
 from lth.train.options import Options
 from lth.train.pool import Pool
 from lth.train.stacked import group_alike, run_stacked
 from lth.train.work import Stopped, one_thread, stop_after_block, work
-from tests.toys import blobs
-
-OPTIMIZERS = config.choices("recipe/optimizer")
-MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}
-NORM = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
-DROPOUT = {"_target_": "tests.toys.dropout_net", "input_shape": [1, 4, 4], "classes": 4}
-PLAIN = {"_target_": "tests.toys.Plain"}
-DATA = {"_target_": "tests.toys.blobs"}
-
-in_turn = lambda jobs, dataset: SequentialEngine(jobs[0], dataset)  # noqa: E731
-
-
-class Deaf:
-    def level(self, *_):
-        pass
-
-    def step(self, *_):
-        pass
-
-    def note(self, text):
-        self.said = text
-
-
-def recipe(**changes):
-    optimizer = config.load("recipe/optimizer", "adam")
-    return Recipe(**{"steps": 30, "batch": 16, "lr": 0.01, "optimizer": optimizer,
-                     "eval_every": 10} | changes)  # fmt: skip
-
-
-def job(model=MLP, trial=0, density=0.5, **changes):
-    layers, generator = layers_of(model), stream("mask", trial)  # not the weights' own
-    mask = {n: torch.rand(s, generator=generator) < density for n, s in layers.shapes.items()}
-    made = Job(Ticket(model, mask, *draw_state(model, trial)), DATA, recipe(), 0.01,
-               Streams(0, trial, 0))  # fmt: skip
-    made = replace(made, **changes)
-    return replace(made, key=member_key(made, blobs()))
-
-
-def train(jobs, root, make=in_turn, **options):
-    store = Store(root)
-    with one_thread():
-        work([[j] for j in jobs], blobs(), store, make, lambda *_: None, **options)
-    return [store.get(j.key) for j in jobs]
-
-
-def same(a, b):
-    """Whether two entries hold the same bits."""
-    assert a.measured == b.measured
-    assert a.curve == b.curve
-    for mine, other in zip((*a.final, *a.start), (*b.final, *b.start), strict=True):
-        assert list(mine) == list(other)
-        for name in mine:
-            assert torch.equal(mine[name], other[name]), name
-    return True
+from tests.toys import (
+    DATA,
+    DROPOUT,
+    MLP,
+    NORM,
+    OPTIMIZERS,
+    PLAIN,
+    Deaf,
+    blobs,
+    changed,
+    in_turn,
+    job,
+    recipe,
+    ticket,
+    train,
+    train_member,
+    train_stacked,
+)
+from tests.toys import same_entries as same
 
 
 def by_hand(member):
@@ -116,13 +77,12 @@ def by_hand(member):
 
 @pytest.mark.parametrize("model", [MLP, NORM, PLAIN], ids=["linear", "norm", "tied"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_mask_on_the_gradient_is_the_mask_in_the_graph(name, model, tmp_path, monkeypatch):
+def test_the_mask_on_the_gradient_is_the_mask_in_the_graph(name, model, tmp_path):
     optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.01}
     member = job(model, recipe=recipe(optimizer=optimizer))
-    (fast,) = train([member], tmp_path / "a")
-    in_graph = partial(Network, view=lambda w, m: w * m)
-    monkeypatch.setattr("lth.train.engine.Network", in_graph)
-    (plain,) = train([member], tmp_path / "b")
+    fast = train_member(member, tmp_path / "a")
+    in_graph = changed(member, views={"same": {"_target_": "tests.toys.unchanged"}})
+    plain = train_member(in_graph, tmp_path / "b")
     assert same(fast, plain)
 
 
@@ -131,7 +91,7 @@ def test_the_mask_on_the_gradient_is_the_mask_in_the_graph(name, model, tmp_path
 def test_the_trajectory_is_that_of_a_hand_masked_copy(name, model, tmp_path):
     optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.01}
     member = job(model, recipe=recipe(optimizer=optimizer, steps=25))
-    (entry,) = train([member], tmp_path)
+    entry = train_member(member, tmp_path)
     for leaf, value in by_hand(member).items():
         torch.testing.assert_close(entry.final.params[leaf], value, rtol=1e-5, atol=1e-7)
     assert not torch.equal(entry.final.params[leaf], member.ticket.params[leaf])
@@ -140,9 +100,7 @@ def test_the_trajectory_is_that_of_a_hand_masked_copy(name, model, tmp_path):
 def frozen_job(**changes):
     """A member whose pruned weights are frozen at 1."""
     member = job(**changes)
-    frozen = {n: (~m).float() for n, m in member.ticket.mask.items()}
-    member = replace(member, ticket=replace(member.ticket, frozen=frozen))
-    return replace(member, key=member_key(member, blobs()))
+    return changed(member, frozen={n: (~m).float() for n, m in member.ticket.mask.items()})
 
 
 @pytest.mark.parametrize("compiler", [None, "aot_eager"])
@@ -150,7 +108,7 @@ def frozen_job(**changes):
 def test_frozen_weights_take_part_and_never_move(name, compiler, tmp_path):
     optimizer = config.load("recipe/optimizer", name) | {"weight_decay": 0.1}
     member = frozen_job(recipe=recipe(optimizer=optimizer), compile=compiler)
-    (entry,) = train([member], tmp_path)
+    entry = train_member(member, tmp_path)
     for weight, mask in member.ticket.mask.items():
         assert torch.equal(entry.final.params[weight][~mask], torch.ones(int((~mask).sum())))
         assert torch.equal(entry.start.params[weight], member.ticket.start.params[weight])
@@ -168,10 +126,19 @@ def test_frozen_members_stack_with_others(tmp_path):
     sgd = recipe(optimizer=config.load("recipe/optimizer", "momentum"))
     jobs = [make(trial=t, recipe=sgd) for t, make in enumerate((frozen_job, job, frozen_job))]
     alone = train(jobs, tmp_path / "a")
-    store = Store(tmp_path / "b")
-    run_stacked(jobs, blobs(), store, Options(device="cpu"), Deaf(), device="cpu")
-    for member, entry in zip(jobs, alone, strict=True):
-        other = store.get(member.key)
+    for entry, other in zip(alone, train_stacked(jobs, tmp_path / "b"), strict=True):
+        for name, value in entry.final.params.items():
+            torch.testing.assert_close(other.final.params[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_members_that_freeze_different_weights_stack(tmp_path):
+    sgd = recipe(optimizer=config.load("recipe/optimizer", "momentum"), steps=10)
+    jobs = []
+    for trial, weight in enumerate(("1.weight", "3.weight")):
+        made = job(trial=trial, recipe=sgd)
+        jobs.append(changed(made, frozen={weight: (~made.ticket.mask[weight]).float()}))
+    alone = train(jobs, tmp_path / "a")
+    for entry, other in zip(alone, train_stacked(jobs, tmp_path / "b"), strict=True):
         for name, value in entry.final.params.items():
             torch.testing.assert_close(other.final.params[name], value, rtol=1e-4, atol=1e-5)
 
@@ -182,7 +149,7 @@ def test_a_stretched_member_trains_longer_under_a_stretched_schedule(tmp_path):
     assert long.steps == 60 and base.of() == base
     factor = build(long.schedule)
     assert [factor(s, 60) for s in (0, 29, 30, 59)] == [1.0, 1.0, 0.1, 0.1]
-    (entry,) = train([job(recipe=long)], tmp_path)
+    entry = train_member(ticket(), tmp_path, recipe=long)
     assert entry.about["steps"] == 60
 
 
@@ -199,7 +166,7 @@ def test_pruned_weights_and_all_their_moments_are_exactly_zero(name, compiler, p
         engines.append(SequentialEngine(jobs[0], dataset))
         return engines[-1]
 
-    (entry,) = train([member], tmp_path, keep, precision=precision)
+    entry = train_member(member, tmp_path, make=keep)
     leaves = engines[0].network.leaves  # as training left them, nothing masked afterwards
     for weight, mask in member.ticket.mask.items():
         assert bool((leaves[weight][~mask] == 0).all())
@@ -240,7 +207,7 @@ def test_a_stopped_member_goes_on_bit_for_bit(name, model, tmp_path):
         model, recipe=recipe(optimizer=config.load("recipe/optimizer", name), schedule=schedule),
         snapshots=(7,),
     )  # fmt: skip
-    (whole,) = train([member], tmp_path / "whole")
+    whole = train_member(member, tmp_path / "whole")
     calls = []
 
     def stop():
@@ -248,10 +215,10 @@ def test_a_stopped_member_goes_on_bit_for_bit(name, model, tmp_path):
         return len(calls) > 1  # after the second block, at step 10
 
     with pytest.raises(Stopped):
-        train([member], tmp_path / "cut", stop=stop)
+        train_member(member, tmp_path / "cut", stop=stop)
     kept = Store(tmp_path / "cut").get_partial(member.key)
     assert kept is not None and kept[1]["step"] == 10
-    (resumed,) = train([member], tmp_path / "cut")
+    resumed = train_member(member, tmp_path / "cut")
     assert same(whole, resumed)
     assert all(torch.equal(whole.at(7).params[n], p) for n, p in resumed.at(7).params.items())
     assert Store(tmp_path / "cut").get_partial(member.key) is None
@@ -347,13 +314,13 @@ def test_threads_leave_signals_alone(ctrl_c):
 
 def test_a_damaged_partial_is_not_trusted(tmp_path):
     member = job()
-    (whole,) = train([member], tmp_path / "whole")
+    whole = train_member(member, tmp_path / "whole")
     with pytest.raises(Stopped):
-        train([member], tmp_path / "cut", stop=lambda: True)
+        train_member(member, tmp_path / "cut", stop=lambda: True)
     path = next((tmp_path / "cut" / "partial").iterdir())
     path.write_bytes(path.read_bytes()[:-3] + b"xyz")
     assert Store(tmp_path / "cut").get_partial(member.key) is None
-    assert same(whole, train([member], tmp_path / "cut")[0])
+    assert same(whole, train_member(member, tmp_path / "cut"))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -362,11 +329,9 @@ def test_stacked_members_agree_with_members_in_turn(name, model, tmp_path):
     optimizer = config.load("recipe/optimizer", name)
     jobs = [job(model, trial, lr=lr, recipe=recipe(optimizer=optimizer))
             for lr in (0.03, 0.003) for trial in range(2)]  # fmt: skip
-    jobs = [replace(j, key=member_key(j, blobs())) for j in jobs]
     turn = train(jobs, tmp_path / "turn")
+    train_stacked(jobs, tmp_path / "stacked")
     stacked = Store(tmp_path / "stacked")
-    with one_thread():
-        run_stacked(jobs, blobs(), stacked, Options(device="cpu"), Deaf(), device="cpu")
     for mine, member in zip(turn, jobs, strict=True):
         other = stacked.get(member.key)
         for a, b in zip(mine.final, other.final, strict=True):
@@ -399,8 +364,7 @@ def test_a_stack_that_does_not_fit_is_halved_and_nothing_is_lost(tmp_path, monke
 
 
 def test_stacks_hold_one_model_and_one_start():
-    late = job(trial=3)
-    late = replace(late, ticket=replace(late.ticket, step=5))
+    late = changed(job(trial=3), step=5)
     groups = group_alike([job(), job(NORM), job(trial=1), late])
     assert sorted(len(g) for g in groups) == [1, 1, 2]
 
@@ -408,9 +372,8 @@ def test_stacks_hold_one_model_and_one_start():
 def test_models_that_draw_random_numbers_train_alone_on_a_gpu(tmp_path):
     jobs = [job(DROPOUT, t) for t in range(2)]
     turn = train(jobs, tmp_path / "turn")
+    train_stacked(jobs, tmp_path / "stacked")
     store = Store(tmp_path / "stacked")
-    with one_thread():
-        run_stacked(jobs, blobs(), store, Options(device="cpu"), Deaf(), device="cpu")
     assert all(same(a, store.get(j.key)) for a, j in zip(turn, jobs, strict=True))
 
 
@@ -421,12 +384,10 @@ def test_only_elementwise_optimizers_are_stacked(tmp_path):
 
 
 def test_a_diverged_member_is_recorded_and_its_neighbours_are_unharmed(tmp_path):
-    wild = replace(job(trial=1), lr=1e25)
-    wild = replace(wild, key=member_key(wild, blobs()),
-                   recipe=recipe(optimizer=config.load("recipe/optimizer", "sgd")))  # fmt: skip
+    wild = job(trial=1, lr=1e25, recipe=recipe(optimizer=config.load("recipe/optimizer", "sgd")))
     calm = job(trial=0)
     diverged, beside = train([wild, calm], tmp_path / "both")
-    (alone,) = train([calm], tmp_path / "alone")
+    alone = train_member(calm, tmp_path / "alone")
     assert diverged.diverged is not None and diverged.measured == []
     with pytest.raises(ValueError, match="diverged at step"):
         _ = diverged.final
@@ -435,7 +396,7 @@ def test_a_diverged_member_is_recorded_and_its_neighbours_are_unharmed(tmp_path)
 
 def test_early_stop_is_the_first_minimum_and_its_values_belong_to_that_state(tmp_path):
     member = job(recipe=recipe(steps=60, lr=0.05, eval_every=5))
-    (entry,) = train([member], tmp_path)
+    entry = train_member(member, tmp_path)
     losses = {
         s: v for s, split, metric, v in entry.curve if (split, metric) == ("validation", "loss")
     }
@@ -452,10 +413,10 @@ def test_early_stop_is_the_first_minimum_and_its_values_belong_to_that_state(tmp
 def test_measured_values_are_those_of_the_state_at_that_step(tmp_path):
     """The test accuracy at early stop, again by a plain forward pass over the snapshot there."""
     member = job(NORM, recipe=recipe(steps=40, lr=0.05, eval_every=10), density=0.8)
-    (first,) = train([member], tmp_path / "a")
+    first = train_member(member, tmp_path / "a")
     early = int(first.measured[0][0])
     watched = replace(member, snapshots=(early,))
-    (entry,) = train([watched], tmp_path / "b")
+    entry = train_member(watched, tmp_path / "b")
     for step, state in ((early, entry.at(early)), (40, entry.final)):
         model = draw_model(NORM, 0)
         model.load_state_dict(state.params | state.buffers)
@@ -468,7 +429,7 @@ def test_measured_values_are_those_of_the_state_at_that_step(tmp_path):
 
 def test_a_missing_snapshot_is_made_again_with_the_same_bits(tmp_path):
     member = job(snapshots=(12,))
-    (entry,) = train([member], tmp_path)
+    entry = train_member(member, tmp_path)
     before = entry.at(12)
     (entry.folder / "step-12.safetensors").unlink()
     assert not entry.has(12)
@@ -517,9 +478,9 @@ def test_results_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
     from lth.train import cohort
 
     member = job(NORM)
-    (usual,) = train([member], tmp_path / "a")
+    usual = train_member(member, tmp_path / "a")
     monkeypatch.setattr(cohort, "blocks", partial(blocks, longest=3))
-    (cut,) = train([member], tmp_path / "b")
+    cut = train_member(member, tmp_path / "b")
     assert same(usual, cut)
 
 
@@ -529,7 +490,7 @@ def test_the_caller_keeps_its_threads_and_random_numbers(tmp_path):
     torch.manual_seed(3)
     torch.set_num_threads(2)
     try:
-        train([job(DROPOUT)], tmp_path)
+        train_member(ticket(DROPOUT), tmp_path)
         assert torch.get_num_threads() == 2
         assert torch.equal(torch.rand(3), expected)
     finally:
@@ -539,7 +500,7 @@ def test_the_caller_keeps_its_threads_and_random_numbers(tmp_path):
 def test_dense_and_full_mask_are_the_same_network(tmp_path):
     member = job(density=1.1)
     assert masks.density(member.ticket.mask, layers_of(MLP)) == 1.0
-    (entry,) = train([member], tmp_path)
+    entry = train_member(member, tmp_path)
     for leaf, value in by_hand(member).items():
         torch.testing.assert_close(entry.final.params[leaf], value, rtol=1e-5, atol=1e-7)
 

@@ -25,7 +25,8 @@ from lth.study.preflight import _scores
 from lth.study.progress import Display
 from lth.study.run import execute, study_of
 from lth.study.setup import prepare
-from lth.train.engine import SequentialEngine, measure
+from lth.train.engine import SequentialEngine
+from lth.train.evaluate import measure
 from lth.train.job import Job, Streams
 from lth.train.stacked import VmapEngine, make_engine, trains_alone
 from lth.types import WINNER, MemberId
@@ -194,8 +195,10 @@ def test_stacked_members_train_as_those_alone_do(name, tmp_path):
     for trial in range(2):
         ticket = dense(setup.parts, setup.parts.lines[0]._replace(trial=trial))
         mask = {n: torch.rand(m.shape, generator=generator) < 0.6 for n, m in ticket.mask.items()}
-        ticket = Ticket(ticket.model, mask, ticket.params, ticket.buffers)
-        jobs.append(Job(ticket, setup.data, recipe, 0.02, Streams(0, trial, 0)))
+        ticket = replace(ticket, mask=mask)
+        jobs.append(Job(
+            ticket=ticket, data=setup.data, recipe=recipe, lr=0.02, streams=Streams(0, trial, 0)
+        ))  # fmt: skip
     if trains_alone(jobs[0], blobs()):
         assert isinstance(make_engine(jobs[:1], blobs()), SequentialEngine)
         return

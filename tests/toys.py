@@ -7,13 +7,25 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lth import config
 from lth.data import Dataset, tensors
-from lth.networks.ticket import Ticket
+from lth.networks.ticket import Ticket, draw_state, layers_of
+from lth.recipe.recipe import Recipe
+from lth.store.entry import StoredMember
+from lth.store.store import Store
+from lth.streams import stream
+from lth.train.engine import SequentialEngine
+from lth.train.job import Job, Streams
+from lth.train.key import member_key
+from lth.train.options import Options
+from lth.train.stacked import run_stacked
+from lth.train.work import one_thread, work
 from lth.types import Augment
 
 if TYPE_CHECKING:
@@ -32,6 +44,14 @@ def blobs(validation: int = 40, root: str | None = None) -> Dataset:
         return (centres[targets] + noise).to(torch.uint8), targets
 
     return tensors("blobs", draw(200), draw(60), validation)
+
+
+MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}
+NORM = {"_target_": "tests.toys.norm_net", "input_shape": [1, 4, 4], "classes": 4}
+DROPOUT = {"_target_": "tests.toys.dropout_net", "input_shape": [1, 4, 4], "classes": 4}
+PLAIN = {"_target_": "tests.toys.Plain"}
+DATA = {"_target_": "tests.toys.blobs"}
+OPTIMIZERS = config.choices("recipe/optimizer")
 
 
 def mlp(input_shape: Sequence[int], classes: int, width: int = 12) -> nn.Module:
@@ -232,3 +252,117 @@ def by_hydra(*overrides: str) -> dict[str, Any]:
     found.pop("experiment", None)
     found["arms"] = {n: a for n, a in found["arms"].items() if "_target_" in a}
     return found
+
+
+class Unchanged:
+    """A view that shows weights as they are, and owns nothing."""
+
+    def own(self, name: str, weight: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(
+        self, name: str, weight: Tensor, mask: Tensor, own: dict, training: bool
+    ) -> Tensor:
+        return weight
+
+
+def unchanged() -> Unchanged:
+    return Unchanged()
+
+
+class Deaf:
+    """A listener that hears nothing but the last note."""
+
+    def level(self, *_: Any) -> None:
+        pass
+
+    def step(self, *_: Any) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self.said = text
+
+
+def recipe(**changes: Any) -> Recipe:
+    """Thirty steps of Adam, measured every ten."""
+    usual = {"steps": 30, "batch": 16, "lr": 0.01, "eval_every": 10}
+    return Recipe(**usual | {"optimizer": config.load("recipe/optimizer", "adam")} | changes)
+
+
+def ticket(model: dict = MLP, trial: int = 0, density: float = 0.5, **fields: Any) -> Ticket:
+    """A ticket of random weights under a random mask; ``density`` above 1 keeps all."""
+    layers, generator = layers_of(model), stream("mask", trial)  # not the weights' own
+    mask = {n: torch.rand(s, generator=generator) < density for n, s in layers.shapes.items()}
+    params, buffers = draw_state(model, trial)
+    return Ticket(**{"model": model, "mask": mask, "params": params, "buffers": buffers} | fields)
+
+
+def job_of(start: Ticket, trial: int = 0, **fields: Any) -> Job:
+    """Describe the training of a ticket, under its key: the one place where tests make a job."""
+    usual = {"data": DATA, "recipe": recipe(), "lr": 0.01, "streams": Streams(0, trial, 0)}
+    about = {"model": start.model}  # as the front of training has it
+    return keyed(Job(**{"ticket": start, "about": about} | usual | fields))
+
+
+def job(model: dict = MLP, trial: int = 0, density: float = 0.5, **fields: Any) -> Job:
+    """Describe the training of ``ticket(model, trial, density)``."""
+    return job_of(ticket(model, trial, density), trial, **fields)
+
+
+def changed(made: Job, **fields: Any) -> Job:
+    """Return a job with other fields of its ticket."""
+    return keyed(replace(made, ticket=replace(made.ticket, **fields)))
+
+
+def keyed(made: Job, data: Dataset | None = None) -> Job:
+    """Return a job under the key that it has now."""
+    return replace(made, key=member_key(made, data or blobs()))
+
+
+def in_turn(jobs: Sequence[Job], dataset: Dataset) -> SequentialEngine:
+    return SequentialEngine(jobs[0], dataset)
+
+
+def train(
+    jobs: Sequence[Job],
+    root: Path,
+    make: Callable[..., Any] = in_turn,
+    data: Dataset | None = None,
+    **options: Any,
+) -> list[StoredMember]:
+    """Train members in this process, one after the other, and read them back."""
+    store = Store(root)
+    with one_thread():
+        work([[j] for j in jobs], data or blobs(), store, make, lambda *_: None, **options)
+    return [store.get(j.key) for j in jobs]  # type: ignore[misc]
+
+
+def train_member(
+    start: Ticket | Job, root: Path, *, make: Callable[..., Any] = in_turn, **fields: Any
+) -> StoredMember:
+    """Train one member in this process; the front of the core for all tests.
+
+    ``fields`` are those of its job (``recipe``, ``lr``, ``snapshots``, ...), and ``stop``.
+    """
+    options = {n: fields.pop(n) for n in ("stop", "data") if n in fields}
+    made = keyed(replace(start, **fields)) if isinstance(start, Job) else job_of(start, **fields)
+    return train([made], root, make, precision=made.precision, **options)[0]
+
+
+def train_stacked(jobs: Sequence[Job], root: Path) -> list[StoredMember]:
+    """Train members as a GPU does, stacked, on the CPU."""
+    store = Store(root)
+    with one_thread():
+        run_stacked(jobs, blobs(), store, Options(device="cpu"), Deaf(), device="cpu")
+    return [store.get(j.key) for j in jobs]  # type: ignore[misc]
+
+
+def same_entries(a: StoredMember, b: StoredMember) -> bool:
+    """Whether two entries hold the same bits."""
+    assert a.measured == b.measured
+    assert a.curve == b.curve
+    for mine, other in zip((*a.final, *a.start), (*b.final, *b.start), strict=True):
+        assert list(mine) == list(other)
+        for name in mine:
+            assert torch.equal(mine[name], other[name]), name
+    return True

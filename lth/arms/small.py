@@ -61,7 +61,8 @@ class small_dense:
             stretch = min(large / small, self.longest or float("inf"))
         state = draw_state(spec, draw_seed(generator))
         mask = masks.full(layers, [n for n in layers.shapes if n not in layers.fixed])
-        return takes(Ticket(spec, mask, *state, stretch=stretch), "total")
+        ticket = Ticket(model=spec, mask=mask, **state._asdict(), stretch=stretch)
+        return takes(ticket, "total")
 
 
 def narrow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -45,29 +46,59 @@ def inputs_of(value: Any, name: str) -> Tensor:
     return found
 
 
-def targets_of(value: Any, name: str) -> Tensor:
-    """Return targets as int64 ``[N]``: one class per example, from 0."""
+def targets_of(value: Any, name: str, classes: int | None = None) -> Tensor:
+    """Return targets: int64 ``[N]``, one class per example, from 0.
+
+    With ``classes`` 0 they are numbers, float32 ``[N, ...]`` (``[N]`` becomes ``[N, 1]``); with so
+    many there may be one for each of an example's tokens or pixels, ``[N, ...]``.
+    """
     found = tensor_of(value, name)
+    if type(classes) is int and classes == 0:
+        return _numbers(found, name)
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
-    if found.ndim != 1:
+    several = type(classes) is int and classes > 0 and found.ndim > 1
+    if found.ndim != 1 and (not several or _are_one_hot(found)):
         raise LthError(
             f"{name} has shape {tuple(found.shape)}: one class per example, [N]; for one-hot rows "
-            "give .argmax(1); a target per token or pixel is not supported"
+            "give .argmax(1); of one per token or pixel say how many there are: classes=K"
         )
+    rows = _rows(found)
     if found.is_floating_point():
-        for row in (~found.isfinite() | (found != found.round())).nonzero()[:1, 0].tolist():
+        for row in (~rows.isfinite() | (rows != rows.round())).any(1).nonzero()[:1, 0].tolist():
+            bad = rows[row][~rows[row].isfinite() | (rows[row] != rows[row].round())][0]
             raise LthError(
-                f"{name}[{row}] = {float(found[row]):g}: no class; classes are whole numbers from "
-                "0, and regression is not supported"
+                f"{name}[{row}] = {float(bad):g}: no class; classes are whole numbers from 0; for "
+                "regression say classes=0"
             )
     found = found.to(torch.int64)
-    for row in (found < 0).nonzero()[:1, 0].tolist():
+    for row in (rows < 0).any(1).nonzero()[:1, 0].tolist():
         raise LthError(
-            f"{name}[{row}] = {int(found[row])}: classes are 0, 1, ...; leave examples without a "
-            "label out"
+            f"{name}[{row}] = {int(rows[row].min())}: classes are 0, 1, ...; leave examples "
+            "without a label out"
         )
     return found
+
+
+def _numbers(found: Tensor, name: str) -> Tensor:
+    """Return what a regression predicts, float32, one row of finite numbers per example."""
+    if found.ndim == 0 or (found.numel() == 0 and len(found)):
+        raise LthError(f"{name} has shape {tuple(found.shape)}: one row of numbers per example")
+    found = found.to(torch.float32)
+    for row in (~_rows(found).isfinite()).any(1).nonzero()[:1, 0].tolist():
+        raise LthError(f"{name}[{row}] holds what is no finite number (as float32)")
+    return found.unsqueeze(1) if found.ndim == 1 else found
+
+
+def _rows(found: Tensor) -> Tensor:
+    return found.reshape(len(found), math.prod(found.shape[1:]))
+
+
+def _are_one_hot(found: Tensor) -> bool:
+    """Whether rows of 0 and 1 have a single 1 each."""
+    if found.ndim != 2 or found.shape[1] < 2:
+        return False
+    return bool(((found == 0) | (found == 1)).all()) and bool((found.sum(1) == 1).all())
 
 
 def tensor_of(value: Any, name: str) -> Tensor:

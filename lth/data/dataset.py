@@ -21,7 +21,10 @@ from lth.types import Augment
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """Raw inputs (uint8, float, or whole numbers; ``[N, ...]``) and integer targets ``[N]``.
+    """Raw inputs (uint8, float, or whole numbers; ``[N, ...]``) and targets.
+
+    Targets are classes, int64 ``[N]`` (``[N, ...]`` where there is one per token or pixel); where
+    ``classes`` is 0 they are numbers, float32 ``[N, ...]``.
 
     ``mean`` and ``std`` (one value per channel or feature, in the inputs' units) are those of the
     official training file; none of them, or int32 and int64 inputs with 0 and 1: inputs pass as
@@ -46,7 +49,11 @@ class Dataset:
     def __post_init__(self) -> None:
         for split in ("train", "test"):
             self._take_split(split)
-        _check_alike(self.name, self.train_inputs, self.test_inputs, "the test set")
+        inputs, targets = (
+            [getattr(self, f"{split}_{part}") for split in ("train", "test")]
+            for part in ("inputs", "targets")
+        )
+        _check_alike(self.name, inputs, targets, "the test set")
         self._check_counts()
         for split in ("train", "test"):
             _check_known(self.name, split, getattr(self, f"{split}_targets"), self.classes)
@@ -55,7 +62,8 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = f"{len(self.train_targets):,} + {len(self.test_targets):,} examples"
         shape = list(self.input_shape)
-        return f"Dataset({self.name}: {sizes} of shape {shape}, {self.classes} classes)"
+        what = f"{self.classes} classes" if self.classes else f"{self.outputs} numbers to predict"
+        return f"Dataset({self.name}: {sizes} of shape {shape}, {what})"
 
     @property
     def digest(self) -> str:
@@ -75,6 +83,11 @@ class Dataset:
         """How many examples a trial trains on."""
         return len(self.train_targets) - self.validation
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that one example's target has."""
+        return math.prod(self.train_targets.shape[1:])
+
     def prepare(self, raw: Tensor) -> Tensor:
         """Normalise a raw batch: ``(x - mean) / std``, float32; or pass it as it is."""
         if self._as_is:  # type: ignore[attr-defined]
@@ -93,9 +106,10 @@ class Dataset:
     def _take_split(self, split: str) -> None:
         """Take the split's arrays as tensors; refuse what no network here trains on."""
         inputs, targets = f"{split}_inputs", f"{split}_targets"
-        for name, take in ((inputs, inputs_of), (targets, targets_of)):
-            found = take(getattr(self, name), f"{self.name}: {name}")
-            object.__setattr__(self, name, found)
+        found = inputs_of(getattr(self, inputs), f"{self.name}: {inputs}")
+        object.__setattr__(self, inputs, found)
+        found = targets_of(getattr(self, targets), f"{self.name}: {targets}", self.classes)
+        object.__setattr__(self, targets, found)
         rows, answers = len(getattr(self, inputs)), len(getattr(self, targets))
         if rows != answers or rows == 0:
             raise LthError(f"{self.name}: {rows} {split} inputs, {answers} targets")
@@ -106,8 +120,10 @@ class Dataset:
             value = getattr(self, name)
             if isinstance(value, Integral) and not isinstance(value, bool):
                 object.__setattr__(self, name, int(value))
-        if type(self.classes) is not int or self.classes < 1:
-            raise LthError(f"{self.name}: classes={self.classes}: a whole number from 1")
+        if type(self.classes) is not int or self.classes < 0:
+            raise LthError(
+                f"{self.name}: classes={self.classes}: a whole number from 1, or 0 for regression"
+            )
         total = len(self.train_targets)
         whole = type(self.validation) is int
         lie = "lie in" if whole or isinstance(self.validation, bool) else "be a whole number in"
@@ -158,11 +174,12 @@ def tensors(
     machine, else in float64. A channel without spread has std 1. int32 and int64 inputs are tokens
     and pass as they are, unless ``normalise`` is true; if it is false all inputs do, uint8 as
     int64. ``classes`` says how many there are where training need not have an example of each;
-    they are counted otherwise.
+    they are counted otherwise. ``classes=0`` says that targets are numbers to predict, ``[N]`` or
+    ``[N, ...]``: regression.
     """
     own = isinstance(validation, tuple | list)
     given = {"train": train, "test": test} | ({"validation": validation} if own else {})
-    parts = {split: _taken(name, split, pair) for split, pair in given.items()}
+    parts = {split: _taken(name, split, pair, classes) for split, pair in given.items()}
     targets = parts["train"][1]
     if classes is None:
         classes = int(max(t.max() for _, t in parts.values())) + 1
@@ -182,11 +199,11 @@ def tensors(
     return found
 
 
-def _taken(name: str, split: str, pair: Any) -> tuple[Tensor, Tensor]:
+def _taken(name: str, split: str, pair: Any, classes: int | None) -> tuple[Tensor, Tensor]:
     """Take a split's arrays as tensors in memory."""
-    raw, classes = _pair(name, split, pair)
+    raw, answers = _pair(name, split, pair)
     inputs = inputs_of(raw, f"{name}: {split}_inputs").cpu()
-    targets = targets_of(classes, f"{name}: {split}_targets").cpu()
+    targets = targets_of(answers, f"{name}: {split}_targets", classes).cpu()
     if len(inputs) == 0 or len(targets) == 0:
         raise LthError(f"{name}: {len(inputs)} {split} inputs, {len(targets)} targets")
     return inputs, targets
@@ -201,7 +218,7 @@ def _joined(
         rows, answers = (len(part) for part in parts[split])
         if rows != answers:
             raise LthError(f"{name}: {rows} {split} inputs, {answers} targets")
-    _check_alike(name, inputs[0], inputs[1], "the validation split")
+    _check_alike(name, inputs, targets, "the validation split")
     _check_known(name, "validation", targets[1], classes)
     return torch.cat(inputs), torch.cat(targets)
 
@@ -213,8 +230,16 @@ def _pair(name: str, split: str, pair: Any) -> tuple[Any, Any]:
     return pair[0], pair[1]
 
 
-def _check_alike(name: str, train: Tensor, other: Tensor, where: str) -> None:
-    """Refuse examples of another shape or kind than those of training."""
+def _check_alike(
+    name: str, inputs: Sequence[Tensor], targets: Sequence[Tensor], where: str
+) -> None:
+    """Refuse examples of another shape or kind than those of training, which come first."""
+    (train, other), shapes = inputs, [list(t.shape[1:]) for t in targets]
+    if shapes[0] != shapes[1]:
+        raise LthError(
+            f"{name}: a target of training has shape {shapes[0]}, one of {where} {shapes[1]}: make "
+            "them alike"
+        )
     if train.shape[1:] != other.shape[1:]:
         raise LthError(
             f"{name}: an example of training has shape {list(train.shape[1:])}, one of {where} "
@@ -229,7 +254,9 @@ def _check_alike(name: str, train: Tensor, other: Tensor, where: str) -> None:
 
 
 def _check_known(name: str, split: str, targets: Tensor, classes: int) -> None:
-    greatest, row = targets.max(0)
+    if not classes:
+        return
+    greatest, row = targets.reshape(len(targets), -1).amax(1).max(0)
     if int(greatest) >= classes:
         raise LthError(
             f"{name}: {split}_targets[{int(row)}] = {int(greatest)}: the classes are "

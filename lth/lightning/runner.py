@@ -113,8 +113,8 @@ class TaskTrainer(Trainer):
 
     def _job(self, place: MemberId, ticket: Ticket) -> Job:
         job = Job(
-            ticket, self.data, self.recipe, place.lr,
-            Streams(self.seed, place.trial, place.level, ticket.noise),
+            ticket=ticket, data=self.data, recipe=self.recipe, lr=place.lr,
+            streams=Streams(self.seed, place.trial, place.level, ticket.noise),
             snapshots=self.snapshots if place.level == 0 else (),
         )  # fmt: skip
         start = self._start(place, ticket)
@@ -209,9 +209,9 @@ def run_member(
     }  # fmt: skip
     ended = course.diverged is None
     return TrainResult(
-        job.ticket.start, course.final if ended else None, job.ticket.mask,
-        measured if ended else [], course.curve, course.diverged, course.snapshots, about,
-        job.ticket.frozen,
+        start=job.ticket.start, final=course.final if ended else None, mask=job.ticket.mask,
+        measured=measured if ended else [], curve=course.curve, diverged=course.diverged,
+        snapshots=course.snapshots, about=about, frozen=job.ticket.frozen,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.spec.argument_types import is_whole
 from lth.train.batches import Batches
-from lth.train.engine import EVALUATION_BATCH
+from lth.train.evaluate import EVALUATION_BATCH
 from lth.train.job import Streams
 
 Batch = tuple[Tensor, Tensor]
@@ -78,8 +78,8 @@ class TicketData(pl.LightningDataModule):
         first = self.step + begun
         for step in range(first, first + left):
             rows = self.batches.indices(step, step + 1)[0]
-            inputs, targets = self.batches.take(rows, step)
-            yield self._share(inputs), self._share(targets)
+            batch = self.batches.take(rows, step)
+            yield self._share(batch.inputs), self._share(batch.targets)
 
     def _whole(self, name: str) -> Loader:
         inputs, targets = self.batches.rows(name)

@@ -16,13 +16,15 @@ from lth.lightning.prune_during import PruneDuring
 from lth.networks.drawn import seed_all
 from lth.networks.ticket import Ticket, network_for
 from lth.pruning.dynamic import Dynamics, MaskUpdate
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import as_floats
 from lth.recipe.recipe import Recipe
 from lth.spec.build import build
 from lth.spec.names import locate
 from lth.spec.plain import spec_of
-from lth.train.engine import _is_mixed, make_optimizer
 from lth.train.job import Job, Streams
-from lth.types import Mask, Params
+from lth.train.optimizer import is_mixed, make_optimizer
+from lth.types import Batch, Mask, Params
 
 
 class TicketModule(pl.LightningModule):
@@ -52,8 +54,11 @@ class TicketModule(pl.LightningModule):
         model: Any = None,
     ) -> None:
         super().__init__()
-        if ticket.gate is not None:
-            raise LthError("TicketModule: this ticket trains a gate's scores: use lth.run")
+        for name in ("gate", "views", "teacher"):
+            if getattr(ticket, name):
+                raise LthError(
+                    f"TicketModule: this ticket has {name}: use lth.run, or train .module()"
+                )
         whole = recipe_of(recipe)
         recipe = whole.for_ticket(ticket.stretch, ticket.changes, ticket.step)
         lr = ticket.changes.get("lr", lr)
@@ -61,9 +66,10 @@ class TicketModule(pl.LightningModule):
             raise LthError(f"TicketModule: recipe.lr={recipe.lr}: say which, lr=")
         self.ticket, self.recipe, self.seeded = ticket, recipe, seed is not None
         streams = Streams(seed or 0, trial, level, ticket.noise)
-        self.job = Job(ticket, {}, recipe, recipe.rates[0] if lr is None else lr, streams)
+        rate = recipe.rates[0] if lr is None else lr
+        self.job = Job(ticket=ticket, data={}, recipe=recipe, lr=rate, streams=streams)
         self.network = network_for(ticket.model, ticket.start, model)
-        self.loss, self.measure = build(recipe.loss), build(whole.loss)
+        self.loss, self.measures = as_loss(build(recipe.loss)), whole.evaluator()
         self.schedule = build(recipe.schedule)
         self._plain: list[Any] = []  # groups of the optimizer that make this step unfused
 
@@ -86,12 +92,13 @@ class TicketModule(pl.LightningModule):
         inputs, targets = batch
         if self.seeded:
             seed_all(self.job.streams.of("model", self.step))
-        loss = self.loss(self(inputs).float(), targets)
+        whole = Batch(inputs, targets, step=self.step)
+        loss = self.loss(as_floats(self(inputs)), whole)
         self.log("train_loss", loss, batch_size=len(targets))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Log ``val_loss`` and ``val_accuracy``."""
+        """Log ``val_loss``, ``val_accuracy`` and whatever else the recipe measures."""
         self._log_measures("val", batch)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -124,7 +131,7 @@ class TicketModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Step by torch's plain SGD where its fused one fails, as the fast trainer does."""
         fused = (g for g in optimizer.param_groups if g.get("fused"))
-        self._plain = [g for g in fused if _is_mixed(optimizer, g)]
+        self._plain = [g for g in fused if is_mixed(optimizer, g)]
         for group in self._plain:
             group["fused"] = False
 
@@ -133,12 +140,11 @@ class TicketModule(pl.LightningModule):
             group["fused"] = True
 
     def _log_measures(self, split: str, batch: tuple[Tensor, Tensor]) -> None:
-        inputs, targets = batch
-        logits = self(inputs).float()
-        right = (logits.argmax(1) == targets).float().mean()
-        measures = {"loss": self.measure(logits, targets), "accuracy": right}
-        for name, value in measures.items():
-            self.log(f"{split}_{name}", value, batch_size=len(targets), sync_dist=True)
+        whole = Batch(*batch)
+        sums = self.measures(as_floats(self(whole.inputs)), whole)
+        means = self.measures.values({n: (float(top), float(of)) for n, (top, of) in sums.items()})
+        for name, value in means.items():
+            self.log(f"{split}_{name}", value, batch_size=len(whole.targets), sync_dist=True)
 
 
 class ByPlainNames:

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log, sqrt
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lth.errors import LthError
 from lth.spec.argument_types import is_whole
 from lth.streams import stream
+from lth.types import Params, View
 
 
 class Gate(Protocol):
@@ -46,6 +47,7 @@ class Bernoulli:
     seed: int
     samples: int = 0
     through: bool = True
+    draws = True
 
     def start(self, name: str, weight: Tensor) -> Tensor:
         """Return the score of probability ``keep`` everywhere."""
@@ -77,6 +79,7 @@ class EdgePopup:
 
     kept: Mapping[str, int]
     seed: int
+    draws = False
 
     def start(self, name: str, weight: Tensor) -> Tensor:
         """Draw from ``U(-1, 1) / sqrt(fan in)``."""
@@ -92,9 +95,52 @@ class EdgePopup:
     def mask(self, name: str, scores: Tensor) -> Tensor:
         """Return the greatest, exactly so many."""
         size = scores.detach().abs().reshape(-1)
-        found = torch.zeros(size.shape, dtype=torch.bool, device=size.device)
-        found[size.topk(self.kept[name]).indices] = True  # in every step: no sort of all of them
-        return found.reshape(scores.shape)
+        top = size.topk(self.kept[name]).indices  # in every step: no sort of all of them
+        return torch.zeros_like(size).scatter(0, top, 1.0).bool().reshape(scores.shape)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The view of a gate, ``w' = w * gate(s)``: it owns the scores, and holds every weight."""
+
+    gate: Gate
+    holds = True
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers; a gate that does not say so may."""
+        return getattr(self.gate, "draws", True)
+
+    @property
+    def samples(self) -> int:
+        """How many drawn networks an evaluation averages, 0 for none."""
+        return getattr(self.gate, "samples", 0)
+
+    def own(self, name: str, weight: Tensor, mask: Tensor) -> Params:
+        """Return the scores."""
+        return {"scores": nn.Parameter(self.gate.start(name, weight))}
+
+    def __call__(
+        self, name: str, weight: Tensor, mask: Tensor, own: Params, training: bool
+    ) -> Tensor:
+        """Multiply by the gate."""
+        return weight * self.gate(name, own["scores"], training)
+
+    def mask(self, name: str, own: Params) -> Tensor:
+        """Return the mask that the scores stand for."""
+        return self.gate.mask(name, own["scores"])
+
+
+def as_view(made: Any) -> View:
+    """Return the view that a factory gave, or that of the gate it gave."""
+    if callable(getattr(made, "own", None)) and callable(made):
+        return cast(View, made)
+    if all(callable(getattr(made, n, None)) for n in ("start", "mask", "__call__")):
+        return Gated(made)
+    raise LthError(
+        f"views: a {type(made).__name__} is no view: it owns tensors, own(name, weight, mask), and "
+        "is called with (name, weight, mask, own, training)"
+    )
 
 
 def bernoulli(

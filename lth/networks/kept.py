@@ -91,8 +91,13 @@ def _split(name: str) -> tuple[str, str]:
     return owner, attribute
 
 
-def check_prunable(frozen: Params) -> None:
+def check_prunable(frozen: Params, viewed: bool = False) -> None:
     """Refuse what ``torch.nn.utils.prune`` cannot say."""
+    if viewed:
+        raise LthError(
+            "this ticket's weights are seen through views, and torch.nn.utils.prune knows masks "
+            "alone: use Ticket.module()"
+        )
     if any(bool((f != 0).any()) for f in frozen.values()):
         raise LthError(
             "this ticket's pruned weights are frozen at values, and torch.nn.utils.prune can only "

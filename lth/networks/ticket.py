@@ -1,18 +1,15 @@
-"""A ticket: a model, a mask, and the weights it starts from."""
+"""A ticket: a net, and how it trains next."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from lth.errors import LthError
 from lth.files import demand, reading, tensors_digest, write_atomic
-from lth.networks import adopt, kept, masks, ticket_check, ticket_file
+from lth.networks import adopt, masks, ticket_check, ticket_file
 from lth.networks.drawn import (
     State,
     draw_model,
@@ -28,53 +25,53 @@ from lth.networks.drawn import (
     traced,
 )
 from lth.networks.layers import Layers, describe
+from lth.networks.net import Net, network_for
 from lth.spec.build import Spec
 from lth.spec.naming import data_only, laid_over, named
 from lth.spec.trust import Foreign, Trust, names_of, targets
-from lth.types import Mask, Params
 
 __all__ = [
-    "State", "Ticket", "draw_model", "draw_state", "drawable", "drawing", "layers_of", "load_state",
-    "memory_key", "network_of", "seed_all", "state_of", "tensors_digest", "traced",
+    "Net", "State", "Ticket", "draw_model", "draw_state", "drawable", "drawing", "layers_of",
+    "load_state", "memory_key", "network_for", "network_of", "seed_all", "state_of",
+    "tensors_digest", "traced",
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Ticket:
-    """A subnetwork ready to train: unpacks as ``mask, params, step = ticket``.
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Ticket(Net):
+    """A net and how it trains next: unpacks as ``mask, params, step = ticket``.
 
-    ``params`` may hold values under pruned weights; ``start`` gives them masked, which is what
-    trains. ``buffers`` (BatchNorm statistics) are never masked. ``step`` is where training starts.
-    ``frozen`` holds values for pruned weights that an arm keeps, not zeroes; ``stretch``
-    is how many times as long as the recipe says it trains; ``changes`` what of the recipe is
-    otherwise (``schedule``, ``optimizer``, ``lr``); ``searched`` is False where the mask came
-    without a search; ``noise`` names the order and augmentation of its batches, the same for all
+    Training starts from ``start`` at ``step``; ``stretch`` is how many times as long as the recipe
+    says it trains; ``changes`` what of the recipe is otherwise (``schedule``, ``optimizer``,
+    ``lr``, ``loss``); ``noise`` names the order and augmentation of its batches, the same for all
     members of a trial but where it is not 0. ``dynamics`` (pruning/dynamic.py) changes the mask on
-    the way; under a ``gate`` (networks/gates.py) a mask within ``mask`` is trained, and no weight.
-    ``sizes`` counts the weights of every layer of its model and ``total`` those of the study's
-    dense network; where they are left out they are counted when they are asked for.
+    the way; ``teacher`` is the key of a stored member, whose outputs a loss may use. ``searched``
+    is False where the mask came without a search. ``sizes`` counts the weights of every layer of
+    its model and ``total`` those of the study's dense network; where they are left out they are
+    counted when they are asked for.
     """
 
-    model: Spec
-    mask: Mask
-    params: Params
-    buffers: Params
     step: int = 0
     origin: dict[str, Any] = field(default_factory=dict)
-    frozen: Params = field(default_factory=dict)
     stretch: float = 1.0
     changes: dict[str, Any] = field(default_factory=dict)
     searched: bool = True
     noise: int = 0
     dynamics: Spec | None = None
-    gate: Spec | None = None
+    teacher: str | None = None
     sizes: dict[str, int] = field(default_factory=dict)
     total: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ticket_check.check(self)
         if not ticket_check.fits(self.sizes, self.mask, self.params):
             object.__setattr__(self, "sizes", {})  # they are another model's
+
+    @property
+    def net(self) -> Net:
+        """What the ticket is, apart from how it trains next."""
+        return Net(**{f.name: getattr(self, f.name) for f in fields(Net)})
 
     def __iter__(self) -> Iterator[Any]:
         yield from (self.mask, self.start.params, self.step)
@@ -83,7 +80,10 @@ class Ticket:
         """Whether every field is the same, tensors to the bit."""
         if not isinstance(other, Ticket):
             return NotImplemented
-        return all(ticket_check.same(getattr(self, n), getattr(other, n)) for n in KINDS)
+        ordered = list(self.views) == list(other.views)
+        return ordered and all(
+            ticket_check.same(getattr(self, n), getattr(other, n)) for n in KINDS
+        )
 
     def __repr__(self) -> str:
         """One line; no model is built for it."""
@@ -91,11 +91,6 @@ class Ticket:
         kept_of = f"{sum(masks.kept(self.mask).values()):,} of {masks.size(self.mask):,} weights"
         density = f"density {self.density:.4g}, " if self.sizes else ""
         return f"Ticket({name}, {density}{kept_of} that can be pruned, step {self.step})"
-
-    @property
-    def start(self) -> State:
-        """The state that training starts from: ``mask * params (+ frozen)``, and the buffers."""
-        return State(masks.apply(self.params, self.mask, self.frozen), self.buffers)
 
     @property
     def weights(self) -> int:
@@ -116,25 +111,6 @@ class Ticket:
         """
         own = layers if self.model == model else layers_of(self.model)
         return replace(self, sizes=dict(own.sizes), total=layers.total)
-
-    def module(self, model: Any = None) -> nn.Module:
-        """Return the model with the masked starting weights; it stays a ticket when trained.
-
-        A plain module of ordinary names: pruned weights stay exactly 0 (or at ``frozen``) whatever
-        optimizer trains it, and in copies of it. ``model`` names the factory, or is a network to
-        take a copy of, where the ticket's own may not be called because a file named it.
-        """
-        return kept.keep_masked(self._network(model, self.start), self.mask, self.frozen)
-
-    def pruned(self, model: Any = None) -> nn.Module:
-        """Return the model with the masks of ``torch.nn.utils.prune`` in place.
-
-        ``weight_orig`` holds the values beneath the mask too; ``prune.remove`` makes it plain.
-        """
-        kept.check_prunable(self.frozen)
-        return kept.prune_in_place(
-            self._network(model, State(self.params, self.buffers)), self.mask
-        )
 
     def save(self, path: str | Path) -> None:
         """Export to one safetensors file: every field, values beneath the mask, masks as bits."""
@@ -183,24 +159,25 @@ class Ticket:
         spec = named(model)
         network, again = draw_model(spec, 0), draw_model(spec, 1)
         layers = describe(network)
-        params, buffers, found = adopt.adopt(network, again, layers.shapes, state, mask)
+        adopted = adopt.adopt(network, again, layers.shapes, state, mask)
         return cls(
-            spec, found, params, buffers, step, dict(origin or {}), sizes=layers.sizes,
+            model=spec,
+            **adopted._asdict(),
+            step=step,
+            origin=dict(origin or {}),
+            sizes=layers.sizes,
             total=layers.total,
-        )  # fmt: skip
+        )
 
     def about(self) -> dict[str, Any]:
         """Return what an entry of the store keeps of a ticket beside its mask and its start."""
         plain = ticket_file.plain_fields({n: getattr(self, n) for n in KINDS}, KINDS)
         del plain["model"]
-        return plain | {"params": tensors_digest(self.params)}
+        return plain | {"params": tensors_digest(self.params), "owned": list(self.owned)}
 
     def _sizes(self) -> dict[str, int]:
         own = {n: m.numel() for n, m in self.mask.items()}
         return self.sizes or {**layers_of(self.model).sizes, **own}
-
-    def _network(self, model: Any, state: State) -> nn.Module:
-        return network_for(self.model, state, model)
 
 
 KINDS = {
@@ -209,17 +186,3 @@ KINDS = {
 """What each field of a ticket is: ``tensors`` by name, a ``mask``, or ``plain`` data."""
 
 PLAIN = {name: kind == "plain" for name, kind in KINDS.items()}
-
-
-def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
-    """Return a model in a state, ``model`` named by the user in the place of a file's ``spec``.
-
-    Of what a file names by itself no more is made than the state that came with it fills.
-    """
-    if isinstance(model, nn.Module):
-        network = copy.deepcopy(model)
-        load_state(network, state)
-        return network
-    spec = spec if model is None else laid_over(spec, named(model))
-    ticket_check.outline(spec, state)
-    return network_of(spec, state)

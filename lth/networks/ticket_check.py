@@ -20,20 +20,25 @@ from lth.types import Mask, Params
 SOURCES = "Ticket.from_state takes such a state as it is"
 
 
-def check(ticket: Any) -> None:
-    """Refuse a ticket whose parts do not fit together, by name; no model is built."""
-    if not isinstance(ticket.model, Mapping) or not isinstance(ticket.model.get("_target_"), str):
+def check_net(net: Any) -> None:
+    """Refuse a net whose parts do not fit together, by name; no model is built."""
+    if not isinstance(net.model, Mapping) or not isinstance(net.model.get("_target_"), str):
         raise LthError(
-            f"Ticket: model={str(ticket.model)[:80]!r} is no spec: give a factory's name and its "
+            f"Ticket: model={str(net.model)[:80]!r} is no spec: give a factory's name and its "
             "arguments, {'_target_': 'mine.net', ...}, or use Ticket.from_state"
         )
-    for field in ("mask", "params", "buffers", "frozen"):
-        _check_tensors(field, getattr(ticket, field))
-    _check_mask(ticket.mask, ticket.params)
-    for name, value in ticket.frozen.items():
-        if name not in ticket.mask or value.shape != ticket.mask[name].shape:
+    for field in ("mask", "params", "buffers", "frozen", "owned"):
+        _check_tensors(field, getattr(net, field))
+    _check_mask(net.mask, net.params)
+    for name, value in net.frozen.items():
+        if name not in net.mask or value.shape != net.mask[name].shape:
             raise LthError(f"Ticket: frozen {name} {tuple(value.shape)} fits no mask")
-    _check_plain(ticket)
+    views = isinstance(net.views, Mapping) and all(
+        isinstance(n, str) and v is not None and _is_spec(v) for n, v in net.views.items()
+    )
+    _refuse(net, {"gate": _is_spec(net.gate), "views": views})
+    if odd := [n for n in net.owned if n.rpartition("/")[0] not in net.mask]:
+        raise LthError(f"Ticket: owned {odd[0]}: its name is <weight of the mask>/<tensor>")
 
 
 def _check_tensors(field: str, values: Any) -> None:
@@ -64,7 +69,9 @@ def _check_mask(mask: Mask, params: Params) -> None:
             )
 
 
-def _check_plain(ticket: Any) -> None:
+def check(ticket: Any) -> None:
+    """Refuse what says wrongly how a ticket trains next, by name."""
+
     def number(value: Any) -> bool:
         real = isinstance(value, int | float) and not isinstance(value, bool)
         return real and math.isfinite(value)
@@ -77,14 +84,22 @@ def _check_plain(ticket: Any) -> None:
         "searched": isinstance(ticket.searched, bool),
         "noise": is_whole(ticket.noise, 0),
         "dynamics": _is_spec(ticket.dynamics),
-        "gate": _is_spec(ticket.gate),
+        "teacher": ticket.teacher is None or _is_key(ticket.teacher),
         "sizes": isinstance(ticket.sizes, Mapping)
         and all(is_whole(s, 0) for s in ticket.sizes.values()),
         "total": ticket.total is None or is_whole(ticket.total, 1),
     }
+    _refuse(ticket, holds)
+
+
+def _refuse(ticket: Any, holds: Mapping[str, bool]) -> None:
     for field, right in holds.items():
         if not right:
             raise LthError(f"Ticket: {field}={str(getattr(ticket, field))[:80]} cannot be")
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 def _is_spec(value: Any) -> bool:

@@ -91,7 +91,7 @@ def _ticket(path: Path) -> Ticket:
     plain = Ticket(
         model=ticket.model, mask=ticket.mask, params=ticket.params, buffers=ticket.buffers
     )
-    for name in ("frozen", "dynamics", "gate", "stretch", "changes", "noise"):
+    for name in ("frozen", "dynamics", "gate", "views", "stretch", "changes", "noise", "teacher"):
         if getattr(ticket, name) != getattr(plain, name):
             raise LthError(f"its ticket has {name}: only a mask and weights can be trained here")
     return ticket

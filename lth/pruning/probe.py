@@ -13,7 +13,7 @@ from torch.func import functional_call
 from lth.networks.ticket import draw_model
 from lth.spec.build import Spec
 from lth.streams import stream_seed
-from lth.types import Loss, Params
+from lth.types import Loss, Params, PlainLoss
 
 Examples = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """``(number, generator) -> (prepared inputs, targets)`` from the trial's training split."""
@@ -30,7 +30,7 @@ class Probe:
     model: Spec
     input_shape: Sequence[int]
     classes: int
-    loss: Loss
+    loss: Loss | PlainLoss
     examples: Examples
     seen: int = 0
     seed: int = 0

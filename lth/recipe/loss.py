@@ -1,20 +1,85 @@
-"""Losses: factories of ``(logits [B, K], targets [B]) -> scalar``."""
+"""Losses: factories of ``(outputs, batch) -> scalar``, or of plain ``(outputs, targets)``."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from lth.errors import LthError
-from lth.types import Loss
+from lth.recipe.adapt import as_loss
+from lth.types import Batch, Loss, PlainLoss
 
 
-def cross_entropy(label_smoothing: float = 0.0) -> Loss:
-    """Mean cross-entropy, optionally against smoothed labels."""
+def cross_entropy(label_smoothing: float = 0.0) -> PlainLoss:
+    """Mean cross-entropy, optionally against smoothed labels: ``[B, K], [B]``.
+
+    Of sequences, ``[B, T, K], [B, T]``, the mean over all tokens.
+    """
     if not 0 <= label_smoothing <= 1:
         raise LthError(f"loss.label_smoothing={label_smoothing}: it lies in [0, 1]")
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        if targets.is_floating_point():
+            raise LthError("loss: the targets are numbers, not classes: lth.recipe.loss.mse")
+        if targets.ndim > 1 and logits.shape[:-1] == targets.shape:
+            logits, targets = logits.flatten(0, -2), targets.flatten()
         return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def mse() -> PlainLoss:
+    """Mean squared error of outputs and targets of one shape."""
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        if not targets.is_floating_point():
+            raise LthError("loss: the targets are classes, not numbers: cross_entropy")
+        if outputs.shape != targets.shape:
+            raise LthError(
+                f"loss: outputs {list(outputs.shape)}, targets {list(targets.shape)}: they must be "
+                "alike"
+            )
+        return F.mse_loss(outputs, targets)
+
+    return loss
+
+
+def distillation(temperature: float = 4.0, soft_weight: float = 0.9) -> Loss:
+    """Learn a teacher's outputs: ``(1 - a) CE(z, y) + a T^2 KL(softmax(t / T) || softmax(z / T))``.
+
+    ``z [B, K]`` are the logits, ``t`` the teacher's, ``a`` the ``soft_weight``, T the temperature
+    (Hinton et al. 2015, arXiv 1503.02531, Section 2). With ``a = 1`` a student that equals its
+    teacher has loss 0 and gradient 0.
+    """
+    if not temperature > 0 or not 0 <= soft_weight <= 1:
+        given = f"temperature={temperature}, soft_weight={soft_weight}"
+        raise LthError(f"loss: {given}: a number above 0, and a share in [0, 1]")
+
+    def loss(outputs: Tensor, batch: Batch) -> Tensor:
+        if batch.teacher is None:
+            raise LthError("recipe.loss: distillation needs a teacher: a ticket that names one")
+        wanted = F.log_softmax(batch.teacher / temperature, -1)
+        given = F.log_softmax(outputs / temperature, -1)
+        soft = (wanted.exp() * (wanted - given)).sum(-1).mean()
+        hard = F.cross_entropy(outputs.flatten(0, -2), batch.targets.flatten())
+        return (1 - soft_weight) * hard + soft_weight * temperature**2 * soft
+
+    return loss
+
+
+def per_output(of: Any, weights: Sequence[float] | None = None) -> Loss:
+    """Add the losses of several outputs, a tuple or a dict of them, times ``weights`` (else 1)."""
+    each = as_loss(of, "per_output")
+
+    def loss(outputs: Any, batch: Batch) -> Tensor:
+        listed = list(outputs.values()) if isinstance(outputs, Mapping) else list(outputs)
+        factors = [1.0] * len(listed) if weights is None else weights
+        if len(factors) != len(listed):
+            raise LthError(f"loss.weights={list(factors)}: the model gives {len(listed)} outputs")
+        terms = [w * each(o, batch) for w, o in zip(factors, listed, strict=True)]
+        return sum(terms[1:], terms[0])
 
     return loss

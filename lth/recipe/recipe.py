@@ -10,17 +10,26 @@ from typing import Any
 import torch
 
 from lth.errors import LthError
+from lth.measured import is_better_higher
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import LOSS, Measures
 from lth.spec.argument_types import check_kinds, number, whole
 from lth.spec.build import Spec, arguments, build, locate, target_of
 
 SPLITS = ("train", "validation", "test")
 
+RESERVED = ("batch_loss", "early_stop_step", "training_flops", "search_flops")
+"""What else is recorded of a member: no measure's name."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Steps, batch size, learning rates, optimizer, schedule, loss, and when to evaluate.
+    """Steps, batch size, learning rates, optimizer, schedule, loss, and what is measured when.
 
-    ``curves`` names the splits measured at every evaluation; validation always is.
+    ``curves`` names the splits measured at every evaluation; validation always is. ``measures``
+    are reported beside the loss, by name (lth/recipe/measures.py); None: accuracy. Early stop is
+    where ``monitor``, on validation, is best: least or greatest as ``mode`` says, min or max, which
+    follows from the name if it is None.
     """
 
     steps: int
@@ -31,6 +40,9 @@ class Recipe:
     loss: Spec = field(default_factory=lambda: {"_target_": "lth.recipe.loss.cross_entropy"})
     eval_every: int = 100
     curves: Sequence[str] = ("validation",)
+    measures: Mapping[str, Spec] | None = None
+    monitor: str = LOSS
+    mode: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "eval_every"):
@@ -43,6 +55,7 @@ class Recipe:
                 raise LthError(f"recipe.curves: {split!r} is not one of {', '.join(SPLITS)}")
         _check_schedule(self.schedule, self.steps)
         _check_loss(self.loss)
+        self._check_measures()
         check_optimizer(self.optimizer, self.rates[0])
 
     def _check_rates(self) -> None:
@@ -52,6 +65,39 @@ class Recipe:
             number("recipe.lr", rate, "(0, 1e30)", "a learning rate is a number above 0")
         if not self.rates or len(set(self.rates)) < len(self.rates):
             raise LthError(f"recipe.lr={self.lr}: name at least one learning rate, each once")
+
+    def _check_measures(self) -> None:
+        if self.measures is not None and not (isinstance(self.measures, Mapping) and self.measures):
+            raise LthError(f"recipe.measures={self.measures!r}: a table of them by name, or null")
+        for name, spec in self.measured.items():
+            if not isinstance(name, str) or not name or "/" in name or name in RESERVED:
+                raise LthError(f"recipe.measures: {name!r} cannot be a measure's name")
+            if not isinstance(spec, Mapping) or not callable(build(spec)):
+                raise LthError(f"recipe.measures.{name}: its _target_ gave no measure")
+        root = str(self.monitor).partition("/")[0]
+        if root not in (LOSS, *self.measured):
+            known = ", ".join(dict.fromkeys((LOSS, *self.measured)))
+            raise LthError(f"recipe.monitor={self.monitor}: it is one of {known}")
+        if self.mode not in (None, "min", "max"):
+            raise LthError(f"recipe.mode={self.mode}: it is min, max or null")
+
+    @property
+    def measured(self) -> Mapping[str, Spec]:
+        """The measures' specs by name."""
+        return self.measures or {"accuracy": {"_target_": "lth.recipe.measures.accuracy"}}
+
+    @property
+    def higher(self) -> bool:
+        """Whether more of what is monitored is better."""
+        if self.mode is not None:
+            return self.mode == "max"
+        spec = self.measured.get(self.monitor.partition("/")[0])
+        return self.monitor != LOSS and is_better_higher(self.monitor, spec)
+
+    def evaluator(self, loss: Spec | None = None) -> Measures:
+        """Build what is reported: ``loss``, the study's, in the place of the recipe's own."""
+        named = {name: build(spec) for name, spec in self.measured.items()}
+        return Measures(as_loss(build(loss or self.loss)), named)
 
     @property
     def rates(self) -> list[float]:
@@ -97,8 +143,7 @@ def _check_loss(spec: Spec) -> None:
     except LthError as error:
         hint = "; recipe.loss names what makes a loss, such as torch.nn.CrossEntropyLoss"
         raise LthError(f"{error}{hint if ' needs ' in str(error) else ''}") from error
-    if not callable(found):
-        raise LthError(f"recipe.loss={target_of(spec)}: it gave no loss")
+    as_loss(found, f"recipe.loss={target_of(spec)}")
 
 
 def _check_schedule(spec: Spec, steps: int) -> None:

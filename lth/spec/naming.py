@@ -11,8 +11,11 @@ from lth.errors import LthError
 from lth.spec.build import Spec, spec_of
 from lth.spec.trust import Trust, allow
 
-ROOMS = {"model": ("models",), "dynamics": ("pruning.dynamic",),
-         "gate": ("networks.gates",), "changes": ("recipe.schedule", "recipe.loss")}  # fmt: skip
+ROOMS = {
+    "model": ("models",), "dynamics": ("pruning.dynamic",), "gate": ("networks.gates",),
+    "views": ("networks.gates", "networks.views"),
+    "changes": ("recipe.schedule", "recipe.loss"),
+}  # fmt: skip
 """Parts of lth whose factories a file may name in a ticket's field; in others none."""
 
 MEND = (

@@ -29,7 +29,7 @@ Point = tuple[int, str, str, float]
 """(step, split, metric, value)."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TrainResult:
     """What training one member gave."""
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from lth.errors import LthError
 from lth.files import tensors_digest
 from lth.networks import masks
-from lth.networks.ticket import KINDS, PLAIN, Ticket
-from lth.spec.naming import data_only
+from lth.networks.ticket import KINDS, PLAIN, Net, Ticket
+from lth.spec.naming import MEND, data_only
 from lth.spec.trust import Trust
 from lth.store.entry import MissingSnapshot, StoredMember
 from lth.types import Params
@@ -33,9 +34,29 @@ def ticket_of(
         "params": beneath(entry, dense, kept.get("params")), "step": entry.about["step"],
         "origin": told | origin, "frozen": entry.frozen,
     }  # fmt: skip
+    own = kept.get("owned", [])
+    values["owned"] = {n: t for n, t in (start.params | start.buffers).items() if n in own}
+    for kind in ("params", "buffers") if values.get("views") else ():
+        values[kind] = {n: t for n, t in values[kind].items() if n.rpartition("/")[0] not in mask}
     if dense is not None and (sizes := dense.about.get("ticket", {}).get("sizes")):
         values["total"] = sum(sizes.values())
     return Ticket(**data_only(values, PLAIN, trust, str(entry.folder), mend))
+
+
+def net_of(entry: StoredMember, trust: Trust = (), mend: str = MEND, start: bool = False) -> Net:
+    """Return the network that an entry's member was at its last step, or at its ``start``.
+
+    A gate is gone at the end: what it found is the mask that training ended with.
+    """
+    kept = entry.about.get("ticket", {})
+    if not isinstance(entry.about.get("model"), dict):
+        raise LthError(f"{entry.folder}: it names no model; run the study again to train it")
+    values = {
+        "model": entry.about["model"], "frozen": entry.frozen, "views": kept.get("views", {}),
+        "mask": entry.mask if start else entry.final_mask,
+        "gate": kept.get("gate") if start else None,
+    } | (entry.start if start else entry.final)._asdict()  # fmt: skip
+    return Net(**data_only(values, PLAIN, trust, str(entry.folder), mend))
 
 
 def beneath(entry: StoredMember, dense: StoredMember | None, digest: str | None) -> Params:

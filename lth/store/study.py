@@ -19,15 +19,15 @@ from lth.records.record import Record, read_csv
 from lth.spec.naming import ROOMS
 from lth.spec.trust import Trust, allow, names_of
 from lth.store.entry import StoredMember
-from lth.store.restore import ticket_of
+from lth.store.restore import net_of, ticket_of
 from lth.store.store import Store
 from lth.types import WINNER, MemberId
 
 MEND = "open it with lth.Study(folder, trust=['mine']), naming the modules that you trust"
 
 GROUPS = {
-    "data": ("data",), "model": ("models",), "recipe": ("recipe.schedule", "recipe.loss"),
-    "score": ("pruning.score",), "prune": ("pruning.rules",),
+    "data": ("data",), "model": ("models",), "score": ("pruning.score",),
+    "recipe": ("recipe.schedule", "recipe.loss", "recipe.measures"), "prune": ("pruning.rules",),
     "rewind": ("pruning.rewind", "recipe.schedule"),
     "search": ("pruning.search", "pruning.transfer", "pruning.from_file"), "arms": ("arms",),
     "method": ("moves", "pruning.score", "pruning.rules", "pruning.rewind", "recipe.schedule"),
@@ -161,11 +161,14 @@ class Study:
     def network(self, *, model: Any = None, **place: Any) -> nn.Module:
         """Return the trained network of a place (see ``entry``), a plain module in evaluation mode.
 
+        Where its weights are seen through views they are parametrized, as those of ``Net.module``.
         It computes what was measured at the member's last step. ``model`` names the factory where
         the study's own is not trusted.
         """
         entry = self.entry(**place)
-        return network_for(entry.about["model"], entry.final, model).eval()
+        if not entry.about.get("ticket", {}).get("views"):
+            return network_for(entry.about["model"], entry.final, model).eval()
+        return net_of(entry, self.trust, MEND).module(model).eval()
 
     @property
     def weights(self) -> int | None:

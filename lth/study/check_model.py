@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from lth.data.dataset import Dataset
 from lth.errors import LthError, first_line
 from lth.networks.layers import Layers
 from lth.networks.ticket import draw_model, draw_state, drawing, load_state, state_of
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import as_floats
 from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec, build, target_of
+from lth.types import Batch
 
 
 def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
@@ -23,11 +28,14 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
         if tensor.is_complex():
             raise LthError(f"model={target_of(model)}: {name} is complex: weights are real numbers")
     before, targets = _shapes(network), dataset.train_targets[:2]
+    several = recipe.measures is not None  # which may be of several outputs
+    batch = Batch(dataset.prepare(dataset.train_inputs[:2]), targets, torch.arange(2), 0)
     with torch.no_grad():
-        logits = _logits(network.eval(), model, dataset)
-        _check_loss(recipe.loss, logits.float(), targets)
-    logits = _logits(network.train(), model, dataset, " in training")
-    _check_step(model, build(recipe.loss)(logits.float(), targets))
+        outputs = as_floats(_logits(network.eval(), model, dataset, several=several))
+        _check_loss(recipe.loss, outputs, batch)
+        _check_measures(recipe, outputs, batch)
+    outputs = as_floats(_logits(network.train(), model, dataset, " in training", several))
+    _check_step(model, as_loss(build(recipe.loss))(outputs, batch))
     _check_memory(model, network, dataset)
     odd = sorted(n for n, _ in before ^ _shapes(network))
     if odd:
@@ -45,8 +53,12 @@ def _check_memory(model: Spec, network: nn.Module, dataset: Dataset) -> None:
     except LthError:
         return  # the shapes changed, which is told in its own words
     with torch.no_grad():
-        here, there = (_logits(n.eval(), model, dataset) for n in (network, twin))
-    if not torch.equal(here.nan_to_num(), there.nan_to_num()):
+        both = (_logits(n.eval(), model, dataset, several=True) for n in (network, twin))
+        here, there = (tree_leaves(outputs) for outputs in both)
+    if any(
+        isinstance(a, Tensor) and not torch.equal(a.nan_to_num(), b.nan_to_num())
+        for a, b in zip(here, there, strict=True)
+    ):
         raise LthError(
             f"model={target_of(model)}: in training its forward pass changes attributes that its "
             "outputs depend on and that are neither params nor buffers, so they would be lost: "
@@ -61,7 +73,7 @@ def check_zeros(model: Spec, dataset: Dataset, prunable: Collection[str]) -> Non
     with torch.no_grad():
         for weight in weights.values():
             weight.zero_()
-        _logits(network, model, dataset, " in training")
+        _logits(network, model, dataset, " in training", several=True)
     for name, weight in weights.items():
         if bool((weight.nan_to_num() != 0).any()):
             raise LthError(
@@ -92,7 +104,9 @@ def _check_plain(model: Spec, network: nn.Module, again: nn.Module) -> None:
             )
 
 
-def _logits(network: nn.Module, model: Spec, dataset: Dataset, when: str = "") -> torch.Tensor:
+def _logits(
+    network: nn.Module, model: Spec, dataset: Dataset, when: str = "", several: bool = False
+) -> Any:
     name, shape = f"model={target_of(model)}", list(dataset.input_shape)
     with drawing(0):
         try:
@@ -102,14 +116,28 @@ def _logits(network: nn.Module, model: Spec, dataset: Dataset, when: str = "") -
                 f"{name}: it does not take the data's input_shape {shape}{when}: "
                 f"{first_line(error)}" + _of_tokens(dataset)
             ) from error
-    sizes = tuple(getattr(logits, "shape", ()))
-    if len(sizes) != 2 or sizes[0] != 2 or sizes[1] < dataset.classes or logits.is_complex():
+    if several and not isinstance(logits, Tensor):
+        return logits  # its loss and measures say whether they take it
+    sizes, (wanted, fits) = tuple(getattr(logits, "shape", ())), _wanted(logits, dataset)
+    if not fits or logits.is_complex():
         mend = ": let it return the logits alone" if when and not sizes else ""
+        mend += "; model.classes is left to the data" if dataset.classes else ""
         raise LthError(
             f"{name}: two examples give {sizes or f'a {type(logits).__name__}'}{when}, not "
-            f"(2, {dataset.classes}){mend}; model.classes is left to the data"
+            f"{wanted}{mend}"
         )
     return logits
+
+
+def _wanted(outputs: Any, dataset: Dataset) -> tuple[tuple[int, ...], bool]:
+    """Return the shape that outputs of two examples should have, and whether they have it."""
+    found: tuple[int, ...] = tuple(getattr(outputs, "shape", ()))
+    targets = (2, *dataset.train_targets.shape[1:])
+    if not dataset.classes:
+        return targets, found == targets
+    last = found[:-1] == targets and found[-1:] >= (dataset.classes,)
+    second = len(targets) > 1 and found[:1] + found[2:] == targets  # as torch's losses have it
+    return (*targets, dataset.classes), bool(last or (second and found[1:2] >= (dataset.classes,)))
 
 
 def _check_step(model: Spec, loss: torch.Tensor) -> None:
@@ -182,10 +210,20 @@ def _of_tokens(dataset: Dataset) -> str:
     )
 
 
-def _check_loss(spec: Spec, logits: torch.Tensor, targets: torch.Tensor) -> None:
+def _check_measures(recipe: Recipe, outputs: Any, batch: Batch) -> None:
+    """Try every measure, so that one that does not fit is refused by name before any work."""
+    found = recipe.evaluator()(outputs, batch)
+    for name, pair in found.items():
+        if any(value.ndim for value in pair):
+            raise LthError(f"recipe.measures.{name}: it gives no sum over the batch, a scalar")
+    if recipe.monitor not in found:
+        raise LthError(f"recipe.monitor={recipe.monitor}: it is one of {', '.join(found)}")
+
+
+def _check_loss(spec: Spec, outputs: Any, batch: Batch) -> None:
     name = f"recipe.loss={target_of(spec)}"
     try:
-        value = build(spec)(logits, targets)
+        value = as_loss(build(spec), name)(outputs, batch)
     except Exception as error:
         raise LthError(f"{name}: it fails on logits and targets: {first_line(error)}") from error
     if not isinstance(value, torch.Tensor) or value.ndim != 0:

@@ -26,6 +26,7 @@ def probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Calla
             rows = train[torch.randperm(len(train), generator=generator)[:number]]
             return dataset.prepare(dataset.train_inputs[rows]), dataset.train_targets[rows]
 
-        return Probe(config["model"], dataset.input_shape, dataset.classes, loss, examples)
+        groups = dataset.classes or 1  # so many examples are drawn for each
+        return Probe(config["model"], dataset.input_shape, groups, loss, examples)
 
     return probe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lth.networks.ticket import drawable, layers_of
 from lth.pruning.experiment import Arms, Experiment, with_ties
 from lth.pruning.rules import Prune, kept_by_level
 from lth.recipe.recipe import Recipe
-from lth.spec.build import Spec, build, complete, digest, fill, target_of
+from lth.spec.build import Spec, build, complete, digest, fill, locate, parameters_of, target_of
 from lth.store.store import Store
 from lth.streams import check_trials
 from lth.study.check import (
@@ -139,6 +139,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
+    recipe = _for_numbers(recipe, dataset, config)
     asked, config["model"] = _model(config["model"], given["model"], dataset)
     check_augment(dataset)
     layers, notes = _layers(config["model"], dataset, recipe, parts["prune"])
@@ -173,7 +174,10 @@ def _rewind(spec: Spec, recipe: Recipe, dataset: Dataset) -> Any:
 
 def _of_data(dataset: Dataset) -> dict[str, Any]:
     """Return what a model's factory is told of the data."""
-    return {"input_shape": list(dataset.input_shape), "classes": dataset.classes}
+    of_data: dict[str, Any] = {"input_shape": list(dataset.input_shape)}
+    return of_data | (
+        {"classes": dataset.classes} if dataset.classes else {"outputs": dataset.outputs}
+    )
 
 
 def _model(completed: Spec, given: Spec, dataset: Dataset) -> tuple[dict[str, Any], Spec]:
@@ -182,6 +186,7 @@ def _model(completed: Spec, given: Spec, dataset: Dataset) -> tuple[dict[str, An
     # a default that the model's factory has for these is no wish: the data's are meant
     left = {n: None for n in of_data if n in completed and n not in asked}
     model = fill({**completed, **left}, **of_data)
+    _check_outputs(model, dataset)
     return asked, drawable(model, of_data["input_shape"])
 
 
@@ -257,6 +262,26 @@ def _some(layers: Layers, what: str) -> Layers:
         names = ", ".join(layers.others)
         raise LthError(f"{what}: no weights to prune: prune.include some: {names}")
     return layers
+
+
+def _for_numbers(recipe: Recipe, dataset: Dataset, config: dict[str, Any]) -> Recipe:
+    """Measure the squared error of a regression, unless the recipe names its measures."""
+    if dataset.classes or recipe.measures is not None:
+        return recipe
+    measures = {"mse": {"_target_": "lth.recipe.measures.mse"}}
+    config["recipe"] = {**config["recipe"], "measures": measures}
+    return replace(recipe, measures=measures)
+
+
+def _check_outputs(model: Spec, dataset: Dataset) -> None:
+    """Refuse a model of classes for data that has none."""
+    name = target_of(model)
+    if not dataset.classes and "classes" in parameters_of(name, locate(name)):
+        if model.get("classes") is None and "outputs" not in model:
+            raise LthError(
+                f"model={name}: it takes classes, and the data's targets are {dataset.outputs} "
+                f"numbers: say model.classes={dataset.outputs}, or name a model that takes outputs"
+            )
 
 
 def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from lth.data.dataset import Dataset, split
 from lth.streams import stream
 from lth.train.job import Streams
+from lth.types import Batch
 
 
 class Batches:
@@ -31,11 +32,11 @@ class Batches:
         offset = needed.start * size
         return orders[first - offset : last - offset].reshape(stop - start, self.batch)
 
-    def take(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Return the batch of update ``step``, augmented and prepared, and its targets."""
+    def take(self, rows: Tensor, step: int) -> Batch:
+        """Return the batch of update ``step``, augmented and prepared."""
         data = self.dataset
-        inputs = self.augment(data.train_inputs[rows], step)
-        return data.prepare(inputs), data.train_targets[rows]
+        inputs = data.prepare(self.augment(data.train_inputs[rows], step))
+        return Batch(inputs, data.train_targets[rows], rows, step)
 
     def augment(self, inputs: Tensor, step: int) -> Tensor:
         """Augment the raw batch of update ``step``."""
@@ -50,9 +51,15 @@ class Batches:
         data = self.dataset
         if name == "test":
             return data.test_inputs, data.test_targets
-        index = self.train if name == "train" else self.validation
-        index = index.to(data.train_inputs.device)
+        index = self.index(name)
         return data.train_inputs[index], data.train_targets[index]
+
+    def index(self, name: str) -> Tensor:
+        """Rows of a split in its file: int64 ``[N]``."""
+        device = self.dataset.train_inputs.device
+        if name == "test":
+            return torch.arange(len(self.dataset.test_targets), device=device)
+        return (self.train if name == "train" else self.validation).to(device)
 
     def _epoch(self, epoch: int) -> Tensor:
         if epoch not in self._epochs:

@@ -5,61 +5,25 @@ This is what every engine shares. It runs from block to block and knows no devic
 
 from __future__ import annotations
 
-import math
+import operator
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from lth.data.dataset import Dataset
 from lth.networks.ticket import State
+from lth.recipe.evaluation import LOSS
 from lth.store.entry import Point, TrainResult
 from lth.store.store import Store
 from lth.train.batches import blocks
 from lth.train.engine import Backward, Engine
 from lth.train.job import Job, this_machine
-from lth.train.masking import Masking
+from lth.train.member import MemberProgress, check_finite, monitored, with_teacher
 from lth.types import Mask, Params
 
 MakeEngine = Callable[[Sequence[Job], Dataset], Engine]
-
-
-@dataclass
-class MemberProgress:
-    """The bookkeeping of one member."""
-
-    job: Job
-    step: int
-    curve: list[Point] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    best: tuple[float, int, State] | None = None
-    snapshots: dict[int, State] = field(default_factory=dict)
-    diverged: int | None = None
-    seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.masking = Masking(self.job)
-
-    def note_losses(self, start: int, losses: Tensor) -> None:
-        """Take the batch losses of a block; the first that is not finite marks the divergence."""
-        for offset, loss in enumerate(losses.tolist()):
-            if not math.isfinite(loss) and self.diverged is None:
-                self.diverged = start + offset
-            self.losses.append(loss)
-
-    def note_evaluation(self, split: str, loss: float, accuracy: float) -> None:
-        """Take an evaluation at the present step."""
-        if split == "validation" and self.losses:
-            mean = math.fsum(self.losses) / len(self.losses)
-            self.curve.append((self.step, "train", "batch_loss", mean))
-            self.losses = []
-        if not math.isfinite(loss):
-            self.diverged = self.step
-            return
-        self.curve.append((self.step, split, "loss", loss))
-        self.curve.append((self.step, split, "accuracy", accuracy))
 
 
 class Cohort:
@@ -69,6 +33,7 @@ class Cohort:
         self, jobs: Sequence[Job], dataset: Dataset, store: Store, make_engine: MakeEngine
     ) -> None:
         self.store = store
+        jobs = [with_teacher(job, store) for job in jobs]
         self.engine = make_engine(jobs, dataset)
         self.courses = [MemberProgress(job, job.ticket.step) for job in jobs]
         self._resume()
@@ -134,15 +99,15 @@ class Cohort:
     def evaluate(self, split: str) -> list[dict[str, float]]:
         """Measure every member on a split, note it, and return it."""
         begun, values = time.perf_counter(), self.engine.evaluate(split)
-        for member, (loss, accuracy) in enumerate(values):
+        for member, measured in enumerate(values):
             course = self.courses[member]
             if course.diverged is None:
-                course.note_evaluation(split, loss, accuracy)
+                course.note_evaluation(split, measured)
                 if split == "validation" and course.diverged is None:
                     course.masking.note(self.engine, member, course.step)
-                    self._keep_if_best(member, loss)
+                    self._keep_if_best(member, monitored(measured, self._job.recipe.monitor))
         self._spent(begun)
-        return [{"loss": loss, "accuracy": accuracy} for loss, accuracy in values]
+        return values
 
     def _spent(self, begun: float) -> None:
         for course in self.courses:
@@ -165,18 +130,19 @@ class Cohort:
             if course.step in course.job.snapshots and course.diverged is None:
                 course.snapshots[course.step] = self.engine.state(member)
 
-    def _keep_if_best(self, member: int, loss: float) -> None:
+    def _keep_if_best(self, member: int, value: float) -> None:
         course = self.courses[member]
         if course.step < course.masking.settled:
             return  # it is denser still than what it is compared with
-        if course.best is None or loss < course.best[0]:  # strictly: the earliest on ties
-            course.best = (loss, course.step, self.engine.state(member))
+        better = operator.gt if self._job.recipe.higher else operator.lt
+        if course.best is None or better(value, course.best[0]):  # strictly: the earliest on ties
+            course.best = (value, course.step, self.engine.state(member))
             course.masking.keep_best(self.engine, member)
 
     def finish(self) -> list[TrainResult]:
         """Measure every member at its last step and at its early stop, on all three splits."""
         begun = time.perf_counter()
-        finals = [self.engine.found(m) for m in range(len(self.courses))]
+        finals = [self.engine.inference_state(m) for m in range(len(self.courses))]
         at_end = self._measure()
         early = [c.best[1] if c.best else None for c in self.courses]
         for member, course in enumerate(self.courses):
@@ -190,7 +156,7 @@ class Cohort:
             for c, f, end, best in zip(self.courses, finals, at_end, at_best, strict=True)
         ]
 
-    def _measure(self) -> list[dict[str, tuple[float, float]]]:
+    def _measure(self) -> list[dict[str, dict[str, float]]]:
         splits = ("train", "validation", "test") if self._job.until is None else ()
         by_split = {split: self.engine.evaluate(split) for split in splits}
         return [{s: v[m] for s, v in by_split.items()} for m in range(len(self.courses))]
@@ -199,8 +165,8 @@ class Cohort:
         self,
         course: MemberProgress,
         final: tuple[State, Mask],
-        at_end: dict[str, tuple[float, float]],
-        at_best: dict[str, tuple[float, float]],
+        at_end: dict[str, dict[str, float]],
+        at_best: dict[str, dict[str, float]],
     ) -> TrainResult:
         measured: list[Point] = []
         if course.diverged is None and course.best is not None:
@@ -220,9 +186,17 @@ class Cohort:
         }
         ended, mask = (None, None) if course.diverged is not None else final
         return TrainResult(
-            job.ticket.start, ended, job.ticket.mask, measured, course.curve, course.diverged,
-            course.snapshots, about, job.ticket.frozen, mask if course.masking.changes else None,
-        )  # fmt: skip
+            start=job.ticket.start,
+            final=ended,
+            mask=job.ticket.mask,
+            measured=measured,
+            curve=course.curve,
+            diverged=course.diverged,
+            snapshots=course.snapshots,
+            about=about,
+            frozen=job.ticket.frozen,
+            final_mask=mask if course.masking.changes else None,
+        )
 
     def save_partial(self, every: float) -> None:
         """Keep the members' states if the last time was ``every`` seconds ago or more."""
@@ -280,10 +254,11 @@ class Cohort:
                 course.best = (*about["best"], _unflatten("best", tensors))
 
 
-def _points(step: int, values: dict[str, tuple[float, float]]) -> list[Point]:
+def _points(step: int, by_split: Mapping[str, Mapping[str, float]]) -> list[Point]:
     found: list[Point] = []
-    for split, (loss, accuracy) in values.items():
-        found += [(step, split, "accuracy", accuracy), (step, split, "loss", loss)]
+    for split, values in by_split.items():
+        check_finite(values)
+        found += [(step, split, n, values[n]) for n in sorted(values, key=lambda n: n == LOSS)]
     return found
 
 

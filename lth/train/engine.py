@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from lth.data.dataset import Dataset
 from lth.errors import LthError
@@ -18,16 +19,17 @@ from lth.networks.ticket import (
     load_state,
     seed_all,
 )
-from lth.recipe.recipe import optimizer_arguments
-from lth.spec.build import build, locate, target_of
+from lth.networks.views.see import Views
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import as_floats
+from lth.spec.build import build
 from lth.train.batches import Batches
+from lth.train.evaluate import measure, taught, teacher_of
 from lth.train.habits import habits_of
 from lth.train.job import Job
 from lth.train.network import Network, holder
-from lth.types import Loss, Mask, Params
-
-EVALUATION_BATCH = 500
-"""Rows per forward pass of an evaluation; part of the numerics."""
+from lth.train.optimizer import forget, make_optimizer, set_rate, update
+from lth.types import Batch, Mask, Params
 
 Backward = Callable[[Tensor], None]
 
@@ -42,8 +44,8 @@ class Engine(Protocol):
         """Make updates ``start..stop``; return the batch losses, float64 ``[R, stop - start]``."""
         ...
 
-    def evaluate(self, split: str) -> list[tuple[float, float]]:
-        """Return each member's (mean loss, accuracy) on a whole split."""
+    def evaluate(self, split: str) -> list[dict[str, float]]:
+        """Return each member's measures on a whole split, by name: ``loss``, ``accuracy``, ..."""
         ...
 
     def state(self, member: int) -> State:
@@ -54,10 +56,10 @@ class Engine(Protocol):
         """Overwrite a member's params and buffers."""
         ...
 
-    def found(self, member: int) -> tuple[State, Mask]:
+    def inference_state(self, member: int) -> tuple[State, Mask]:
         """Return the network that a member is outside training, and its mask.
 
-        The same as ``state`` but for a gated member, whose state is scores.
+        The same as ``state`` but for a gated member, which then is what its gate leaves.
         """
         ...
 
@@ -65,8 +67,8 @@ class Engine(Protocol):
         """Change a member's mask; weights and moments are 0 wherever it was or is not kept."""
         ...
 
-    def batch(self, member: int, step: int) -> tuple[Tensor, Tensor]:
-        """Return a member's batch of update ``step``: prepared inputs, targets."""
+    def batch(self, member: int, step: int) -> Batch:
+        """Return a member's batch of update ``step``."""
         ...
 
     def optimizer_state(self, member: int) -> Params:
@@ -96,22 +98,20 @@ class SequentialEngine:
     def __init__(self, job: Job, dataset: Dataset) -> None:
         self.job = job
         self.batches = Batches(dataset, job.streams, job.recipe.batch)
-        self.loss = build(job.recipe.loss)
-        self.measure = build(job.measure or job.recipe.loss)
+        self.loss = as_loss(build(job.recipe.loss))
+        self.measures = job.recipe.evaluator(job.measure)
+        self.teacher = teacher_of(job, dataset.train_inputs.device)
         self.schedule = build(job.recipe.schedule)
         model = draw_model(job.ticket.model, 0).to(dataset.train_inputs.device)
-        load_state(model, job.ticket.start)
-        frozen = {n: f.to(dataset.train_inputs.device) for n, f in job.ticket.frozen.items()}
-        self.mask = job.ticket.mask
+        load_state(model, job.ticket.plain_start)
+        self.mask, views = job.ticket.mask, job.ticket.built_views()
         self.network = Network(
-            model, self.mask, compiler=job.compile, frozen=frozen,
-            gate=build(job.ticket.gate) if job.ticket.gate else None,
-            changes=job.ticket.dynamics is not None,
-        )  # fmt: skip
+            model, self.mask, views, compiler=job.compile, changes=job.ticket.dynamics is not None
+        )
         self.optimizer = make_optimizer(job, list(self.network.leaves.values()))
         self.update = update
         habits = habits_of(job.ticket.model, dataset)
-        self._draws = habits.draws or job.ticket.gate is not None
+        self._draws = habits.draws or views.draws
         if job.compile is not None and habits.replaces:
             raise LthError(
                 f"trainer.compile={job.compile}: the model puts other tensors in the place of its "
@@ -123,9 +123,9 @@ class SequentialEngine:
         network, losses = self.network, []
         network.model.train()
         for step, rows in zip(range(start, stop), self.batches.indices(start, stop), strict=True):
-            inputs, targets = self.batches.take(rows, step)
+            batch = taught(self.teacher, self.batches.take(rows, step))
             set_rate(self.optimizer, self.job, self.schedule(step, self.job.recipe.steps))
-            loss = self.loss(self._forward(inputs, step).float(), targets)
+            loss = self.loss(as_floats(self._forward(batch.inputs, step)), batch)
             backward(loss)
             network.mask_gradients()
             self.update(self.optimizer)
@@ -133,32 +133,27 @@ class SequentialEngine:
             losses.append(loss.detach())
         return torch.stack(losses).double().unsqueeze(0)
 
-    def evaluate(self, split: str) -> list[tuple[float, float]]:
+    def evaluate(self, split: str) -> list[dict[str, float]]:
         """Measure the one member; under a gate that samples, the mean of its draws."""
         self.network.model.eval()
-        data, rows = self.batches.dataset, self.batches.rows(split)
-        samples = getattr(self.network.gate, "samples", 0)
-        if not samples:
-            return [measure(self.network, self.measure, data, rows)]
+        samples = self.network.views.samples
         seeds = [self.job.streams.of("samples", n) for n in range(samples)]
-        found = [measure(self.network.drawn(s), self.measure, data, rows) for s in seeds]
-        losses, accuracies = zip(*found, strict=True)
-        return [(math.fsum(losses) / samples, math.fsum(accuracies) / samples)]
+        networks = [self.network.drawn(s) for s in seeds] or [self.network]
+        data, rows = self.batches.dataset, (*self.batches.rows(split), self.batches.index(split))
+        each = [measure(n, self.measures, data, rows, self.teacher) for n in networks]
+        return [{n: math.fsum(v[n] for v in each) / len(each) for n in each[0]}]
 
     def state(self, member: int) -> State:
         """Copy the params, masked, and the buffers."""
         params = {n: p.detach().cpu().clone() for n, p in self.network.leaves.items()}
-        buffers = {n: b.detach().cpu().clone() for n, b in self.network.buffers.items()}
+        constants = lasting(self.network.views, self.network.constants)
+        buffers = (self.network.buffers | constants).items()
+        buffers = {n: b.detach().cpu().clone() for n, b in buffers}
         return State(masks.apply(params, self.mask, self.job.ticket.frozen), buffers)
 
-    def found(self, member: int) -> tuple[State, Mask]:
+    def inference_state(self, member: int) -> tuple[State, Mask]:
         """Return the state; a gated member's as its gate leaves it outside training."""
-        state, gate = self.state(member), self.network.gate
-        if gate is None:
-            return state, self.mask
-        mask = {n: m & gate.mask(n, state.params[n]) for n, m in self.mask.items()}
-        seen = {n: p.cpu() for n, p in self.network.gated().items()}
-        return State(masks.apply(state.params | seen, mask), state.buffers), mask
+        return inference_state(self.network.views, self.state(member), self.mask)
 
     def set_mask(self, member: int, mask: Mask) -> None:
         """Change the mask, and zero weights and moments where it changed."""
@@ -168,13 +163,14 @@ class SequentialEngine:
         self.mask = mask
         self.network.set_mask(mask)
 
-    def batch(self, member: int, step: int) -> tuple[Tensor, Tensor]:
+    def batch(self, member: int, step: int) -> Batch:
         """Return the batch of one update."""
-        return self.batches.take(self.batches.indices(step, step + 1)[0], step)
+        rows = self.batches.indices(step, step + 1)[0]
+        return taught(self.teacher, self.batches.take(rows, step))
 
     def put(self, member: int, state: State) -> None:
         """Overwrite the params and buffers in place."""
-        leaves, buffers = self.network.leaves, self.network.buffers
+        leaves, buffers = self.network.leaves, self.network.buffers | self.network.constants
         with torch.no_grad():
             for name, value in state.params.items():
                 leaves[name].copy_(value)
@@ -203,9 +199,9 @@ class SequentialEngine:
         whole = held == {n: id(p) for n, p in network.leaves.items()}
         return network.model if whole else holder(network.leaves, network.buffers)
 
-    def outputs(self, inputs: Tensor) -> Tensor:
+    def outputs(self, inputs: Tensor) -> Any:
         """Return the one member's outputs."""
-        return self.network(inputs).unsqueeze(0)
+        return tree_map(lambda t: t.unsqueeze(0), self.network(inputs))
 
     def keep_masks(self) -> None:
         """Zero pruned weights and gradients."""
@@ -214,76 +210,27 @@ class SequentialEngine:
                 self.network.leaves[name].mul_(mask)
         self.network.mask_gradients()
 
-    def _forward(self, inputs: Tensor, step: int) -> Tensor:
+    def _forward(self, inputs: Tensor, step: int) -> Any:
         if self._draws:
             seed_all(self.job.streams.of("model", step))
         return self.network(inputs)
 
 
-def measure(
-    network: Callable[[Tensor], Tensor], loss: Loss, dataset: Dataset, rows: tuple[Tensor, Tensor]
-) -> tuple[float, float]:
-    """Return (mean loss, accuracy) of a network, as it is, over raw inputs and targets."""
-    inputs, targets = rows
-    total, right = 0.0, 0
-    with torch.no_grad():
-        for part, answers in zip(
-            inputs.split(EVALUATION_BATCH), targets.split(EVALUATION_BATCH), strict=True
-        ):
-            logits = network(dataset.prepare(part)).float()
-            total += float(loss(logits, answers)) * len(part)
-            right += int((logits.argmax(1) == answers).sum())
-    return total / len(targets), right / len(targets)
+def inference_state(views: Views, state: State, mask: Mask) -> tuple[State, Mask]:
+    """Return a state with its gates' masks and factors in its weights, and the mask that is left.
 
-
-def forget(where: Tensor, leaf: Tensor, slots: Mapping[str, Any]) -> None:
-    """Zero a weight and its moments in place, ``where`` says so."""
-    where = where.to(leaf.device)
-    with torch.no_grad():
-        for value in (leaf, *slots.values()):
-            if isinstance(value, Tensor) and value.shape == leaf.shape:
-                value.masked_fill_(where, 0.0)
-
-
-def make_optimizer(job: Job, params: Sequence[Any]) -> torch.optim.Optimizer:
-    """Build torch's own optimizer over ``params``; fused where it can be."""
-    spec = dict(job.recipe.optimizer)
-    factory, given = locate(target_of(spec)), optimizer_arguments(spec)
-    fused = factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
-    if fused and not {"fused", "foreach"} & given.keys():
-        given["fused"] = True
-    return factory(params, lr=job.lr, **given)
-
-
-FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
-
-
-def update(optimizer: torch.optim.Optimizer) -> None:
-    """Make a step, also where some parameter has its first gradient later than others.
-
-    Torch's fused SGD fails there (it takes all momenta to be there, or none); its plain one does
-    what it should, and the steps after are fused again.
+    The scores of the gates are gone from it; what other views own stays.
     """
-    mixed = [g for g in optimizer.param_groups if g.get("fused") and _is_mixed(optimizer, g)]
-    for group in mixed:
-        group["fused"] = False
-    try:
-        optimizer.step()
-    finally:
-        for group in mixed:
-            group["fused"] = True
+    if not views.gates:
+        return state, mask
+    own = state.params | state.buffers
+    found = views.final_mask(mask, own)
+    seen = views.gates.baked({n: state.params[n] for n in mask}, mask, own)
+    gone = own.keys() & (views.own.keys() - views.lasting)
+    params = {n: p for n, p in (state.params | seen).items() if n not in gone}
+    return State(masks.apply(params, found), state.buffers), found
 
 
-def _is_mixed(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> bool:
-    if not isinstance(optimizer, torch.optim.SGD) or not group["momentum"]:
-        return False
-    state = optimizer.state
-    moved = [p for p in group["params"] if p.grad is not None]
-    first = sum(state[p].get("momentum_buffer") is None for p in moved)
-    return 0 < first < len(moved)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, job: Job, factor: float) -> None:
-    """Set the learning rate of every group to its member's rate times the schedule's factor."""
-    for group in optimizer.param_groups:
-        group["lr"] = group.get("base_lr", job.lr) * factor
+def lasting(views: Views, tensors: Params) -> Params:
+    """Return what of the views' tensors a state holds."""
+    return {n: t for n, t in tensors.items() if n in views.lasting}

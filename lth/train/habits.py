@@ -23,7 +23,7 @@ class Habits(NamedTuple):
 
 def draws_random_numbers(job: Job, dataset: Dataset) -> bool:
     """Whether training draws random numbers: a gate does, and dropout."""
-    return job.ticket.gate is not None or habits_of(job.ticket.model, dataset).draws
+    return job.ticket.built_views().draws or habits_of(job.ticket.model, dataset).draws
 
 
 def habits_of(model: Spec, dataset: Dataset) -> Habits:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lth.networks.ticket import Ticket
+from lth.networks.ticket import Net, Ticket
 from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec
 from lth.streams import stream_seed
@@ -27,13 +27,14 @@ class Streams:
         return stream_seed(what, self.seed, self.trial, self.level, self.noise, index)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One member to train from ``ticket.step`` to ``last`` (normally the recipe's end).
 
     ``measure`` is the loss that evaluations report and early stop goes by: the study's, also where
-    the member trains on another (None: the recipe's own). ``lightning`` are the parts of
-    ``trainer.*`` that may act on what it becomes: callbacks, plugins.
+    the member trains on another (None: the recipe's own). ``teacher`` is the network of the stored
+    member that the ticket names as its teacher, once it has been looked up. ``lightning`` are the
+    parts of ``trainer.*`` that may act on what it becomes: callbacks, plugins.
     """
 
     ticket: Ticket
@@ -48,6 +49,7 @@ class Job:
     measure: Spec | None = None
     replace: bool = False
     lightning: Mapping[str, Any] = field(default_factory=dict)
+    teacher: Net | None = None
     key: str = ""
     about: dict[str, Any] = field(default_factory=dict)
 

@@ -68,11 +68,19 @@ class Identities:
             parts[name] = found.parts
             pieces |= found.pieces
         if job.lightning:
-            found = self._of_callbacks(job.lightning)
-            parts["lightning"] = found.parts
-            pieces |= found.pieces
-        if ticket.frozen:
-            parts["frozen"] = tensors_digest(ticket.frozen)
+            of_callbacks = self._of_callbacks(job.lightning)
+            parts["lightning"] = of_callbacks.parts
+            pieces |= of_callbacks.pieces
+        for name in ("frozen", "owned"):
+            if values := getattr(ticket, name):
+                parts[name] = tensors_digest(values)
+        if ticket.teacher is not None:
+            parts["teacher"] = ticket.teacher
+        if ticket.views:  # in their order, whatever they are called
+            made = [self._of_built(spec) for spec in ticket.views.values()]
+            parts["views"] = [found.parts for found in made]
+            for found in made:
+                pieces |= found.pieces
         return Identity(parts, pieces)
 
     def _of_specs(self, job: Job) -> dict[str, Identity]:
@@ -103,6 +111,11 @@ class Identities:
             found = self._of_built(plain[name])
             parts[name] = found.parts
             pieces |= found.pieces
+        measures = {n: self._of_built(spec) for n, spec in recipe.measured.items()}
+        parts["measures"] = {n: found.parts for n, found in measures.items()}
+        for found in measures.values():
+            pieces |= found.pieces
+        parts["mode"] = "max" if recipe.higher else "min"
         aside = (*parts, "lr", "curves")  # a member has one rate; curves are looked at, not used
         return Identity({n: v for n, v in plain.items() if n not in aside} | parts, pieces)
 
@@ -140,16 +153,16 @@ def numerics() -> Identity:
     Moving it does not matter, nor does its wording. Its roots are the training itself; what they
     refer to comes along.
     """
-    from lth.train import cohort, engine, masking, network, stacked, trainer_options
+    from lth.train import cohort, engine, masking, member, network, trainer_options, vmap_engine
 
     course, members = cohort.MemberProgress, cohort.Cohort
     roots = (
-        engine.SequentialEngine, stacked.VmapEngine, network.Network, masking.Masking,
+        engine.SequentialEngine, vmap_engine.VmapEngine, network.Network, masking.Masking,
         cohort.blocks,
         course.note_losses, course.note_evaluation, members.blocks, members.train_block,
         members.evaluate, members._evaluations, members._keep_if_best, members._change_masks,
-        members._take_snapshots, members._measure, members.finish,
-        trainer_options.lightning_precision,
+        members._take_snapshots, members._measure, members.finish, member.monitored,
+        member.with_teacher, trainer_options.lightning_precision,
     )  # fmt: skip
     walk = Walk(*roots)
     return Identity({"code": walk.digest}, walk.pieces)

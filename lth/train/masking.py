@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.func import functional_call
 
 from lth.networks import masks
 from lth.networks.ticket import State, draw_model, layers_of
 from lth.pruning.dynamic import Dynamics, MaskUpdate
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import as_floats
 from lth.spec.build import build
 from lth.streams import stream
 from lth.train.engine import Engine
 from lth.train.job import Job
-from lth.types import Mask, Params
+from lth.types import Batch, Mask, Params
 
 
 class Masking:
@@ -38,11 +39,11 @@ class Masking:
         """Change the mask if it is due before update ``step``; False if the member has diverged."""
         if self.dynamics is None or step not in self.updates:
             return True
-        state, mask = engine.found(member)
+        state, mask = engine.inference_state(member)
         weights = {n: state.params[n] for n in mask}
         gradient = None
         if self.dynamics.needs_gradient:
-            gradient = dense_gradient(self.job, state, mask, step, *engine.batch(member, step))
+            gradient = dense_gradient(self.job, state, mask, engine.batch(member, step))
         if not all(_finite(tensors) for tensors in (weights, gradient or {})):
             return False
         generator = stream("dynamics", self.dynamics.seed, step)
@@ -55,13 +56,13 @@ class Masking:
     def note(self, engine: Engine, member: int, step: int) -> None:
         """Note at an evaluation how many weights the member keeps."""
         if self.changes:
-            mask = engine.found(member)[1]
+            mask = engine.inference_state(member)[1]
             self.weights[str(step)] = masks.weights(mask, layers_of(self.job.ticket.model))
 
     def keep_best(self, engine: Engine, member: int) -> None:
         """Remember the mask of the best state so far."""
         if self.dynamics is not None:
-            self.best = engine.found(member)[1]
+            self.best = engine.inference_state(member)[1]
 
     def put_best(self, engine: Engine, member: int) -> None:
         """Go back to the mask of the best state."""
@@ -87,7 +88,7 @@ class Masking:
         """Return what ``restore`` needs: tensors and plain data."""
         if self.dynamics is None:
             return {}, self.about()
-        parts = {"mask": engine.found(member)[1], "best_mask": self.best}
+        parts = {"mask": engine.inference_state(member)[1], "best_mask": self.best}
         tensors = {f"{k}/{n}": m.clone() for k, mask in parts.items() for n, m in mask.items()}
         return tensors, self.about()  # clones: the two may be one, and safetensors wants each whole
 
@@ -101,23 +102,24 @@ class Masking:
             self.best = {n: tensors[f"best_mask/{n}"] for n in names}
 
 
-def dense_gradient(
-    job: Job, state: State, mask: Mask, step: int, inputs: Tensor, targets: Tensor
-) -> Params:
-    """Return the gradient of the batch's loss by every prunable weight, pruned ones too.
+def dense_gradient(job: Job, state: State, mask: Mask, batch: Batch) -> Params:
+    """Return the gradient of the batch's loss by every prunable weight as seen, pruned ones too.
 
     Nothing of the member changes: norms write to copies, random numbers come from the step's own.
     """
-    leaves = {
-        n: p.to(inputs.device, copy=True).requires_grad_(n in mask) for n, p in state.params.items()
-    }
-    buffers = {n: b.to(inputs.device, copy=True) for n, b in state.buffers.items()}
-    model, loss = draw_model(job.ticket.model, 0).train(), build(job.recipe.loss)
+    model, loss = draw_model(job.ticket.model, 0).train(), as_loss(build(job.recipe.loss))
+    device = batch.inputs.device
+    views, own = job.ticket.built_views().others, state.params | state.buffers
+    names = [n for n, _ in model.named_parameters()], [n for n, _ in model.named_buffers()]
+    params = {n: state.params[n] for n in names[0]}
+    seen = views.baked(params, mask, own) if views else params
+    leaves = {n: p.to(device, copy=True).requires_grad_(n in mask) for n, p in seen.items()}
+    buffers = {n: state.buffers[n].to(device, copy=True) for n in names[1]}
     with torch.random.fork_rng():
-        torch.manual_seed(job.streams.of("model", step))
-        logits = functional_call(model, (leaves, buffers), (inputs,))
+        torch.manual_seed(job.streams.of("model", int(batch.step or 0)))
+        outputs = functional_call(model, (leaves, buffers), (batch.inputs,))
     by = [leaves[n] for n in mask]
-    found = torch.autograd.grad(loss(logits.float(), targets), by, materialize_grads=True)
+    found = torch.autograd.grad(loss(as_floats(outputs), batch), by, materialize_grads=True)
     return {n: g.detach().cpu() for n, g in zip(mask, found, strict=True)}  # 0 where not used
 
 

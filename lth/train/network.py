@@ -1,4 +1,7 @@
-"""A network whose weights are seen through views: ``w' = view(w, m)``."""
+"""A network in training: its leaf tensors, and the views through which the forward pass sees them.
+
+On one device, one network: ``Network``. In a stack, or compiled: ``see_all`` and ``call``.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lth.networks.gates import Gate
-from lth.types import Mask, Params, View
-
-
-def masked(weight: Tensor, mask: Tensor) -> Tensor:
-    """The first view: ``w' = m * w``, so every gradient and moment of a pruned weight is 0."""
-    return weight * mask
+from lth.networks.views.parametrized import Seen, see_through
+from lth.networks.views.see import Views
+from lth.types import Mask, Params
 
 
 def places_of(model: nn.Module) -> dict[str, str]:
@@ -48,7 +47,7 @@ def holder(params: Mapping[str, Tensor], buffers: Params) -> nn.Module:
     return root
 
 
-def call(model: nn.Module, places: Mapping[str, str], tensors: Params, inputs: Tensor) -> Tensor:
+def call(model: nn.Module, places: Mapping[str, str], tensors: Params, inputs: Tensor) -> Any:
     """Run a model on other tensors.
 
     Every place is named: left to itself ``functional_call`` restores the wrong tensor where a tied
@@ -58,73 +57,87 @@ def call(model: nn.Module, places: Mapping[str, str], tensors: Params, inputs: T
     return functional_call(model, given, (inputs,), tie_weights=False)
 
 
+def see_all(views: Views, weights: Params, masks: Params, own: Params, training: bool) -> Params:
+    """Return all of a network's params as the forward pass sees them; ``own`` as ``fc/scale``."""
+    given: dict[str, Params] = {n: {} for n in masks}
+    for key, tensor in own.items():
+        weight, slash, name = key.rpartition("/")
+        if slash and weight in given:
+            given[weight][name] = tensor
+    return {
+        n: views.see(n, w, masks[n], given[n], training) if n in masks else w
+        for n, w in weights.items()
+    }
+
+
 class Network:
-    """One model, its leaf tensors, and the view through which the forward pass sees them.
+    """One model, its leaf tensors, and the views through which the forward pass sees them.
 
-    In general the viewed tensors are put where the module looks its weights up, which saves the
-    per-call cost of ``functional_call`` (6 to 14 % of a LeNet step) and computes the same bits.
-    Under the first view the leaves are masked already and an update with a masked gradient keeps
-    them so: ``m * w = w`` and ``dL/dw = m * dL/dw'``. So the mask goes on the gradient alone, in
-    place, for a quarter of the cost and the same bits.
+    In general the module is parametrized (networks/views/parametrized.py), the very one that
+    ``Ticket.module()`` gives. Under the mask alone the leaves are masked already and an update with
+    a masked gradient keeps them so: ``m * w = w`` and ``dL/dw = m * dL/dw'``. So the mask goes on
+    the gradient, in place, for a quarter of the cost and the same bits.
 
-    Under a gate the leaves of the masked weights are scores, and the weights are constants.
+    ``leaves`` are the model's parameters, and what the views train as ``<weight>/<tensor>``;
+    ``constants`` are the views' other tensors. Under a gate the weights are constants too.
     """
 
     def __init__(
         self,
         model: nn.Module,
         mask: Mask,
-        view: View = masked,
+        views: Views | None = None,
         compiler: str | None = None,
-        frozen: Params | None = None,
-        gate: Gate | None = None,
         changes: bool = False,
     ) -> None:
-        self.model, self.view, self.gate = model, view, gate
-        self.draws = False  # whether the gate draws outside training too
-        self.frozen = frozen or {}
-        self.leaves: dict[str, nn.Parameter] = dict(model.named_parameters())
-        every = changes or gate is not None or view is not masked
+        self.model, self.views = model, views or Views()
+        self.draws = False  # whether the views draw outside training too
+        weights: dict[str, nn.Parameter] = dict(model.named_parameters())
+        self._weights, self._buffers = list(weights), [n for n, _ in model.named_buffers()]
+        every = changes or bool(self.views)
         # 1 * w is w: the dense network pays nothing
-        self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items() if every or not m.all()}
-        self._compiled: Any = None
-        self._places: dict[str, list[tuple[nn.Module, str]]] = {}
-        self._on_gradients = view is masked and compiler is None and not self.frozen and not gate
+        self.masks = {n: m.to(weights[n]) for n, m in mask.items() if every or not m.all()}
         self._everywhere = places_of(model)
-        self._names = {id(p): n for n, p in self.leaves.items()}
-        self._fixed = self._put_scores(gate) if gate is not None else {}
+        self._compiled: Any = None
+        self._seen: dict[str, Seen] = {}
+        self._on_gradients = not self.views and compiler is None
+        own = self.views.own
         if compiler is not None:
+            own = {n: _copied(t, next(iter(weights.values()))) for n, t in own.items()}
+            for weight in weights.values() if self.views.holds else ():
+                weight.requires_grad_(False)
             self._compiled = torch.compile(self._functional, backend=compiler)
-        elif not self._on_gradients:
-            self._take_out()
+        elif self.views:
+            self._seen = see_through(model, mask, self.views)
+            own = {n: getattr(self._seen[n.rpartition("/")[0]], n.rpartition("/")[2]) for n in own}
+        trained = {n: t for n, t in own.items() if isinstance(t, nn.Parameter)}
+        self.leaves: dict[str, nn.Parameter] = weights | trained
+        self.constants = {n: t for n, t in own.items() if n not in trained}
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor) -> Any:
         """Run the model on prepared inputs."""
-        if self._compiled is not None:
-            return self._compiled(self.leaves, self.masks, self.buffers, inputs)
-        for name, places in self._places.items():
-            seen = self._see(name, self.leaves[name], self.masks[name])
-            for module, attribute in places:
-                module.__dict__[attribute] = seen
-        return self.model(inputs)
+        if self._compiled is None:
+            return self.model(inputs)
+        return self._compiled(self.leaves, self.masks, self.constants, self.buffers, inputs)
 
-    def drawn(self, seed: int) -> Callable[[Tensor], Tensor]:
-        """Return one network that the gate draws outside training, the same for every batch."""
+    def drawn(self, seed: int) -> Callable[[Tensor], Any]:
+        """Return one network that the views draw outside training, the same for every batch."""
 
-        def forward(inputs: Tensor) -> Tensor:
+        def forward(inputs: Tensor) -> Any:
             torch.manual_seed(seed)
-            self.draws = True
+            self._draw(True)
             try:
                 return self(inputs)
             finally:
-                self.draws = False
+                self._draw(False)
 
         return forward
 
     @property
     def buffers(self) -> Params:
         """The model's buffers as they are now: a forward pass may have replaced some."""
-        return dict(self.model.named_buffers())
+        now = dict(self.model.named_buffers())
+        return {n: now[n] for n in self._buffers}
 
     def mask_gradients(self) -> None:
         """Finish the backward pass: gradients of pruned weights are 0 before any update."""
@@ -138,37 +151,23 @@ class Network:
     def set_mask(self, mask: Mask) -> None:
         """Use another mask from now on; it names the same weights."""
         self.masks = {n: m.to(self.leaves[n]) for n, m in mask.items()}
+        for name, seen in self._seen.items():
+            seen.mask.copy_(mask[name])
 
-    def gated(self) -> Params:
-        """Return the weights as the gate leaves them outside training."""
-        gate = self.gate
-        assert gate is not None
-        with torch.no_grad():
-            return {n: w * gate(n, self.leaves[n], False) for n, w in self._fixed.items()}
+    def _draw(self, draws: bool) -> None:
+        self.draws = draws
+        for seen in self._seen.values():
+            seen.draw(draws)
 
-    def _put_scores(self, gate: Gate) -> Params:
-        """Make every weight a constant and, where there is a mask, scores the leaf."""
-        for leaf in self.leaves.values():
-            leaf.requires_grad_(False)
-        fixed = {n: self.leaves[n].detach() for n in self.masks}
-        self.leaves |= {n: nn.Parameter(gate.start(n, w)) for n, w in fixed.items()}
-        return fixed
-
-    def _functional(self, leaves: Params, masks: Params, buffers: Params, inputs: Tensor) -> Tensor:
-        seen = {n: self._see(n, w, masks[n]) if n in masks else w for n, w in leaves.items()}
+    def _functional(
+        self, leaves: Params, masks: Params, constants: Params, buffers: Params, inputs: Tensor
+    ) -> Any:
+        weights = {n: leaves[n] for n in self._weights}
+        training = self.model.training or self.draws
+        seen = see_all(self.views, weights, masks, leaves | constants, training)
         return call(self.model, self._everywhere, seen | buffers, inputs)
 
-    def _see(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
-        if self.gate is not None:
-            drawn = self.model.training or self.draws
-            weight = self._fixed[name] * self.gate(name, weight, drawn)
-        seen = self.view(weight, mask)
-        return seen + self.frozen[name] if name in self.frozen else seen
 
-    def _take_out(self) -> None:
-        for module in self.model.modules():
-            for attribute, parameter in list(module._parameters.items()):
-                name = self._names.get(id(parameter))
-                if name in self.masks:
-                    del module._parameters[attribute]
-                    self._places.setdefault(name, []).append((module, attribute))
+def _copied(tensor: Tensor, like: Tensor) -> Tensor:
+    copy = tensor.detach().to(like.device, copy=True)
+    return nn.Parameter(copy) if isinstance(tensor, nn.Parameter) else copy

@@ -113,11 +113,11 @@ class Trainer:
 
     def _job(self, place: MemberId, ticket: Ticket) -> Job:
         job = Job(
-            ticket,
-            self.data,
-            self.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step),
-            ticket.changes.get("lr", place.lr),
-            Streams(self.seed, place.trial, place.level, ticket.noise),
+            ticket=ticket,
+            data=self.data,
+            recipe=self.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step),
+            lr=ticket.changes.get("lr", place.lr),
+            streams=Streams(self.seed, place.trial, place.level, ticket.noise),
             precision=str(self.options.precision),
             compile=self.options.compile,
             snapshots=self.snapshots if place.level == 0 else (),

@@ -18,8 +18,9 @@ from lth.networks import masks
 from lth.networks.ticket import draw_model, traced
 from lth.networks.trace import twice_differentiable
 from lth.pruning.probe import Probe
+from lth.recipe.adapt import as_loss
 from lth.spec.argument_types import number, whole
-from lth.types import Mask, Params, Score
+from lth.types import Batch, Mask, Params, Score
 
 
 def snip(per_class: int = 10) -> Score:
@@ -185,7 +186,7 @@ def _of_loss(
         leaves = _leaves(final, mask)
         inputs, targets = probe.examples(per_class * probe.classes, generator)
         logits = probe.logits(leaves, buffers, inputs, generator=generator)
-        loss = probe.loss(logits / temperature, targets)
+        loss = as_loss(probe.loss)(logits / temperature, Batch(inputs, targets))
         scores = formula(loss, [leaves[n] for n in mask])
         return {n: s.detach() for n, s in zip(mask, scores, strict=True)}
 

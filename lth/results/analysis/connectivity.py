@@ -89,8 +89,8 @@ def paths(
         if calibrate_on is not None:
             state = evaluator.recalibrate(state, calibrate_on)
         for name, rows in splits.items():
-            loss, accuracy = evaluator.measure(state, rows)
+            values = evaluator.measure(state, rows)
             measured[name].alphas.append(alpha)
-            measured[name].errors.append(1 - accuracy)
-            measured[name].losses.append(loss)
+            measured[name].errors.append(evaluator.error(values))
+            measured[name].losses.append(values["loss"])
     return measured

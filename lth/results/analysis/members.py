@@ -7,7 +7,9 @@ from functools import lru_cache
 
 from lth.networks.ticket import State
 from lth.spec.build import Spec
+from lth.spec.trust import Trust
 from lth.store.entry import StoredMember
+from lth.store.restore import net_of
 from lth.store.study import Study
 from lth.types import WINNER, Mask, MemberId
 
@@ -35,7 +37,7 @@ class Members:
     def __init__(self, study: Study) -> None:
         self._last = {p[:5]: p for p in sorted(study.members, key=lambda p: p[5:])}
         self.places = sorted(self._last.values(), key=lambda p: (p.lr, p.trial, p.level))
-        self._read = lru_cache(ROOM)(lambda place: read(study.entry(**place._asdict())))
+        self._read = lru_cache(ROOM)(lambda p: read(study.entry(**p._asdict()), study.trust))
 
     def __getitem__(self, place: MemberId) -> Member:
         return self._read(self._last[place[:5]])
@@ -51,9 +53,12 @@ class Members:
         return max(levels, key=lambda p: p.level, default=None)
 
 
-def read(entry: StoredMember) -> Member:
+def read(entry: StoredMember, trust: Trust = ()) -> Member:
     """Load an entry's tensors."""
     mask = entry.mask
-    final = None if entry.diverged is not None else entry.final
+    final, start = None if entry.diverged is not None else entry.final, entry.start
     final_mask = mask if final is None else entry.final_mask
-    return Member(entry.about["model"], mask, final_mask, entry.start, final)
+    if entry.about.get("ticket", {}).get("views"):  # looked at as the network sees them
+        start = net_of(entry, trust, start=True).baked()
+        final = final and net_of(entry, trust).baked()
+    return Member(entry.about["model"], mask, final_mask, start, final)

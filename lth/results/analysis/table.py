@@ -12,6 +12,7 @@ import torch
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.networks import masks
+from lth.recipe.evaluation import LOSS
 from lth.records.record import last_phases
 from lth.results.analysis import structure
 from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
@@ -61,7 +62,9 @@ class Analysis:
         self.study, self.threads = study, threads
         data = data_of(study.config["data"]) if dataset is None else dataset
         self.dataset: Dataset = data if device == "cpu" else data.to(device)
-        self.loss, self.members = build(study.config["recipe"]["loss"]), Members(study)
+        recipe, self.members = study.config["recipe"], Members(study)
+        self.loss = build(recipe["loss"])
+        self.measures = {n: build(s) for n, s in (recipe.get("measures") or {}).items()} or None
         rows = last_phases(study.records)
         self.densities = {(r.trial, r.lr, r.arm, r.level, r.copy): r.density for r in rows}
         self.splits = lru_cache(2 * threads)(self._splits)
@@ -78,7 +81,7 @@ class Analysis:
         member = self.members[place]
         if member.final is None:
             return MemberAnalysis([], [])
-        evaluator = Evaluator(member.model, self.dataset, self.loss)
+        evaluator = Evaluator(member.model, self.dataset, self.loss, self.measures)
         own = list(lines(place, member, self.members, evaluator, self.splits(place.trial)))
         measures = [*self._structure(place, member, evaluator)]
         measures += self._training(place, member, evaluator)
@@ -116,8 +119,8 @@ class Analysis:
         yield "", "sign_agreement", structure.sign_agreement(start, final, kept)
         yield from ((n, "distance", d) for n, d in structure.distance(start, final, kept).items())
         yield from self._movement(place, member)
-        accuracy = evaluator.measure(member.start, self.splits(place.trial)["test"])[1]
-        yield "", "untrained_test_accuracy", accuracy
+        values = evaluator.measure(member.start, self.splits(place.trial)["test"])
+        yield from (("", f"untrained_test_{n}", v) for n, v in values.items() if n != LOSS)
 
     def _movement(self, place: MemberId, member: Member) -> Iterator[Measure]:
         """Measure how the dense network moved the weights that the ticket keeps, and the others."""

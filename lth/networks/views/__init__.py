@@ -1,0 +1,6 @@
+"""Views of weights: factories that a ticket's ``views`` name."""
+
+from lth.networks.views.rounding import rounded
+from lth.networks.views.scale import scaled
+
+__all__ = ["rounded", "scaled"]
