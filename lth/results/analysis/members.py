@@ -51,7 +51,9 @@ class Members:
     def __getitem__(self, place: MemberId) -> Member:
         with self._lock:
             if place not in self._kept:
-                self._kept[place] = read(self.study.entry(**place._asdict()), self.study.trust)
+                self._kept[place] = read(
+                    self.study.entry(**place._asdict()), getattr(self.study, "trust", ())
+                )
             self._kept.move_to_end(place)
             while len(self._kept) > 1 and sum(m.size for m in self._kept.values()) > self.room:
                 self._kept.popitem(last=False)
