@@ -37,7 +37,9 @@ class Members:
     def __init__(self, study: Study) -> None:
         self._last = {p[:5]: p for p in sorted(study.members, key=lambda p: p[5:])}
         self.places = sorted(self._last.values(), key=lambda p: (p.lr, p.trial, p.level))
-        self._read = lru_cache(ROOM)(lambda p: read(study.entry(**p._asdict()), study.trust))
+        self._read = lru_cache(ROOM)(
+            lambda p: read(study.entry(**p._asdict()), getattr(study, "trust", ()))
+        )
 
     def __getitem__(self, place: MemberId) -> Member:
         return self._read(self._last[place[:5]])
