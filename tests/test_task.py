@@ -344,6 +344,8 @@ def test_data_is_known_by_what_its_loaders_give(tmp_path):
         ({"rewind": {"_target_": "lth.pruning.rewind.fine_tune", "length": 2}}, "cannot be held"),
         ({"task": {"module": tasks.Line, "data": tasks.Points, "monitor": "val_los"}},
          r"task\.monitor=val_los: .* it logs train_loss, val_loss"),
+        ({"task": tasks.Line}, "task=Line: a YAML's name, or a mapping"),
+        ({"task": "lightning"}, r"task\.module=None: name your LightningModule"),
         ({"task": {"module": tasks.Points, "data": tasks.Points}}, "it is no LightningModule"),
         ({"task": {"module": tasks.Line, "daat": tasks.Points}}, "task.daat: no such .* data"),
         ({"task": {"module": tasks.Pair, "data": tasks.Points, "monitor": "gap"},
