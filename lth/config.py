@@ -201,6 +201,8 @@ def _base(
         if not isinstance(experiment, str):
             raise LthError(f"experiment={short(experiment)}: the name of a YAML")
         overlay = load("experiment", experiment, own)
+    if not (task is None or isinstance(task, str | Mapping)):
+        raise LthError(f"task={short(task)}: a YAML's name, or a mapping: module, data, monitor")
     chosen = _overrides(overlay)
     name = task if isinstance(task, str) else chosen.get("task", names["task"])
     if isinstance(task, Mapping) and name == "classification":

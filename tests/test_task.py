@@ -344,6 +344,8 @@ def test_data_is_known_by_what_its_loaders_give(tmp_path):
         ({"rewind": {"_target_": "lth.pruning.rewind.fine_tune", "length": 2}}, "cannot be held"),
         ({"task": {"module": tasks.Line, "data": tasks.Points, "monitor": "val_los"}},
          r"task\.monitor=val_los: .* it logs train_loss, val_loss"),
+        ({"task": tasks.Line}, "task=Line: a YAML's name, or a mapping"),
+        ({"task": "lightning"}, r"task\.module=None: name your LightningModule"),
         ({"task": {"module": tasks.Points, "data": tasks.Points}}, "it is no LightningModule"),
         ({"task": {"module": tasks.Line, "daat": tasks.Points}}, "task.daat: no such .* data"),
         ({"task": {"module": tasks.Pair, "data": tasks.Points, "monitor": "gap"},
@@ -412,7 +414,7 @@ def test_more_is_better_where_the_name_or_the_mode_says_so(tmp_path, monkeypatch
 
 
 def _accuracy(self, batch, batch_idx):
-    self.log("val_acc", 0.1 * self.current_epoch)
+    self.log("val_acc", 0.1 * (1 + self.current_epoch))
 
 
 def test_two_processes_have_one_mask(tmp_path):
