@@ -14,6 +14,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size
 RECORDS = st.builds(
     Record, TEXT, st.integers(0), st.integers(0), st.floats(1e-10, 1), TEXT, st.integers(0),
     st.floats(0, 1), st.integers(0), TEXT, TEXT, st.floats(allow_nan=False),
+    phase=st.integers(0), move=TEXT | st.just(""),
 )  # fmt: skip
 
 
@@ -28,7 +29,8 @@ def test_numbers_come_back_exactly(tmp_path_factory, records):
 
 
 def test_the_columns_are_those_that_scripts_rely_on():
-    assert ",".join(COLUMNS) == "study,trial,copy,lr,arm,level,density,step,split,metric,value"
+    first = "study,trial,copy,lr,arm,level,density,step,split,metric,value"
+    assert ",".join(COLUMNS) == f"{first},phase,move"
 
 
 def test_a_table_that_is_missing_foreign_or_cut_is_named(tmp_path):
