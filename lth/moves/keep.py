@@ -124,3 +124,19 @@ def _counts_to(density: float, rule: Prune, mask: Mask, context: Turn) -> Mappin
     if set(counts) == {""}:
         return {"": target}
     return {n: round(alive[n] * target / now) for n in counts}
+
+
+def distil(loss: Mapping[str, Any] | None = None) -> Move:
+    """Learn from the chain's trained dense network (Hinton et al. 2015, arXiv 1503.02531).
+
+    Sets the teacher and the loss of what trains next, ``{kind: its factory}``; None: distillation.
+    """
+    spec = spec_in("loss", loss) or {"_target_": "lth.recipe.loss.distillation"}
+
+    def move(trained: Trained, context: Turn) -> Ticket:
+        context.note({0: context.steps}, ())
+        ticket = trained.now()
+        changes = {**ticket.changes, "loss": spec}
+        return replace(ticket, teacher=context.dense.key, changes=changes)
+
+    return move

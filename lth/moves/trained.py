@@ -85,7 +85,8 @@ class Trained:
         params = overlaid(self.mask, state.params, self.context.kept_beneath)
         return replace(
             self.ticket, mask=self.mask, params=params, buffers=state.buffers, step=step,
-            changes={**said, "steps": step}, stretch=1.0, dynamics=None, gate=None, origin={},
+            changes={**said, "steps": step}, stretch=1.0, dynamics=None, gate=None,
+            teacher=None if self.pending is None else self.pending.teacher, origin={},
         )  # fmt: skip
 
     def on(self, steps: int, **changes: Any) -> Ticket:
