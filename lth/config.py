@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lth.errors import LthError, first_line
+from lth.presets import choices, conf_folder, folders, load, merged, no_choice, offered, read
 from lth.spec.build import digest, plain, spec_of, target_of
 from lth.spec.plain import short
+
+__all__ = [
+    "ACTIONS", "GROUPS", "NOT_IN_STUDY_ID", "choices", "compose", "conf_folder", "default_name",
+    "load", "make_importable", "nearest", "no_choice", "offered", "study_id", "without_root",
+]  # fmt: skip
 
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of one choice; ``arms`` and ``method`` take several, ``experiment`` sets the others."""
@@ -27,26 +33,6 @@ NOT_IN_STUDY_ID = (
     "trainer",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
-
-
-def conf_folder() -> Path:
-    """Return the folder of the YAMLs: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
-
-
-def choices(group: str, folder: Path | None = None) -> list[str]:
-    """Names that a group offers, such as ``frankle2019/lenet``."""
-    root = (folder or conf_folder()) / group
-    deep = group == "experiment"  # elsewhere a folder inside a group is a group of its own
-    paths = root.rglob("*.yaml") if deep else root.glob("*.yaml")
-    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in paths)
-
-
-def offered(group: str, own: str | Path | None = None) -> list[str]:
-    """Names that a group offers, those in the user's own folder of YAMLs first."""
-    mine = choices(group, Path(own)) if own else []
-    return list(dict.fromkeys([*mine, *choices(group)]))
 
 
 def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, Any]:
@@ -80,7 +66,7 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
     )
     if isinstance(task, Mapping):
         named = {k: plain(v, f"task.{k}") for k, v in task.items()}
-        config["task"] = _merge(config["task"], named)
+        config["task"] = merged(config["task"], named)
     config["name"] = config["name"] or default_name(
         names["model"], names["data"], config.get("task")
     )
@@ -142,47 +128,6 @@ def without_root(data: Any) -> Any:
     return {k: without_root(v) for k, v in data.items() if not (own and k in ("root", "path"))}
 
 
-def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
-    """Read one YAML of conf/, or of the user's folder, laid out like it."""
-    path = next((p for f in _folders(own) if (p := f / group / f"{name}.yaml").is_file()), None)
-    if path is None:
-        raise LthError(no_choice(group, name, offered(group, own)))
-    values = _read(path)
-    if group in ("experiment", "task"):
-        return values
-    parts: dict[str, Any] = {}
-    for entry in values.pop("defaults", []):
-        for inner, choice in _entries(entry, path):
-            under = load(f"{group}/{inner}" if inner else group, choice, own)
-            parts = _merge(parts, {inner: under} if inner else under)
-    return _merge(parts, values)
-
-
-def no_choice(group: str, name: str, offered: Iterable[str]) -> str:
-    """Say that there is no such YAML, and what there is; a path is told how it is given."""
-    said = f"{group}={name}: no such choice"
-    if group == "data" and name.endswith(".npz"):
-        return f"{said}; a file is data=npz data.path={name}"
-    if group == "data" and Path(name).is_dir():
-        return f"{said}; a folder is data=folder data.path={name}"
-    return f"{said}; there are {', '.join(offered)}"
-
-
-def _folders(own: Path | None) -> list[Path]:
-    """Return where YAMLs lie; the user's own come first, as with ``--config-dir``."""
-    return [conf_folder()] if own is None else [own, conf_folder()]
-
-
-def _entries(entry: Any, path: Path) -> list[tuple[str, str]]:
-    """Return (group inside, choice) of an entry of ``defaults``; a name alone is of this group."""
-    if isinstance(entry, str):
-        return [] if entry == "_self_" else [("", entry)]
-    pairs = [(str(k), v) for k, v in entry.items()] if isinstance(entry, Mapping) else []
-    if not pairs or not all(k.replace("_", "").isalnum() and isinstance(v, str) for k, v in pairs):
-        raise LthError(f"{path}: defaults: {short(entry)}: name a YAML of this group or below it")
-    return pairs
-
-
 def nearest(name: str, known: Any) -> str:
     """Return ``; did you mean x?`` if a known name is close, else the list of all."""
     close = difflib.get_close_matches(name, list(known), 1)
@@ -193,7 +138,7 @@ def _base(
     experiment: Any, own: Path | None, task: Any = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the chosen names and the values of config.yaml, under those of task and experiment."""
-    base = _read(next(p for f in _folders(own) if (p := f / "config.yaml").is_file()))
+    base = read(next(p for f in folders(own) if (p := f / "config.yaml").is_file()))
     names = {k: v for entry in base.pop("defaults") if entry != "_self_" for k, v in entry.items()}
     base.pop("hydra", None)
     overlay: dict[str, Any] = {}
@@ -209,7 +154,7 @@ def _base(
         name = "lightning"  # whoever names a module means to train it
     under, choices_made = _task(name, own)
     names |= choices_made | chosen
-    return names, _merge(base | under, overlay) if under else base | overlay
+    return names, merged(base | under, overlay) if under else base | overlay
 
 
 def _task(name: str, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -219,8 +164,8 @@ def _task(name: str, own: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
     for entry in entries:
         if isinstance(entry, str) and entry != "_self_":
             below, made = _task(entry, own)
-            values, chosen = _merge(values, below), chosen | made
-    return _merge(values, found), chosen | _overrides({"defaults": entries})
+            values, chosen = merged(values, below), chosen | made
+    return merged(values, found), chosen | _overrides({"defaults": entries})
 
 
 def _overrides(overlay: dict[str, Any]) -> dict[str, Any]:
@@ -241,7 +186,7 @@ def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
 
 def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path | None) -> Any:
     if isinstance(setting, str) and not isinstance(setting, Enum):
-        return _merge(load(group, setting, own), overlay or {}, group)
+        return merged(load(group, setting, own), overlay or {}, group)
     under = {} if name is None else load(group, name, own)
     if setting is None:
         setting = {}
@@ -251,10 +196,10 @@ def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path 
         key: load(f"{group}/{key}", value, own)
         for key, value in setting.items()
         if isinstance(key, str) and isinstance(value, str)
-        if any((folder / group / key).is_dir() for folder in _folders(own))
+        if any((folder / group / key).is_dir() for folder in folders(own))
     }
-    chosen = _merge(under, overlay or {}, group)
-    return _merge(chosen, {**setting, **inner}, group)
+    chosen = merged(under, overlay or {}, group)
+    return merged(chosen, {**setting, **inner}, group)
 
 
 def _stands_alone(setting: Any) -> bool:
@@ -262,21 +207,6 @@ def _stands_alone(setting: Any) -> bool:
     if setting is None or isinstance(setting, str):
         return False
     return not isinstance(setting, Mapping) or "_target_" in setting
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Lay ``over`` on ``under``; a nested spec of another factory replaces, others merge."""
-    merged = dict(under)
-    # what is laid over the arguments of a factory is an argument of that factory
-    target = str(over.get("_target_", under.get("_target_", "lth.")))
-    for key, value in over.items():
-        old, inside = merged.get(key), f"{where}.{key}" if where else str(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            same = value.get("_target_", old.get("_target_")) == old.get("_target_")
-            merged[key] = _merge(old, value, inside) if same else plain(value, inside, target)
-        else:
-            merged[key] = plain(value, inside, target)
-    return merged
 
 
 def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:
@@ -333,8 +263,3 @@ def _preset(name: str, own: Path | None, group: str = "arms") -> dict[str, Any]:
 
 def _arm_name(arm: Any) -> str:
     return arm if isinstance(arm, str) else spec_of(arm, "arms")["_target_"].rpartition(".")[2]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return {str(k): v for k, v in values.items()} if isinstance(values, dict) else {}

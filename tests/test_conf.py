@@ -87,7 +87,7 @@ def test_every_recipe_builds_and_writes_all_its_fields(name):
 @pytest.mark.parametrize("name", config.choices("trainer"))
 def test_every_trainer_builds_or_says_why_not(name):
     values = config.load("trainer", name)
-    assert values.keys() == asdict(Options()).keys()
+    assert values.keys() == asdict(Options()).keys() - {"lightning"}  # whatever else is there
     if values["device"] == "cuda" and not torch.cuda.is_available():
         with pytest.raises(LthError, match="torch sees no GPU here"):
             Options(**values)

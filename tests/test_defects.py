@@ -730,6 +730,12 @@ def test_shrinkbench_ctrl_c_inside_training_gets_through_lightning(tmp_path):
         signal.signal(signal.SIGINT, before)
 
 
+MAY_UNPICKLE = {
+    "level.py": {"True", "False"},  # a checkpoint in a temporary folder of this very program's
+    "rewind_point.py": {"not trusted"},  # where the user says so
+}
+
+
 def test_shrinkbench_evaluates_nothing_that_it_reads():
     for path in sorted((Path(lth.__file__).parent).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -737,7 +743,8 @@ def test_shrinkbench_evaluates_nothing_that_it_reads():
                 name, named = ast.unparse(node.func), {k.arg: k.value for k in node.keywords}
                 assert name not in ("eval", "exec", "pickle.load"), path
                 if name == "torch.load":  # tensors alone: nothing else is unpickled
-                    assert ast.unparse(named["weights_only"]) == "True", path
+                    allowed = MAY_UNPICKLE.get(path.name, {"True"})
+                    assert ast.unparse(named["weights_only"]) in allowed, path
                 assert name != "pickle.loads" or path.name == "pool.py", path  # its own jobs
 
 

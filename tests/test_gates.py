@@ -191,7 +191,7 @@ def test_the_scores_have_an_optimizer_of_their_own(tmp_path):
     ("make", "message"),
     [
         (lambda: bernoulli(keep=1.0), "keep=1.0: a probability"),
-        (lambda: supermask(weights="ones"), "weights=ones: they are one of init"),
+        (lambda: supermask(weights="ones"), "weights=ones: it is one of init"),
         (lambda: supermask(lr=0), "lr=0: the learning rate of the scores"),
         (lambda: supermask(optimizer={"momentum": 0.9}), "name its kind"),
         (lambda: edge_popup_arm(optimizer={"kind": "torch.optim.SGD", "m": 1}), "unexpected"),

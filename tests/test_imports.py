@@ -11,7 +11,7 @@ FILES = sorted((ROOT / "lth").rglob("*.py"))
 DOORS = {
     "pytorch_lightning": ["lth.train.module", "lth.train.trainer_options", "lth.lightning"],
     "hydra": ["lth.cli", "lth.study.sweep"],
-    "omegaconf": ["lth.cli", "lth.config", "lth.study.run", "lth.store.study"],
+    "omegaconf": ["lth.cli", "lth.config", "lth.presets", "lth.study.run", "lth.store.study"],
     "wandb": ["lth.loggers.weights_and_biases"],
     "matplotlib": ["lth.results.figures"],
     "sklearn": ["lth.data.digits"],
@@ -35,7 +35,7 @@ ROOMS = [
     "moves",       # and what methods make of trained members
     "train",       # the cohort trainer
     "lightning",   # the door for Lightning users
-    "config", "provenance",
+    "presets", "config", "provenance",
     "results",     # analysis, comparison, figures
     "loggers",
     "study",       # a study from its settings to its results

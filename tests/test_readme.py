@@ -1,5 +1,6 @@
 """What the README tells its reader to type, works."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -95,6 +96,75 @@ def test_the_data_of_ones_own_is_one_data_set(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.stdout.strip() == "Dataset(blobs: 400 + 100 examples of shape [8], 4 classes)"
+
+
+def test_every_example_of_a_lightning_loop_runs(tmp_path):
+    """One after the other, as its reader goes through them; the first is the file they import."""
+    first = TEXT.index("## In your own Lightning loop")
+    section = TEXT[first : TEXT.index("\n## ", first + 1)]
+    module, *programs = re.findall(r"```python\n(.*?)```", section, re.S)
+    (tmp_path / "lit.py").write_text(module)
+    assert len(programs) == 5
+    for name in ("find_tickets", "KeepMask", "RewindPoint", "PruneDuring", "TicketModule"):
+        assert any(f"import {name}" in p or f", {name}" in p for p in programs), name
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(programs)], cwd=tmp_path, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "level 3: density 0.51" in done.stdout and "Tensor" not in done.stdout
+
+
+def test_the_lightning_module_runs_in_the_whole_framework(tmp_path):
+    block = next(b for b in blocks("python") if b.startswith("# mylit.py"))
+    (tmp_path / "mylit.py").write_text(block)
+    words = next(c for c in commands() if "task=lightning" in c)
+    few = ["trials=1", "levels=1", "logger=none", "trainer.max_epochs=2", "rewind.step=3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lth", *words, *few], cwd=tmp_path, capture_output=True, text=True,
+        timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith("trained 6 members, reused 0")
+
+
+def test_the_method_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    block = next(b for b in blocks("python") if b.startswith("# shrinking.py"))
+    (tmp_path / "shrinking.py").write_text(block.replace("steps=200", "steps=6"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import shrinking
+
+    study = shrinking.study(
+        trials=1, levels=2, recipe={"steps": 20, "eval_every": 10}, logger="none", progress=False,
+        trainer={"workers": 0, "device": "cpu"}, out=str(tmp_path / "out"),
+    )  # fmt: skip
+    sys.modules.pop("shrinking")
+    winner = study.ticket(level=2)
+    mask = shrinking.textbook(study, level=2)
+    assert {n: int(m.sum()) for n, m in mask.items()} == {
+        n: int(m.sum()) for n, m in winner.mask.items()
+    }
+    assert {"tuned", "textbook", "mine"} <= {r.arm for r in study.records}
+
+
+def test_the_loss_and_the_measure_run(tmp_path, monkeypatch):
+    block = next(b for b in blocks("python") if b.startswith("# sharp.py"))
+    (tmp_path / "sharp.py").write_text(block)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import sharp
+
+    from lth.recipe import measures
+
+    named = {"accuracy": measures.accuracy, "confident": sharp.confident}
+    study = lth.run(
+        recipe={"loss": sharp.sharper, "measures": named, "steps": 20}, trials=1, levels=1,
+        trainer={"workers": 0, "device": "cpu"}, out=str(tmp_path / "out"), logger="none",
+        progress=False,
+    )  # fmt: skip
+    sys.modules.pop("sharp")
+    shares = [r.value for r in study.records if r.metric == "confident"]
+    assert shares and all(0 <= v <= 1 for v in shares)
 
 
 def test_the_extensions_run(tmp_path, monkeypatch):

@@ -49,10 +49,8 @@ class Dataset:
     def __post_init__(self) -> None:
         for split in ("train", "test"):
             self._take_split(split)
-        inputs, targets = (
-            [getattr(self, f"{split}_{part}") for split in ("train", "test")]
-            for part in ("inputs", "targets")
-        )
+        inputs = self.train_inputs, self.test_inputs
+        targets = self.train_targets, self.test_targets
         _check_alike(self.name, inputs, targets, "the test set")
         self._check_counts()
         for split in ("train", "test"):

@@ -92,9 +92,10 @@ def synflow() -> Score:
                 raise
             mixed = flow(final, mask, buffers, probe, None)  # it mixes types by itself
             return _check_flow(mixed, probe)
+        _check_flow(scores, probe)
         if all(bool(m.all()) for m in mask.values()):
             _warn_of_loss(scores, final, buffers, probe)
-        return _check_flow(scores, probe)
+        return scores
 
     def flow(
         final: Params, mask: Mask, buffers: Params, probe: Probe, dtype: torch.dtype | None
