@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lth.spec.build import build
+
 PREFIXES = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation",
     "validation": "validation", "test": "test",
@@ -60,12 +62,17 @@ def _of_recipe(recipe: Mapping[str, Any]) -> Measured:
 
 
 def is_better_higher(name: str, spec: Mapping[str, Any] | None) -> bool:
-    """Guess from a measure's name, and from its factory's, whether more of it is better.
+    """Return whether more of a measure is better: as its ``higher`` says, else by its names.
+
+    A name that says nothing is taken for an error's.
 
     >>> is_better_higher("best", {"_target_": "lth.recipe.measures.top_k"})
     True
     """
     factory = str((spec or {}).get("_target_", "")).rpartition(".")[2]
+    said = None if spec is None else getattr(build(spec), "higher", None)
+    if said is not None:
+        return bool(said)
     return higher_is_better(name) or higher_is_better(factory)
 
 

@@ -21,11 +21,11 @@ DOORS = {
 """By library: the modules, or rooms, that may import it."""
 
 ROOMS = [
-    "errors", "interrupt", "files", "types", "streams", "measured",
+    "errors", "interrupt", "files", "types", "streams",
     "spec",        # how things are named as data
+    "measured",    # what a study is judged by
     "identity",    # what code and data are
     "models", "data", "recipe",
-    "measured",    # what a study is judged by
     "networks",    # layers, masks, tickets, what they cost
     "records",     # records, statistics, the verdict
     "store",       # trained members, and studies read back

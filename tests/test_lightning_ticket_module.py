@@ -48,9 +48,11 @@ def ticket(net="plain", share=0.5, **fields):
 
 def fast(start, rules, data, level=2, until=None):
     """Train a ticket by the fast trainer's engine."""
-    job = Job(start, {}, rules.of(start.stretch, start.changes, start.step),
-              start.changes.get("lr", rules.rates[0]), Streams(0, 1, level, start.noise),
-              until=until)  # fmt: skip
+    job = Job(
+        ticket=start, data={}, recipe=rules.for_ticket(start.stretch, start.changes, start.step),
+        lr=start.changes.get("lr", rules.rates[0]), streams=Streams(0, 1, level, start.noise),
+        until=until,
+    )  # fmt: skip
     engine, masking = SequentialEngine(job, data), Masking(job)
     for step in range(start.step, job.last):
         masking.change(engine, 0, step)

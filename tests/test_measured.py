@@ -3,7 +3,6 @@
 import csv
 import random
 from io import StringIO
-from typing import NamedTuple
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,7 +12,6 @@ from lth import LthError
 from lth.loggers.levels_csv import CsvLogger, write_levels
 from lth.loggers.weights_and_biases import curve_rows, level_rows
 from lth.measured import Measured, measured_of
-from lth.records import statistics
 from lth.records.judged import Judged, judged
 from lth.records.matching import FALLS_SHORT, MATCHES, matching
 from lth.records.record import Record
@@ -74,7 +72,11 @@ def test_what_is_judged_is_named_by_the_configuration():
     assert measured_of({"recipe": {"measures": {"mse": spec, "mae": spec}}}) == Measured(
         "mse", False
     )
-    assert measured_of({"recipe": {"measures": {"mse": spec | {"higher": None}}}}).higher
+    said = {"recipe": {"measures": {"mse": spec | {"higher": True}}}}
+    assert measured_of(said).higher  # what a measure says goes before what it is called
+    for name, higher in (("mse", False), ("accuracy", True), ("confident", False)):
+        called = {"recipe": {"measures": {name: spec | {"higher": None}}}}
+        assert measured_of(called).higher is higher
 
 
 def measure_of(higher):
@@ -188,7 +190,8 @@ def test_studies_of_other_tasks_are_not_compared():
     def study(monitor):
         config = {"name": "x", "seed": 0, "data": None, "model": None, "recipe": {}, "arms": {},
                   "task": {"monitor": monitor}}  # fmt: skip
-        return type("Study", (), {"id": f"x-{monitor}", "config": config, "records": []})()
+        known = {"id": f"x-{monitor}", "config": config, "records": [], "provenance": {}}
+        return type("Study", (), known)()
 
     assert fit([study("val_loss"), study("val_loss")]) == []
     with pytest.raises(LthError, match=r"task.monitor=val_acc not val_loss .* studies of one task"):
@@ -217,27 +220,10 @@ def test_without_an_early_stop_the_last_step_counts():
     assert [m.verdict for m in matching(records, KINDS["loss"][0])][:2] == [MATCHES] * 2
 
 
-def test_of_an_arm_that_trains_in_phases_the_last_counts(monkeypatch):
-    """Longer records: columns after the value, of which ``last_phases`` knows."""
-
-    class Phased(NamedTuple):
-        study: str
-        trial: int
-        copy: int
-        lr: float
-        arm: str
-        level: int
-        density: float
-        step: int
-        split: str
-        metric: str
-        value: float
-        phase: int = 0
-
+def test_of_an_arm_that_trains_in_phases_the_last_counts():
     records, _ = forged("loss")
-    first = [Phased(*r, 0)._replace(value=r.value + 7) for r in records if r.metric == "loss"]
-    rows = [Phased(*r, 1) for r in records]
-    monkeypatch.setattr(statistics, "last_phases", lambda rows: [r for r in rows if r.phase == 1])
+    first = [r._replace(value=r.value + 7) for r in records if r.metric == "loss"]
+    rows = [r._replace(phase=1) for r in records]
     assert summarise([*first, *rows]) == summarise(rows)
     assert matching([*first, *rows], KINDS["loss"][0]) == matching(rows, KINDS["loss"][0])
 
