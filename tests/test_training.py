@@ -145,8 +145,8 @@ def test_members_that_freeze_different_weights_stack(tmp_path):
 
 def test_a_stretched_member_trains_longer_under_a_stretched_schedule(tmp_path):
     base = recipe(schedule={"_target_": "lth.recipe.schedule.multistep", "milestones": [15]})
-    long = base.of(stretch=2.0)
-    assert long.steps == 60 and base.of() == base
+    long = base.for_ticket(stretch=2.0)
+    assert long.steps == 60 and base.for_ticket() == base
     factor = build(long.schedule)
     assert [factor(s, 60) for s in (0, 29, 30, 59)] == [1.0, 1.0, 0.1, 0.1]
     entry = train_member(ticket(), tmp_path, recipe=long)
