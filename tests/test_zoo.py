@@ -17,6 +17,9 @@ from lth.networks.cost import forward_flops
 from lth.networks.parametrized import weights_of
 from lth.networks.ticket import Ticket, draw_model, drawable, layers_of, network_of
 from lth.networks.trace import plainly
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import Measures
+from lth.recipe.measures import accuracy
 from lth.results.analysis.table import Analysis
 from lth.results.analysis.tickets import tickets
 from lth.spec.build import build
@@ -92,12 +95,12 @@ def check_member(study, place, out):
     )
     data = blobs()
     network = network_of(entry.about["model"], entry.final).eval()
-    found = measure(network, build(study.config["recipe"]["loss"]), data,
-                    (data.test_inputs, data.test_targets))  # fmt: skip
+    measures = Measures(as_loss(build(study.config["recipe"]["loss"])), {"accuracy": accuracy()})
+    values = measure(network, measures, data, (data.test_inputs, data.test_targets))
     last = entry.about["step"] + entry.about["steps"]
     rows = {r.metric: r.value for r in study.records
             if same(r, place) and r.split == "test" and r.step == last}  # fmt: skip
-    assert (rows["loss"], rows["accuracy"]) == found
+    assert values == {name: rows[name] for name in ("loss", "accuracy")}
     for effective, mask in effective_weights(network, entry.final_mask):
         if not entry.frozen:
             assert not bool(effective[~mask].any())
