@@ -110,9 +110,10 @@ class PruneDuring(KeepMask):
         super().on_train_start(trainer, pl_module)
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Change the mask if it is due before the next update."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         self._updates.before_batch(trainer)
         if not self._is_due(self.start + self._updates.done):
             return
