@@ -142,6 +142,7 @@ def test_rewinding_rules():
         ),
         ("to_start", "it is one of .*to_init"),
         (lambda dense, trained: 3, "rewind gave a int"),
+        (lambda dense, trained: dense(5).params, "step 5, which was not kept: a function of your"),
     ):
         with pytest.raises(LthError, match=words):
             found(rewind=rule)
@@ -229,7 +230,14 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
         ((lambda: trainer(KeepMask()), Lit(), data), "leave KeepMask out"),
         ((lambda: 3, Lit(), data), "gave a int"),
         ((trainer, net(), data), "not a pytorch_lightning.Light"),
+        ((trainer(), Lit(), data), "make_trainer is a Trainer: give a function"),
+        ((lambda: trainer(max_epochs=0), Lit(), data), "the trainer trains nothing"),
         ((trainer, Lit(), 3), "data is a int"),
+        ((trainer, Lit(), "digits"), "data is a str"),
+        ((trainer, Lit(), (torch.ones(8, 6), torch.ones(8))), "data is a tuple of Tensor, Tensor"),
+        ((trainer, Lit(), [*loader()]), "data is a list of list, list"),
+        ((trainer, Lit(), [*loader()][:2]), "data is a list of list, list"),
+        ((trainer, Lit(), (*data, loader())), "data is a tuple of DataLoader"),
         ((trainer, Lit(network=nn.Embedding(6, 2)), data), "no weights that can be pruned"),
         ((trainer, Lit(network=nn.Sequential(nn.LazyLinear(2))), data), "is lazy"),
     ):
@@ -237,6 +245,28 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
             list(find_tickets(*given, levels=2))
     with pytest.raises(LthError, match="levels=-1"):
         found(levels=-1)
+
+
+def test_loaders_in_a_tuple():
+    data = loader()
+    for given in (data, (data,), (data, None), (data, [loader()])):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+            assert len(found(data=given, levels=1)) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("kind", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_weights_made_by_a_hook_are_copied_after_training(kind):
+    first, last = kind(nn.Linear(6, 8)), nn.Linear(8, 2)
+    module = Lit("sgd", nn.Sequential(first, nn.ReLU(), last))
+    ticket = found(module, levels=1)[1]
+    module(torch.ones(3, 6))  # its weight is now one that a graph made
+    copied = ticket.module(model=module)
+    copied(torch.ones(3, 6)).sum().backward()
+    (name,) = (n for n in ticket.mask if n.startswith("net.0."))
+    assert not first.weight[~ticket.mask[name]].any()
+    assert not copied.net[0].weight[~ticket.mask[name]].any() and copied.net[0] is not first
 
 
 def test_modules_of_many_kinds():

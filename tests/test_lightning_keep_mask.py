@@ -107,7 +107,8 @@ def test_masks_are_taken_in_any_form():
     mask = mask_of(Lit())
     nested = {"net": {0: {"weight": mask["net.0.weight"]}, "2": {"weight": mask["net.2.weight"]}}}
     for form in (
-        {n: m.numpy() for n, m in mask.items()}, {n: m.tolist() for n, m in mask.items()}, nested
+        {n: m.numpy() for n, m in mask.items()}, {n: m.tolist() for n, m in mask.items()}, nested,
+        {n: m.to_sparse() for n, m in mask.items()},
     ):  # fmt: skip
         module = Lit()
         trainer(KeepMask(form), max_epochs=1).fit(module, loader(), loader())

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from lth import LthError
@@ -126,6 +127,8 @@ def test_what_cannot_be_is_refused():
         (lambda: run(PruneDuring(lambda s, m, w: {"a": m["net.0.weight"]})), "a mask of a"),
         (lambda: run(PruneDuring(lambda s, m, w: 3)), "is a int"),
         (lambda: run(PruneDuring(lambda s, m, w: {"net.0.weight": [True]})), r"shape \(1,\)"),
+        (lambda: run(PruneDuring(density=0.5), Lit(network=nn.LazyLinear(2))), "is lazy"),
+        (lambda: run(PruneDuring(density=0.5), Lit(network=nn.Embedding(6, 2))), "mask={name"),
         (lambda: run(PruneDuring(density=0.5), max_epochs=-1), "no known end: say steps="),
     ):
         with pytest.raises(LthError, match=words):

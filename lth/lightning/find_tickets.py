@@ -10,11 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
 
 from lth.errors import LthError
 from lth.lightning.choices import prunable, pruned, pruning, rewinding, scores_of, scoring
 from lth.lightning.level import Levels, Origin, Snapshots
+from lth.lightning.named import refuse_lazy
 from lth.lightning.step_probe import StepProbe
 from lth.networks import masks
 from lth.networks.drawn import State
@@ -102,15 +102,13 @@ def find_tickets(
 
 def _check(module: pl.LightningModule, prune: Any, levels: int) -> Layers:
     """Describe the module's weights; refuse what the rule cannot prune, or not so often."""
-    lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
-    if lazy:
-        raise LthError(
-            f"find_tickets: {lazy[0]} is lazy, its shape is known after an example: call the "
-            "module on one first"
-        )
+    refuse_lazy(module, "find_tickets")
     layers = describe(module).including(getattr(prune, "include", ()))
     if not layers.shapes or not prunable(prune, layers):
-        raise LthError("find_tickets: the module has no weights that can be pruned and train")
+        raise LthError(
+            "find_tickets: the module has no weights that can be pruned and train; a parameter of "
+            "its own is pruned by name: prune=lth.pruning.rules.globally(include=[name])"
+        )
     if hasattr(prune, "remaining"):
         kept_by_level(prune, layers, levels)
     return layers
@@ -120,7 +118,14 @@ def _dense(snapshots: Snapshots) -> Callable[[int], State]:
     """Return the dense run's state by step."""
 
     def at(step: int) -> State:
+        if step not in snapshots.steps:
+            raise LthError(
+                f"find_tickets: rewind asks for the dense run's step {step}, which was not kept: a "
+                "function of your own has step 0, lth.pruning.rewind.to_step(k) any"
+            )
         if step not in snapshots.states:
+            if step == 0:
+                raise LthError("find_tickets: the trainer trains nothing: it made no batch")
             raise LthError(
                 f"find_tickets: the dense run ended before step {step}, which rewind goes to"
             )

@@ -29,7 +29,8 @@ class KeepMask(pl.Callback):
     of ``torch.compile``. Weights are masked before training (and before validation, test and
     prediction), gradients as soon as they are there (so that clipping sees the masked norm),
     weights and moments after every step of every optimizer, be the optimization automatic or
-    manual, and weights before and after every batch, whatever moved them. Running averages of weights kept by other callbacks are masked as well.
+    manual, and weights before and after every batch, whatever moved them. Running averages of
+    weights kept by other callbacks are masked as well.
 
     The mask travels in checkpoints. ``KeepMask()`` takes it from the one that ``fit(ckpt_path=)``
     resumes; a mask that disagrees with it is refused. Under DDP all ranks must have the same mask.

@@ -186,6 +186,11 @@ class Levels:
         return path
 
     def _trainer(self, level: int) -> pl.Trainer:
+        if not callable(self.make_trainer):
+            raise LthError(
+                f"find_tickets: make_trainer is a {type(self.make_trainer).__name__}: give a "
+                "function that returns a new pl.Trainer, such as lambda: pl.Trainer(max_epochs=9)"
+            )
         takes = inspect.signature(self.make_trainer).parameters
         trainer = self.make_trainer(level=level) if "level" in takes else self.make_trainer()
         if not isinstance(trainer, pl.Trainer):
@@ -217,11 +222,20 @@ def data_of(data: Any) -> dict[str, Any]:
         return {}
     if isinstance(data, pl.LightningDataModule):
         return {"datamodule": data}
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return {"train_dataloaders": data[0], "val_dataloaders": data[1]}
-    if isinstance(data, torch.Tensor) or not hasattr(data, "__iter__"):
+    train, *rest = data if isinstance(data, tuple | list) and len(data) in (1, 2) else (data,)
+    if not _is_loader(train) or not all(v is None or _is_loader(v, many=True) for v in rest):
+        kind = type(data).__name__
+        if isinstance(data, tuple | list):
+            kind += " of " + (", ".join(type(d).__name__ for d in data[:4]) or "nothing")
         raise LthError(
-            f"find_tickets: data is a {type(data).__name__}: give a LightningDataModule, a loader, "
-            "or (train loader, validation loader)"
+            f"find_tickets: data is a {kind}: give a LightningDataModule, a loader, or "
+            "(train loader, validation loader)"
         )
-    return {"train_dataloaders": data}
+    return {"train_dataloaders": train, "val_dataloaders": rest[0] if rest else None}
+
+
+def _is_loader(value: Any, many: bool = False) -> bool:
+    """Whether Lightning takes batches from this; ``many``: also from a list of such."""
+    if isinstance(value, tuple | list):
+        return many and all(map(_is_loader, value))
+    return hasattr(value, "__iter__") and not isinstance(value, torch.Tensor | str)

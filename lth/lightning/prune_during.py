@@ -12,7 +12,7 @@ from torch import Tensor
 from lth.errors import LthError
 from lth.lightning.held import hold
 from lth.lightning.keep_mask import KeepMask, callbacks_of
-from lth.lightning.named import booleans
+from lth.lightning.named import booleans, refuse_lazy
 from lth.lightning.updates import Updates, in_all
 from lth.networks import masks
 from lth.networks.layers import describe
@@ -86,8 +86,14 @@ class PruneDuring(KeepMask):
             self.mask = self._saved
             self._saved = None
         if self.mask is None:
+            refuse_lazy(pl_module, "PruneDuring")
             layers = describe(pl_module)
             self.mask = masks.full(layers, (n for n in layers.shapes if n not in layers.fixed))
+            if not self.mask:
+                raise LthError(
+                    "PruneDuring: the module has no weights of Linear, Conv, recurrent or attention"
+                    " modules that can be pruned and train: name its own, mask={name: booleans}"
+                )
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

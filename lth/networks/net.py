@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lth.networks import kept, masks, ticket_check
 from lth.networks.drawn import State, load_state, network_of
@@ -117,13 +117,23 @@ class Net:
         return network_for(self.model, state, model)
 
 
+def _made_by_hooks(model: nn.Module) -> dict[int, Any]:
+    """Return copies of tensors that a forward pass has left in attributes, for ``deepcopy``.
+
+    The hooks of ``torch.nn.utils.weight_norm`` and ``spectral_norm`` keep the weight they made, no
+    leaf, and ``deepcopy`` takes leaves alone; the copy's hooks make it anew.
+    """
+    kept = (t for m in model.modules() for t in vars(m).values())
+    return {id(t): t.detach().clone() for t in kept if isinstance(t, Tensor) and not t.is_leaf}
+
+
 def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
     """Return a model in a state, ``model`` named by the user in the place of a file's ``spec``.
 
     Of what a file names by itself no more is made than the state that came with it fills.
     """
     if isinstance(model, nn.Module):
-        network = copy.deepcopy(model)
+        network = copy.deepcopy(model, _made_by_hooks(model))
         load_state(network, state)
         return network
     spec = spec if model is None else laid_over(spec, named(model))
