@@ -1,6 +1,7 @@
 """find_tickets: the loop over any LightningModule and Trainer."""
 
 import copy
+import functools
 import warnings
 
 import pytest
@@ -122,6 +123,16 @@ def test_rewinding_rules():
         (lth.pruning.rewind.to_init, [0, 0, 0]),
         ({"_target_": "lth.pruning.rewind.to_step", "step": 5}, [0, 5, 5]),
         (lth.pruning.rewind.to_epoch(1, 5), [0, 5, 5]),
+        ({"_target_": "lth.pruning.rewind.to_epoch", "epoch": 1}, [0, 5, 5]),
+        (
+            {"_target_": "lth.pruning.rewind.to_epoch", "epoch": 1.05, "statistics": "trained"},
+            [0, 5, 5],
+        ),
+        (
+            {"_target_": "lth.pruning.rewind.to_epoch", "epoch": 2.5, "steps_per_epoch": 2},
+            [0, 5, 5],
+        ),
+        (functools.partial(lth.pruning.rewind.to_epoch, 1), [0, 5, 5]),
         (lth.pruning.rewind.learning_rate(5), [0, 5, 5]),
         (lambda dense, trained: trained.params, [0, 0, 0]),
     ):
@@ -140,6 +151,11 @@ def test_rewinding_rules():
             lth.pruning.rewind.fine_tune(5, 20, {"_target_": "lth.recipe.schedule.constant"}),
             "learning_rate",
         ),
+        ({"_target_": "lth.pruning.rewind.fine_tune", "length": 5}, "learning_rate"),
+        ("to_epoch", "say which epoch"),
+        (lth.pruning.rewind.to_epoch, "say which epoch"),
+        ({"_target_": "lth.pruning.rewind.to_epoch", "epoch": -1}, "an epoch is a number from 0"),
+        ({"_target_": "lth.pruning.rewind.to_epoch", "epoch": 2}, "step 10 leaves nothing"),
         ("to_start", "it is one of .*to_init"),
         (lambda dense, trained: 3, "rewind gave a int"),
         (lambda dense, trained: dense(5).params, "step 5, which was not kept: a function of your"),
@@ -267,6 +283,29 @@ def test_weights_made_by_a_hook_are_copied_after_training(kind):
     (name,) = (n for n in ticket.mask if n.startswith("net.0."))
     assert not first.weight[~ticket.mask[name]].any()
     assert not copied.net[0].weight[~ticket.mask[name]].any() and copied.net[0] is not first
+
+
+class Mirrored(Lit):
+    """Copies the net after every batch into a target network, which no optimizer holds."""
+
+    def __init__(self):
+        super().__init__("sgd")
+        self.target = copy.deepcopy(self.net)
+
+    def on_train_batch_end(self, *args):
+        self.target.load_state_dict(self.net.state_dict())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.net.parameters(), 0.1)
+
+
+def test_what_no_optimizer_holds_is_not_pruned():
+    module = Mirrored()
+    for ticket in found(module):
+        assert set(ticket.mask) == {"net.0.weight", "net.2.weight"}
+    assert ticket.density == 41 / 64
+    same = zip(module.net.parameters(), module.target.parameters(), strict=True)
+    assert all(torch.equal(own, other) for own, other in same)
 
 
 def test_modules_of_many_kinds():

@@ -116,6 +116,26 @@ def test_two_optimizers_by_hand():
         run(growing, Gan())
 
 
+class EverySecond(Lit):
+    """Steps by hand on every second batch, which no trainer knows."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        self.manual_backward(super().training_step(batch, batch_idx))
+        if batch_idx % 2:
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+
+
+def test_a_run_that_ends_before_the_schedule_does_warns():
+    with pytest.warns(UserWarning, match=r"ended after 4 updates.* last at 5.*say steps="):
+        run(PruneDuring(density=0.5, every=1), EverySecond())
+    pruning = PruneDuring(density=0.5, every=1, steps=4)
+    run(pruning, EverySecond())
+    assert [int(m.sum()) for m in pruning.mask.values()] == [24, 8]
+
+
 def test_what_cannot_be_is_refused():
     for make, words in (
         (lambda: PruneDuring(), "a schedule or density="),

@@ -49,7 +49,7 @@ def find_tickets(
         make_trainer: returns a new ``pl.Trainer``, with new callbacks, for every level; it is given
             ``level=`` if it takes that. Strategies of several processes work as in any script.
         module: what is trained; its Linear, Conv, recurrent and attention weights can be pruned
-            where they train, embeddings where ``prune`` includes them.
+            where an optimizer trains them, embeddings where ``prune`` includes them.
         data: a ``LightningDataModule``, a loader, ``(train, validation)`` loaders, or None if the
             module brings its own.
         score: how much each weight matters: a name or factory of ``lth.pruning.score``, a spec, or
@@ -77,10 +77,10 @@ def find_tickets(
         trainer = Levels(make_trainer, module, data, Path(folder))
         if any(True for _ in trainer.module.parameters()):  # else configure_model makes them
             _check(trainer.module, prune, levels)
-        snapshots = Snapshots(rewind.steps, Path(folder))
+        snapshots = Snapshots(rewind.steps, Path(folder), rewind.epoch)
         origin = trained = trainer.train(0, None, snapshots)
-        dense = _dense(snapshots)
-        layers = _check(trainer.module, prune, levels)
+        dense, rewind = _dense(snapshots), rewind.at(snapshots.facts["per_epoch"])
+        layers = _check(trainer.module, prune, levels, snapshots.facts["trained"])
         mask = masks.full(layers, prunable(prune, layers))
         _tell_of_divergence(0, trained)
         yield 0, _ticket(trainer.module, layers, mask, Start(dense(0), 0), dense(0))
@@ -100,10 +100,14 @@ def find_tickets(
             yield level, ticket
 
 
-def _check(module: pl.LightningModule, prune: Any, levels: int) -> Layers:
-    """Describe the module's weights; refuse what the rule cannot prune, or not so often."""
+def _check(
+    module: pl.LightningModule, prune: Any, levels: int, trained: list[str] | None = None
+) -> Layers:
+    """Describe the weights that are trained; refuse what the rule cannot prune, or not so often."""
     refuse_lazy(module, "find_tickets")
-    layers = describe(module).including(getattr(prune, "include", ()))
+    layers = describe(module)
+    layers = layers if trained is None else layers.only(trained)
+    layers = layers.including(getattr(prune, "include", ()))
     if not layers.shapes or not prunable(prune, layers):
         raise LthError(
             "find_tickets: the module has no weights that can be pruned and train; a parameter of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,7 +39,8 @@ class PruneDuring(KeepMask):
     before every update, or every ``every``.
 
     ``mask`` is where it starts; by default every weight of Linear, Conv, recurrent and attention
-    modules is kept. ``steps`` is how many updates the run makes, where the trainer cannot tell. A
+    modules is kept. ``steps`` is how many updates the run makes, where the trainer cannot tell, as
+    where a module steps by hand on every second batch: a run that ends too early for it warns. A
     schedule that grows by gradient (RigL) sees that of the update before which it acts, reduced
     over ranks and before clipping; the update is made with the new mask. Newly kept weights start
     at 0 with moments of 0. A ``KeepMask`` beside it bounds the mask. The mask of the moment travels
@@ -152,6 +154,19 @@ class PruneDuring(KeepMask):
         if self._updates.after_batch(trainer):
             self._done_at = None
         super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say so where the run ended before the mask was as sparse as was asked for."""
+        super().on_train_end(trainer, pl_module)
+        made, last = self.start + self._updates.done, max(self._due or {-1})
+        if isinstance(self.schedule, dynamic.gradual) and made <= last:
+            mask = self.mask or {}
+            share = sum(int(m.sum()) for m in mask.values()) / sum(m.numel() for m in mask.values())
+            warnings.warn(
+                f"PruneDuring: the run ended after {made} updates, and the mask was to change last "
+                f"at {last}: {share:.1%} of its weights are kept; say steps=, the updates it makes",
+                stacklevel=2,
+            )
 
     def _let_go(self) -> None:
         super()._let_go()
