@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import threading
 import warnings
 
 import pytest
@@ -283,6 +284,16 @@ def test_weights_made_by_a_hook_are_copied_after_training(kind):
     (name,) = (n for n in ticket.mask if n.startswith("net.0."))
     assert not first.weight[~ticket.mask[name]].any()
     assert not copied.net[0].weight[~ticket.mask[name]].any() and copied.net[0] is not first
+
+
+def test_what_a_module_keeps_is_copied_or_named():
+    module = Lit("sgd")
+    ticket = found(module, levels=1)[1]
+    module.losses = [{"loss": module(torch.ones(3, 6)).sum()}]
+    assert torch.equal(ticket.module(model=module).losses[0]["loss"], module.losses[0]["loss"])
+    module.lock = threading.Lock()
+    with pytest.raises(LthError, match=r"Lit cannot be copied: .*lock.*; name its factory"):
+        ticket.module(model=module)
 
 
 class Mirrored(Lit):

@@ -136,6 +136,16 @@ def test_a_run_that_ends_before_the_schedule_does_warns():
     assert [int(m.sum()) for m in pruning.mask.values()] == [24, 8]
 
 
+def test_what_no_optimizer_holds_is_not_pruned():
+    class Beside(Lit):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net[2].parameters(), 0.1)
+
+    pruning = PruneDuring(density=0.5, every=1)
+    module, _ = run(pruning, Beside())
+    assert list(pruning.mask) == ["net.2.weight"] and module.net[0].weight.all()
+
+
 def test_what_cannot_be_is_refused():
     for make, words in (
         (lambda: PruneDuring(), "a schedule or density="),

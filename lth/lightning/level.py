@@ -15,7 +15,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from lth.errors import LthError
 from lth.lightning.keep_mask import KeepMask, callbacks_of
 from lth.lightning.rewind_point import state_at
-from lth.lightning.updates import Updates, per_epoch
+from lth.lightning.updates import Updates, per_epoch, trained_by
 from lth.networks.drawn import State, load_state
 from lth.types import Mask
 
@@ -157,13 +157,6 @@ def rates_of(trainer: pl.Trainer) -> dict[str, Any]:
     optimizers = [{**o.state_dict(), "state": {}} for o in trainer.optimizers]
     schedules = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
     return {"optimizer_states": optimizers, "lr_schedulers": schedules}
-
-
-def trained_by(trainer: pl.Trainer, module: pl.LightningModule) -> list[str] | None:
-    """Name the parameters that the optimizers hold; None if none is seen to hold any."""
-    groups = (g for o in trainer.optimizers for g in getattr(o, "param_groups", ()))
-    held = {id(p) for g in groups for p in g["params"]}
-    return [n for n, p in module.named_parameters() if id(p) in held] or None
 
 
 class Levels:

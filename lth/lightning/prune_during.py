@@ -14,7 +14,7 @@ from lth.errors import LthError
 from lth.lightning.held import hold
 from lth.lightning.keep_mask import KeepMask, callbacks_of
 from lth.lightning.named import booleans, refuse_lazy
-from lth.lightning.updates import Updates, in_all
+from lth.lightning.updates import Updates, in_all, trained_by
 from lth.networks import masks
 from lth.networks.layers import describe
 from lth.pruning import dynamic
@@ -39,11 +39,11 @@ class PruneDuring(KeepMask):
     before every update, or every ``every``.
 
     ``mask`` is where it starts; by default every weight of Linear, Conv, recurrent and attention
-    modules is kept. ``steps`` is how many updates the run makes, where the trainer cannot tell, as
-    where a module steps by hand on every second batch: a run that ends too early for it warns. A
-    schedule that grows by gradient (RigL) sees that of the update before which it acts, reduced
-    over ranks and before clipping; the update is made with the new mask. Newly kept weights start
-    at 0 with moments of 0. A ``KeepMask`` beside it bounds the mask. The mask of the moment travels
+    modules that an optimizer trains is kept. ``steps`` is how many updates the run makes, where the
+    trainer cannot tell, as where a module steps by hand on every second batch: a run that ends too
+    early for its schedule warns. A schedule that grows by gradient (RigL) sees that of the update
+    before which it acts, reduced over ranks and before clipping; the update is made with the new
+    mask. Newly kept weights start at 0 with moments of 0. A ``KeepMask`` beside it bounds the mask. The mask of the moment travels
     in checkpoints; under DDP it is rank 0's. Steps are counted as ``RewindPoint`` counts them, from
     ``start`` on.
     """
@@ -80,7 +80,7 @@ class PruneDuring(KeepMask):
         self._due: frozenset[int] | None = None
         self._total = 0
         self._bound: Mask = {}
-        self._dense = False
+        self._dense = self._whole = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start from the mask given, a checkpoint's, or the dense network's."""
@@ -91,11 +91,8 @@ class PruneDuring(KeepMask):
             refuse_lazy(pl_module, "PruneDuring")
             layers = describe(pl_module)
             self.mask = masks.full(layers, (n for n in layers.shapes if n not in layers.fixed))
-            if not self.mask:
-                raise LthError(
-                    "PruneDuring: the module has no weights of Linear, Conv, recurrent or attention"
-                    " modules that can be pruned and train: name its own, mask={name: booleans}"
-                )
+            self._whole = True
+            self._check_any()
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -103,6 +100,11 @@ class PruneDuring(KeepMask):
         self._updates.start(trainer, self._count)
         self._bound = _bound_of(trainer)
         assert self.mask is not None
+        trained = trained_by(trainer, pl_module) if self._whole else None
+        if trained is not None:  # a network that mirrors another is no optimizer's
+            self.mask = {n: m for n, m in self.mask.items() if n in trained}
+            self._check_any()
+            self._held = {}
         self.mask = self._bounded(self.mask)
         if self.density is not None:
             final = {n: max(1, round(self.density * m.numel())) for n, m in self.mask.items()}
@@ -185,6 +187,13 @@ class PruneDuring(KeepMask):
     def _after_gradient(self, weight: Tensor) -> None:
         if not self._dense:
             super()._after_gradient(weight)
+
+    def _check_any(self) -> None:
+        if not self.mask:
+            raise LthError(
+                "PruneDuring: the module has no weights of Linear, Conv, recurrent or attention "
+                "modules that can be pruned and train: name its own, mask={name: booleans}"
+            )
 
     _done_at: int | None = None
     """The step before which the mask has been changed already: a batch may be part of an update."""
