@@ -43,9 +43,9 @@ class PruneDuring(KeepMask):
     trainer cannot tell, as where a module steps by hand on every second batch: a run that ends too
     early for its schedule warns. A schedule that grows by gradient (RigL) sees that of the update
     before which it acts, reduced over ranks and before clipping; the update is made with the new
-    mask. Newly kept weights start at 0 with moments of 0. A ``KeepMask`` beside it bounds the mask. The mask of the moment travels
-    in checkpoints; under DDP it is rank 0's. Steps are counted as ``RewindPoint`` counts them, from
-    ``start`` on.
+    mask. Newly kept weights start at 0 with moments of 0. A ``KeepMask`` beside it bounds the mask.
+    The mask of the moment travels in checkpoints; under DDP it is rank 0's. Steps are counted as
+    ``RewindPoint`` counts them, from ``start`` on.
     """
 
     _changes = True
