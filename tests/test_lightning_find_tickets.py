@@ -6,11 +6,13 @@ import threading
 import warnings
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.utils.data import DataLoader, TensorDataset
 
 import lth.pruning.rewind
 import lth.pruning.rules
@@ -195,6 +197,36 @@ def test_snip_is_the_gradient_of_the_training_step_times_the_weight():
             merit = {n: (p * p.grad).abs().detach() for n, p in again.named_parameters()}
     cut = torch.cat([merit[n].flatten() for n in ticket.mask]).sort().values[round(0.2 * 64) - 1]
     assert all(torch.equal(m, merit[n] > cut) for n, m in ticket.mask.items())
+
+
+class Prepared(Lit):
+    """Takes batches of a dict of loaders, whose targets the data's hooks have prepared."""
+
+    def training_step(self, batch, batch_idx):
+        return sum(super(Prepared, self).training_step(part, 0) for part in batch.values())
+
+
+class Rough(pl.LightningDataModule):
+    def setup(self, stage):
+        self.inputs, self.targets = loader().dataset.tensors
+
+    def train_dataloader(self):
+        parts = TensorDataset(self.inputs, self.targets.int())
+        return {"a": DataLoader(parts, 8), "b": DataLoader(parts, 8)}
+
+    def val_dataloader(self):
+        return loader()
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        pairs = isinstance(batch, dict)
+        return {n: (x, y.long()) for n, (x, y) in batch.items()} if pairs else batch
+
+    def teardown(self, stage):
+        self.inputs = self.targets = None
+
+
+def test_a_gradient_is_taken_of_batches_as_the_trainer_gives_them():
+    assert found(Prepared("sgd"), data=Rough(), score="snip")[2].density == 41 / 64
 
 
 def test_selection_rules():

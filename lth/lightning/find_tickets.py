@@ -15,7 +15,7 @@ from lth.errors import LthError
 from lth.lightning.choices import prunable, pruned, pruning, rewinding, scores_of, scoring
 from lth.lightning.level import Levels, Origin, Snapshots
 from lth.lightning.named import refuse_lazy
-from lth.lightning.step_probe import StepProbe
+from lth.lightning.step_probe import Batches, StepProbe
 from lth.networks import masks
 from lth.networks.drawn import State
 from lth.networks.layers import Layers, describe
@@ -86,7 +86,7 @@ def find_tickets(
         yield 0, _ticket(trainer.module, layers, mask, Start(dense(0), 0), dense(0))
         for level in range(1, levels + 1):
             _check_finite(level, trained)
-            probe = StepProbe(trainer.module, _Loader(trainer.module, data), level)
+            probe = StepProbe(trainer.module, Batches(trainer.module, data), level)
             scores = scores_of(
                 score, trained.params, mask, initial=dense(0).params, buffers=trained.buffers,
                 generator=stream("score", 0, level), probe=probe,
@@ -162,21 +162,6 @@ def _spec(module: pl.LightningModule) -> dict[str, Any]:
     except LthError:
         given = {}
     return {**given, "_target_": f"{kind.__module__}.{kind.__qualname__}"}
-
-
-class _Loader:
-    """The training batches of the data, made when they are asked for."""
-
-    def __init__(self, module: pl.LightningModule, data: Any) -> None:
-        self.module, self.data = module, data
-
-    def __iter__(self) -> Iterator[Any]:
-        source: Any = self.module if self.data is None else self.data
-        if hasattr(source, "train_dataloader"):
-            source = source.train_dataloader()
-        elif isinstance(source, tuple | list):
-            source = source[0]
-        return iter(source)
 
 
 def _diverged(state: State) -> str | None:

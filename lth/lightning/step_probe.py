@@ -9,6 +9,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.combined_loader import CombinedLoader
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -83,6 +85,45 @@ class StepProbe:
     def loss(self, logits: Tensor, targets: None) -> Tensor:
         """Return the mean of the losses."""
         return logits.mean()
+
+
+class Batches:
+    """The training batches as ``training_step`` gets them, made when they are asked for.
+
+    A data module is set up anew, since its trainer has torn it down; several loaders are combined
+    and batches go through the hooks of their transfer as in a Trainer.
+    """
+
+    def __init__(self, module: pl.LightningModule, data: Any) -> None:
+        self.module, self.data = module, data
+
+    def __iter__(self) -> Iterator[Any]:
+        if not isinstance(self.data, pl.LightningDataModule):
+            yield from self._batches(self.module if self.data is None else self.data)
+            return
+        self.data.setup("fit")
+        try:
+            yield from self._batches(self.data)
+        finally:
+            self.data.teardown("fit")
+
+    def _batches(self, source: Any) -> Iterator[Any]:
+        if hasattr(source, "train_dataloader"):
+            source = source.train_dataloader()
+        elif isinstance(source, tuple | list):
+            source = source[0]
+        if isinstance(source, Mapping | list | tuple):
+            source = (batch for batch, *_ in CombinedLoader(source, "max_size_cycle"))
+        return map(self._transferred, source)
+
+    def _transferred(self, batch: Any) -> Any:
+        batch = self._hook("on_before_batch_transfer", batch, 0)
+        batch = self._hook("transfer_batch_to_device", batch, self.module.device, 0)
+        return self._hook("on_after_batch_transfer", batch, 0)
+
+    def _hook(self, name: str, *given: Any) -> Any:
+        ours = isinstance(self.data, pl.LightningDataModule) and is_overridden(name, self.data)
+        return getattr(self.data if ours else self.module, name)(*given)
 
 
 @contextmanager
