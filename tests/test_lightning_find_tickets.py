@@ -229,6 +229,20 @@ def test_a_gradient_is_taken_of_batches_as_the_trainer_gives_them():
     assert found(Prepared("sgd"), data=Rough(), score="snip")[2].density == 41 / 64
 
 
+class Asking(Lit):
+    """Asks its trainer in the training step."""
+
+    def training_step(self, batch, batch_idx):
+        self.log_dict({"epoch": float(self.current_epoch)})
+        return super().training_step(batch, batch_idx) / self.trainer.max_epochs
+
+
+def test_a_gradient_of_a_step_that_asks_its_trainer():
+    module = Asking("sgd")
+    assert found(module, score="snip")[2].density == 41 / 64
+    assert "log" not in vars(module)
+
+
 def test_selection_rules():
     layerwise = found(prune="layerwise", levels=1)[1]
     assert [int(m.sum()) for m in layerwise.mask.values()] == [38, 14]  # the output at half rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -128,29 +127,36 @@ class Batches:
 
 @contextmanager
 def apart(module: pl.LightningModule) -> Iterator[None]:
-    """Take a module out of its trainer for a while; what it logs goes nowhere."""
+    """Silence a module for a while: what it logs goes nowhere; its trainer says where it ended."""
     if not module.automatic_optimization:
         raise LthError(
             "find_tickets: a score that is a gradient needs a training_step that returns a loss, "
             "and this module optimizes by hand: take magnitude"
         )
     trainer, modes = module._trainer, {m: m.training for m in module.modules()}
-    module._trainer = None
+    loggers = [] if trainer is None else trainer.loggers
+    vars(module)["log"] = vars(module)["log_dict"] = _silent
+    if trainer is not None:
+        trainer.loggers = []
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*self.log.*")
-            yield
+        yield
     except LthError:
         raise
     except Exception as error:
         raise LthError(
-            "find_tickets: a score that is a gradient runs training_step outside a trainer, and "
-            f"here that fails: {told(error)}; take magnitude"
+            "find_tickets: a score that is a gradient runs training_step after training, and here "
+            f"that fails: {told(error)}; take magnitude"
         ) from error
     finally:
-        module._trainer = trainer
+        del vars(module)["log"], vars(module)["log_dict"]
+        if trainer is not None:
+            trainer.loggers = loggers
         for part, mode in modes.items():
             part.training = mode
+
+
+def _silent(*args: Any, **kwargs: Any) -> None:
+    """Log nothing."""
 
 
 def _loss(found: Any) -> Tensor:
