@@ -1,14 +1,18 @@
 """find_tickets: the loop over any LightningModule and Trainer."""
 
 import copy
+import functools
+import threading
 import warnings
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.utils.data import DataLoader, TensorDataset
 
 import lth.pruning.rewind
 import lth.pruning.rules
@@ -122,6 +126,16 @@ def test_rewinding_rules():
         (lth.pruning.rewind.to_init, [0, 0, 0]),
         ({"_target_": "lth.pruning.rewind.to_step", "step": 5}, [0, 5, 5]),
         (lth.pruning.rewind.to_epoch(1, 5), [0, 5, 5]),
+        ({"_target_": "lth.pruning.rewind.to_epoch", "epoch": 1}, [0, 5, 5]),
+        (
+            {"_target_": "lth.pruning.rewind.to_epoch", "epoch": 1.05, "statistics": "trained"},
+            [0, 5, 5],
+        ),
+        (
+            {"_target_": "lth.pruning.rewind.to_epoch", "epoch": 2.5, "steps_per_epoch": 2},
+            [0, 5, 5],
+        ),
+        (functools.partial(lth.pruning.rewind.to_epoch, 1), [0, 5, 5]),
         (lth.pruning.rewind.learning_rate(5), [0, 5, 5]),
         (lambda dense, trained: trained.params, [0, 0, 0]),
     ):
@@ -140,8 +154,14 @@ def test_rewinding_rules():
             lth.pruning.rewind.fine_tune(5, 20, {"_target_": "lth.recipe.schedule.constant"}),
             "learning_rate",
         ),
+        ({"_target_": "lth.pruning.rewind.fine_tune", "length": 5}, "learning_rate"),
+        ("to_epoch", "say which epoch"),
+        (lth.pruning.rewind.to_epoch, "say which epoch"),
+        ({"_target_": "lth.pruning.rewind.to_epoch", "epoch": -1}, "an epoch is a number from 0"),
+        ({"_target_": "lth.pruning.rewind.to_epoch", "epoch": 2}, "step 10 leaves nothing"),
         ("to_start", "it is one of .*to_init"),
         (lambda dense, trained: 3, "rewind gave a int"),
+        (lambda dense, trained: dense(5).params, "step 5, which was not kept: a function of your"),
     ):
         with pytest.raises(LthError, match=words):
             found(rewind=rule)
@@ -177,6 +197,50 @@ def test_snip_is_the_gradient_of_the_training_step_times_the_weight():
             merit = {n: (p * p.grad).abs().detach() for n, p in again.named_parameters()}
     cut = torch.cat([merit[n].flatten() for n in ticket.mask]).sort().values[round(0.2 * 64) - 1]
     assert all(torch.equal(m, merit[n] > cut) for n, m in ticket.mask.items())
+
+
+class Prepared(Lit):
+    """Takes batches of a dict of loaders, whose targets the data's hooks have prepared."""
+
+    def training_step(self, batch, batch_idx):
+        return sum(super(Prepared, self).training_step(part, 0) for part in batch.values())
+
+
+class Rough(pl.LightningDataModule):
+    def setup(self, stage):
+        self.inputs, self.targets = loader().dataset.tensors
+
+    def train_dataloader(self):
+        parts = TensorDataset(self.inputs, self.targets.int())
+        return {"a": DataLoader(parts, 8), "b": DataLoader(parts, 8)}
+
+    def val_dataloader(self):
+        return loader()
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        pairs = isinstance(batch, dict)
+        return {n: (x, y.long()) for n, (x, y) in batch.items()} if pairs else batch
+
+    def teardown(self, stage):
+        self.inputs = self.targets = None
+
+
+def test_a_gradient_is_taken_of_batches_as_the_trainer_gives_them():
+    assert found(Prepared("sgd"), data=Rough(), score="snip")[2].density == 41 / 64
+
+
+class Asking(Lit):
+    """Asks its trainer in the training step."""
+
+    def training_step(self, batch, batch_idx):
+        self.log_dict({"epoch": float(self.current_epoch)})
+        return super().training_step(batch, batch_idx) / self.trainer.max_epochs
+
+
+def test_a_gradient_of_a_step_that_asks_its_trainer():
+    module = Asking("sgd")
+    assert found(module, score="snip")[2].density == 41 / 64
+    assert "log" not in vars(module)
 
 
 def test_selection_rules():
@@ -229,7 +293,14 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
         ((lambda: trainer(KeepMask()), Lit(), data), "leave KeepMask out"),
         ((lambda: 3, Lit(), data), "gave a int"),
         ((trainer, net(), data), "not a pytorch_lightning.Light"),
+        ((trainer(), Lit(), data), "make_trainer is a Trainer: give a function"),
+        ((lambda: trainer(max_epochs=0), Lit(), data), "the trainer trains nothing"),
         ((trainer, Lit(), 3), "data is a int"),
+        ((trainer, Lit(), "digits"), "data is a str"),
+        ((trainer, Lit(), (torch.ones(8, 6), torch.ones(8))), "data is a tuple of Tensor, Tensor"),
+        ((trainer, Lit(), [*loader()]), "data is a list of list, list"),
+        ((trainer, Lit(), [*loader()][:2]), "data is a list of list, list"),
+        ((trainer, Lit(), (*data, loader())), "data is a tuple of DataLoader"),
         ((trainer, Lit(network=nn.Embedding(6, 2)), data), "no weights that can be pruned"),
         ((trainer, Lit(network=nn.Sequential(nn.LazyLinear(2))), data), "is lazy"),
     ):
@@ -237,6 +308,61 @@ def test_trainers_and_data_that_do_not_fit_are_refused():
             list(find_tickets(*given, levels=2))
     with pytest.raises(LthError, match="levels=-1"):
         found(levels=-1)
+
+
+def test_loaders_in_a_tuple():
+    data = loader()
+    for given in (data, (data,), (data, None), (data, [loader()])):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+            assert len(found(data=given, levels=1)) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("kind", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_weights_made_by_a_hook_are_copied_after_training(kind):
+    first, last = kind(nn.Linear(6, 8)), nn.Linear(8, 2)
+    module = Lit("sgd", nn.Sequential(first, nn.ReLU(), last))
+    ticket = found(module, levels=1)[1]
+    module(torch.ones(3, 6))  # its weight is now one that a graph made
+    copied = ticket.module(model=module)
+    copied(torch.ones(3, 6)).sum().backward()
+    (name,) = (n for n in ticket.mask if n.startswith("net.0."))
+    assert not first.weight[~ticket.mask[name]].any()
+    assert not copied.net[0].weight[~ticket.mask[name]].any() and copied.net[0] is not first
+
+
+def test_what_a_module_keeps_is_copied_or_named():
+    module = Lit("sgd")
+    ticket = found(module, levels=1)[1]
+    module.losses = [{"loss": module(torch.ones(3, 6)).sum()}]
+    assert torch.equal(ticket.module(model=module).losses[0]["loss"], module.losses[0]["loss"])
+    module.lock = threading.Lock()
+    with pytest.raises(LthError, match=r"Lit cannot be copied: .*lock.*; name its factory"):
+        ticket.module(model=module)
+
+
+class Mirrored(Lit):
+    """Copies the net after every batch into a target network, which no optimizer holds."""
+
+    def __init__(self):
+        super().__init__("sgd")
+        self.target = copy.deepcopy(self.net)
+
+    def on_train_batch_end(self, *args):
+        self.target.load_state_dict(self.net.state_dict())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.net.parameters(), 0.1)
+
+
+def test_what_no_optimizer_holds_is_not_pruned():
+    module = Mirrored()
+    for ticket in found(module):
+        assert set(ticket.mask) == {"net.0.weight", "net.2.weight"}
+    assert ticket.density == 41 / 64
+    same = zip(module.net.parameters(), module.target.parameters(), strict=True)
+    assert all(torch.equal(own, other) for own, other in same)
 
 
 def test_modules_of_many_kinds():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pytorch_lightning.plugins import MixedPrecision
 from pytorch_lightning.strategies import FSDPStrategy
+from torch import nn
 
 from lth import LthError
 from lth.lightning import KeepMask
@@ -106,7 +107,8 @@ def test_masks_are_taken_in_any_form():
     mask = mask_of(Lit())
     nested = {"net": {0: {"weight": mask["net.0.weight"]}, "2": {"weight": mask["net.2.weight"]}}}
     for form in (
-        {n: m.numpy() for n, m in mask.items()}, {n: m.tolist() for n, m in mask.items()}, nested
+        {n: m.numpy() for n, m in mask.items()}, {n: m.tolist() for n, m in mask.items()}, nested,
+        {n: m.to_sparse() for n, m in mask.items()},
     ):  # fmt: skip
         module = Lit()
         trainer(KeepMask(form), max_epochs=1).fit(module, loader(), loader())
@@ -143,3 +145,54 @@ def test_the_module_is_left_as_it_was():
 def test_importing_lth_imports_no_lightning():
     code = "import sys, lth; lth.Ticket; assert 'pytorch_lightning' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Target(Lit):
+    """A target network that no optimizer holds, copied from the net as in Q-learning."""
+
+    def __init__(self, how):
+        super().__init__("sgd")
+        self.how, self.target = how, copy.deepcopy(self.net)
+
+    def training_step(self, batch, batch_idx):
+        target = [p for p in self.target.parameters() if p.ndim > 1]
+        assert all((p == 0).any() for p in target)
+        if self.how == "load":
+            self.target.load_state_dict(self.net.state_dict())
+        return super().training_step(batch, batch_idx)
+
+    def on_train_batch_end(self, *args):
+        for own, other in zip(self.net.parameters(), self.target.parameters(), strict=True):
+            if self.how == "average":
+                other.data = 0.9 * other.data + 0.1 * own.data
+            elif self.how == "noise":
+                own.data.add_(0.01)
+
+    def configure_optimizers(self):
+        return OPTIMIZERS[self.optimizer](self.net.parameters())
+
+
+@pytest.mark.parametrize("how", ["load", "average", "noise"])
+def test_weights_that_the_module_moves_itself(how):
+    module = Target(how)
+    mask = mask_of(module)
+    watch = Watch(mask)
+    trainer(KeepMask(mask), watch).fit(module, loader(), loader())
+    assert watch.looks == 10
+    check_zero(module, mask)
+
+
+class Renewing(Lit):
+    """Puts a new weight in the place of an old one when its second epoch starts."""
+
+    def on_train_epoch_start(self):
+        if self.current_epoch == 1:
+            self.net[0].weight = nn.Parameter(self.net[0].weight.detach() + 1)
+            self.trainer.optimizers[0].add_param_group({"params": [self.net[0].weight]})
+
+
+def test_a_weight_that_is_replaced_between_epochs():
+    module = Renewing("sgd")
+    mask = mask_of(module)
+    trainer(KeepMask(mask), Watch(mask)).fit(module, loader(), loader())
+    check_zero(module, mask)

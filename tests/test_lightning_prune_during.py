@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from lth import LthError
@@ -115,6 +116,36 @@ def test_two_optimizers_by_hand():
         run(growing, Gan())
 
 
+class EverySecond(Lit):
+    """Steps by hand on every second batch, which no trainer knows."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        self.manual_backward(super().training_step(batch, batch_idx))
+        if batch_idx % 2:
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+
+
+def test_a_run_that_ends_before_the_schedule_does_warns():
+    with pytest.warns(UserWarning, match=r"ended after 4 updates.* last at 5.*say steps="):
+        run(PruneDuring(density=0.5, every=1), EverySecond())
+    pruning = PruneDuring(density=0.5, every=1, steps=4)
+    run(pruning, EverySecond())
+    assert [int(m.sum()) for m in pruning.mask.values()] == [24, 8]
+
+
+def test_what_no_optimizer_holds_is_not_pruned():
+    class Beside(Lit):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net[2].parameters(), 0.1)
+
+    pruning = PruneDuring(density=0.5, every=1)
+    module, _ = run(pruning, Beside())
+    assert list(pruning.mask) == ["net.2.weight"] and module.net[0].weight.all()
+
+
 def test_what_cannot_be_is_refused():
     for make, words in (
         (lambda: PruneDuring(), "a schedule or density="),
@@ -126,6 +157,8 @@ def test_what_cannot_be_is_refused():
         (lambda: run(PruneDuring(lambda s, m, w: {"a": m["net.0.weight"]})), "a mask of a"),
         (lambda: run(PruneDuring(lambda s, m, w: 3)), "is a int"),
         (lambda: run(PruneDuring(lambda s, m, w: {"net.0.weight": [True]})), r"shape \(1,\)"),
+        (lambda: run(PruneDuring(density=0.5), Lit(network=nn.LazyLinear(2))), "is lazy"),
+        (lambda: run(PruneDuring(density=0.5), Lit(network=nn.Embedding(6, 2))), "mask={name"),
         (lambda: run(PruneDuring(density=0.5), max_epochs=-1), "no known end: say steps="),
     ):
         with pytest.raises(LthError, match=words):

@@ -135,6 +135,7 @@ def test_points_that_cannot_be_are_refused():
         (lambda: RewindPoint(step=1, epoch=1), "one of them"),
         (lambda: RewindPoint(step=-1), "step=-1"),
         (lambda: RewindPoint(epoch=float("nan")), "epoch=nan"),
+        (lambda: RewindPoint(epoch="1"), "epoch='1': an epoch is a number"),
         (lambda: RewindPoint(step=3).state, "has not come to it"),
         (lambda: trainer(RewindPoint(step=11)).fit(begin(), loader(), loader()), "makes 10 upd"),
     ):

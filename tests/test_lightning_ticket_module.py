@@ -174,6 +174,7 @@ def test_what_is_logged_and_what_is_refused():
         (lambda: TicketModule(ticket(), recipe(lr=[0.1, 0.2])), "say which, lr="),
         (lambda: TicketModule(ticket(), {"steps": 3, "bach": 2}), "bach"),
         (lambda: TicketModule(ticket(), 3), "a Recipe or a mapping"),
+        (lambda: TicketModule(None, rules), "ticket is a NoneType: give one of study.ticket"),
         (lambda: TicketData(data, 0), "batch=0"),
     ):
         with pytest.raises(LthError, match=words):

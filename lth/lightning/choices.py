@@ -112,10 +112,20 @@ def _known(rule: Any) -> bool:
 
 @dataclass(frozen=True)
 class Rewinding:
-    """A rewinding rule, and the steps of the dense run that must be kept for it."""
+    """A rewinding rule, and the steps of the dense run that must be kept for it.
+
+    A rule that goes to an ``epoch`` is a spec until the run's updates of an epoch are known.
+    """
 
     rule: Any
     steps: tuple[int, ...]
+    epoch: float | None = None
+
+    def at(self, per_epoch: int | None) -> Rewinding:
+        """Return the rule in a run of so many updates an epoch."""
+        return (
+            self if self.epoch is None else rewinding(build(self.rule, steps_per_epoch=per_epoch))
+        )
 
     def __call__(self, dense: Callable[[int], State], trained: State) -> Start:
         """Return where a level starts."""
@@ -129,14 +139,47 @@ class Rewinding:
 
 def rewinding(choice: Any) -> Rewinding:
     """Return the rewinding rule that is meant, with its steps."""
-    rule = made(choice, lth.pruning.rewind, "rewind")
-    if getattr(rule, "held", None) is not None:
+    target = _target(choice)
+    if target is lth.pruning.rewind.fine_tune or getattr(choice, "held", None) is not None:
         raise LthError(
             "find_tickets: rewind=fine_tune holds the rate of a recipe's schedule, and a module's "
             "schedule is its own: take rewind=lth.pruning.rewind.learning_rate(step)"
         )
+    if target is lth.pruning.rewind.to_epoch and (spec := _by_epoch(choice)) is not None:
+        build(spec, steps_per_epoch=1.0)  # refuses wrong arguments now
+        return Rewinding(spec, (0,), spec["epoch"])
+    rule = made(choice, lth.pruning.rewind, "rewind")
     needs = rule.needs(EVER) if hasattr(rule, "needs") else ()
     return Rewinding(rule, tuple(sorted({0, *needs, getattr(rule, "step", 0)})))
+
+
+def _target(choice: Any) -> Any:
+    """Return the factory that a choice names, where it is one of ``lth.pruning.rewind``'s."""
+    if isinstance(choice, str):
+        return vars(lth.pruning.rewind).get(choice.removeprefix("lth.pruning.rewind."))
+    if isinstance(choice, Mapping):
+        return _target(choice.get("_target_"))
+    return getattr(choice, "func", choice)
+
+
+def _by_epoch(choice: Any) -> dict[str, Any] | None:
+    """Return the spec of ``to_epoch`` that is meant, if it leaves the run to say its epochs."""
+    given: dict[str, Any] = {}
+    if isinstance(choice, Mapping):
+        given = {str(k): v for k, v in choice.items() if k != "_partial_"}
+    elif hasattr(choice, "func"):
+        given = (
+            inspect.signature(choice.func).bind_partial(*choice.args, **choice.keywords).arguments
+        )
+    if "epoch" not in given:
+        raise LthError(
+            "find_tickets: rewind=to_epoch: say which epoch, "
+            'rewind={"_target_": "lth.pruning.rewind.to_epoch", "epoch": 1}'
+        )
+    if given.get("steps_per_epoch") is not None:
+        return None
+    given.pop("steps_per_epoch", None)
+    return {**given, "_target_": "lth.pruning.rewind.to_epoch"}
 
 
 def scoring(choice: Any) -> Callable[..., Any]:

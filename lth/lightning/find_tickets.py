@@ -10,12 +10,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
 
 from lth.errors import LthError
 from lth.lightning.choices import prunable, pruned, pruning, rewinding, scores_of, scoring
 from lth.lightning.level import Levels, Origin, Snapshots
-from lth.lightning.step_probe import StepProbe
+from lth.lightning.named import refuse_lazy
+from lth.lightning.step_probe import Batches, StepProbe
 from lth.networks import masks
 from lth.networks.drawn import State
 from lth.networks.layers import Layers, describe
@@ -49,7 +49,7 @@ def find_tickets(
         make_trainer: returns a new ``pl.Trainer``, with new callbacks, for every level; it is given
             ``level=`` if it takes that. Strategies of several processes work as in any script.
         module: what is trained; its Linear, Conv, recurrent and attention weights can be pruned
-            where they train, embeddings where ``prune`` includes them.
+            where an optimizer trains them, embeddings where ``prune`` includes them.
         data: a ``LightningDataModule``, a loader, ``(train, validation)`` loaders, or None if the
             module brings its own.
         score: how much each weight matters: a name or factory of ``lth.pruning.score``, a spec, or
@@ -77,16 +77,16 @@ def find_tickets(
         trainer = Levels(make_trainer, module, data, Path(folder))
         if any(True for _ in trainer.module.parameters()):  # else configure_model makes them
             _check(trainer.module, prune, levels)
-        snapshots = Snapshots(rewind.steps, Path(folder))
+        snapshots = Snapshots(rewind.steps, Path(folder), rewind.epoch)
         origin = trained = trainer.train(0, None, snapshots)
-        dense = _dense(snapshots)
-        layers = _check(trainer.module, prune, levels)
+        dense, rewind = _dense(snapshots), rewind.at(snapshots.facts["per_epoch"])
+        layers = _check(trainer.module, prune, levels, snapshots.facts["trained"])
         mask = masks.full(layers, prunable(prune, layers))
         _tell_of_divergence(0, trained)
         yield 0, _ticket(trainer.module, layers, mask, Start(dense(0), 0), dense(0))
         for level in range(1, levels + 1):
             _check_finite(level, trained)
-            probe = StepProbe(trainer.module, _Loader(trainer.module, data), level)
+            probe = StepProbe(trainer.module, Batches(trainer.module, data), level)
             scores = scores_of(
                 score, trained.params, mask, initial=dense(0).params, buffers=trained.buffers,
                 generator=stream("score", 0, level), probe=probe,
@@ -100,17 +100,19 @@ def find_tickets(
             yield level, ticket
 
 
-def _check(module: pl.LightningModule, prune: Any, levels: int) -> Layers:
-    """Describe the module's weights; refuse what the rule cannot prune, or not so often."""
-    lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
-    if lazy:
-        raise LthError(
-            f"find_tickets: {lazy[0]} is lazy, its shape is known after an example: call the "
-            "module on one first"
-        )
-    layers = describe(module).including(getattr(prune, "include", ()))
+def _check(
+    module: pl.LightningModule, prune: Any, levels: int, trained: list[str] | None = None
+) -> Layers:
+    """Describe the weights that are trained; refuse what the rule cannot prune, or not so often."""
+    refuse_lazy(module, "find_tickets")
+    layers = describe(module)
+    layers = layers if trained is None else layers.only(trained)
+    layers = layers.including(getattr(prune, "include", ()))
     if not layers.shapes or not prunable(prune, layers):
-        raise LthError("find_tickets: the module has no weights that can be pruned and train")
+        raise LthError(
+            "find_tickets: the module has no weights that can be pruned and train; a parameter of "
+            "its own is pruned by name: prune=lth.pruning.rules.globally(include=[name])"
+        )
     if hasattr(prune, "remaining"):
         kept_by_level(prune, layers, levels)
     return layers
@@ -120,7 +122,14 @@ def _dense(snapshots: Snapshots) -> Callable[[int], State]:
     """Return the dense run's state by step."""
 
     def at(step: int) -> State:
+        if step not in snapshots.steps:
+            raise LthError(
+                f"find_tickets: rewind asks for the dense run's step {step}, which was not kept: a "
+                "function of your own has step 0, lth.pruning.rewind.to_step(k) any"
+            )
         if step not in snapshots.states:
+            if step == 0:
+                raise LthError("find_tickets: the trainer trains nothing: it made no batch")
             raise LthError(
                 f"find_tickets: the dense run ended before step {step}, which rewind goes to"
             )
@@ -153,21 +162,6 @@ def _spec(module: pl.LightningModule) -> dict[str, Any]:
     except LthError:
         given = {}
     return {**given, "_target_": f"{kind.__module__}.{kind.__qualname__}"}
-
-
-class _Loader:
-    """The training batches of the data, made when they are asked for."""
-
-    def __init__(self, module: pl.LightningModule, data: Any) -> None:
-        self.module, self.data = module, data
-
-    def __iter__(self) -> Iterator[Any]:
-        source: Any = self.module if self.data is None else self.data
-        if hasattr(source, "train_dataloader"):
-            source = source.train_dataloader()
-        elif isinstance(source, tuple | list):
-            source = source[0]
-        return iter(source)
 
 
 def _diverged(state: State) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -29,7 +29,8 @@ class KeepMask(pl.Callback):
     of ``torch.compile``. Weights are masked before training (and before validation, test and
     prediction), gradients as soon as they are there (so that clipping sees the masked norm),
     weights and moments after every step of every optimizer, be the optimization automatic or
-    manual. Running averages of weights kept by other callbacks are masked as well.
+    manual, and weights before and after every batch, whatever moved them. Running averages of
+    weights kept by other callbacks are masked as well.
 
     The mask travels in checkpoints. ``KeepMask()`` takes it from the one that ``fit(ckpt_path=)``
     resumes; a mask that disagrees with it is refused. Under DDP all ranks must have the same mask.
@@ -46,7 +47,8 @@ class KeepMask(pl.Callback):
         self._held: dict[int, Held] = {}
         self._handles: list[Any] = []
         self._listening: set[int] = set()
-        self._unheard = False
+        self._stepped: set[int] = set()
+        self._unheard: list[Any] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit the mask to the module, and mask its weights."""
@@ -72,6 +74,16 @@ class KeepMask(pl.Callback):
         self._hold(pl_module)
         self._listen(trainer)
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Mask what hooks have put into weights since; an epoch's first batch finds new ones."""
+        if batch_idx == 0:
+            self._hold(pl_module)
+            self._listen(trainer)
+        self._clear_held()
+        self._stepped = set()
+
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any
     ) -> None:
@@ -82,9 +94,10 @@ class KeepMask(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Mask the weights where an optimizer does not say when it has made a step."""
-        if self._unheard:
-            self._clear_weights(trainer)
+        """Mask weights that no optimizer's step moves: a target network's, noise after the step."""
+        for optimizer in self._unheard:
+            self._after_step(optimizer)
+        self._clear_held(self._stepped if pl_module.automatic_optimization else ())
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the ticket, also where nothing has trained."""
@@ -198,12 +211,12 @@ class KeepMask(pl.Callback):
             try:
                 self._handles.append(optimizer.register_step_post_hook(self._after_step))
             except AttributeError:  # it is no torch optimizer, but does what one does
-                self._unheard = True
+                self._unheard.append(optimizer)
 
     def _let_go(self) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._held, self._listening = [], {}, set()
+        self._handles, self._held, self._listening, self._unheard = [], {}, set(), []
 
     def _after_gradient(self, weight: Tensor) -> None:
         held = self._held.get(id(weight))
@@ -217,11 +230,16 @@ class KeepMask(pl.Callback):
             held = self._held.get(id(weight))
             if held is not None:
                 held.clear_weight()
+                self._stepped.add(id(weight))
                 held.clear_slots(state.get(weight, {}))
 
+    def _clear_held(self, but: Collection[int] = ()) -> None:
+        for own, held in self._held.items():
+            if own not in but:
+                held.clear_weight()
+
     def _clear_weights(self, trainer: pl.Trainer) -> None:
-        for held in self._held.values():
-            held.clear_weight()
+        self._clear_held()
         for module in _averages(trainer):
             for name, weight in module.named_parameters():
                 part = (self.mask or {}).get(name)

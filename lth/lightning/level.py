@@ -15,7 +15,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from lth.errors import LthError
 from lth.lightning.keep_mask import KeepMask, callbacks_of
 from lth.lightning.rewind_point import state_at
-from lth.lightning.updates import Updates
+from lth.lightning.updates import Updates, per_epoch, trained_by
 from lth.networks.drawn import State, load_state
 from lth.types import Mask
 
@@ -62,8 +62,9 @@ class StartFrom(pl.Callback):
 class Snapshots(pl.Callback):
     """Keep the dense run's states at some steps in a folder, and checkpoints to go on from."""
 
-    def __init__(self, steps: Iterable[int], folder: Path) -> None:
-        self.steps, self.folder = frozenset(steps), str(folder)
+    def __init__(self, steps: Iterable[int], folder: Path, epoch: float | None = None) -> None:
+        self.steps, self.folder, self.epoch = frozenset(steps), str(folder), epoch
+        self.facts: dict[str, Any] = {}
         self.updates = Updates()
         self.states: dict[int, State] = {}
         self.rates: dict[int, dict[str, Any]] = {}
@@ -71,8 +72,9 @@ class Snapshots(pl.Callback):
         self.checkpoints: dict[int, dict[str, Any]] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse a step that leaves nothing to train."""
+        """Find out the step that an epoch begins with; refuse one that leaves nothing to train."""
         self.updates.start(trainer, 0)
+        self._learn({"per_epoch": per_epoch(trainer)})
         total, last = trainer.estimated_stepping_batches, max(self.steps)
         if 0 <= total <= last and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             raise LthError(
@@ -104,7 +106,9 @@ class Snapshots(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Give every rank rank 0's states, also on machines that do not see its folder."""
+        self.facts["trained"] = trained_by(trainer, pl_module)
         if trainer.is_global_zero:
+            torch.save(self.facts, self._path(0).with_suffix(".facts"))
             self.read()
         if trainer.world_size > 1:
             mine = self.states, self.checkpoints
@@ -113,6 +117,9 @@ class Snapshots(pl.Callback):
 
     def read(self) -> None:
         """Read the states and checkpoints of this run's folder."""
+        facts = self._path(0).with_suffix(".facts")
+        if not self.facts and facts.exists():  # the run was in other processes
+            self._learn(torch.load(facts, weights_only=True))
         for step in sorted(self.steps):
             path = self._path(step)
             if step in self.states or not path.exists():
@@ -125,6 +132,15 @@ class Snapshots(pl.Callback):
                     for end in (".ckpt", ".rates")
                 )
                 self.checkpoints[step] = {**whole, **rates, "callbacks": {}}
+
+    def _learn(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        if self.epoch is not None:
+            if facts["per_epoch"] is None:
+                raise LthError(
+                    "find_tickets: rewind=to_epoch: the loader has no length; take to_step(k)"
+                )
+            self.steps |= {round(self.epoch * facts["per_epoch"])}
 
     def _path(self, step: int) -> Path:
         return Path(self.folder) / f"{step}.pt"
@@ -186,6 +202,11 @@ class Levels:
         return path
 
     def _trainer(self, level: int) -> pl.Trainer:
+        if not callable(self.make_trainer):
+            raise LthError(
+                f"find_tickets: make_trainer is a {type(self.make_trainer).__name__}: give a "
+                "function that returns a new pl.Trainer, such as lambda: pl.Trainer(max_epochs=9)"
+            )
         takes = inspect.signature(self.make_trainer).parameters
         trainer = self.make_trainer(level=level) if "level" in takes else self.make_trainer()
         if not isinstance(trainer, pl.Trainer):
@@ -217,11 +238,20 @@ def data_of(data: Any) -> dict[str, Any]:
         return {}
     if isinstance(data, pl.LightningDataModule):
         return {"datamodule": data}
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return {"train_dataloaders": data[0], "val_dataloaders": data[1]}
-    if isinstance(data, torch.Tensor) or not hasattr(data, "__iter__"):
+    train, *rest = data if isinstance(data, tuple | list) and len(data) in (1, 2) else (data,)
+    if not _is_loader(train) or not all(v is None or _is_loader(v, many=True) for v in rest):
+        kind = type(data).__name__
+        if isinstance(data, tuple | list):
+            kind += " of " + (", ".join(type(d).__name__ for d in data[:4]) or "nothing")
         raise LthError(
-            f"find_tickets: data is a {type(data).__name__}: give a LightningDataModule, a loader, "
-            "or (train loader, validation loader)"
+            f"find_tickets: data is a {kind}: give a LightningDataModule, a loader, or "
+            "(train loader, validation loader)"
         )
-    return {"train_dataloaders": data}
+    return {"train_dataloaders": train, "val_dataloaders": rest[0] if rest else None}
+
+
+def _is_loader(value: Any, many: bool = False) -> bool:
+    """Whether Lightning takes batches from this; ``many``: also from a list of such."""
+    if isinstance(value, tuple | list):
+        return many and all(map(_is_loader, value))
+    return hasattr(value, "__iter__") and not isinstance(value, torch.Tensor | str)

@@ -30,7 +30,7 @@ def booleans(mask: Any, who: str = "KeepMask") -> Mask:
     found = {}
     for name, value in _flat(mask, ""):
         try:
-            found[name] = torch.as_tensor(value).detach().cpu().clone()
+            found[name] = torch.as_tensor(value).detach().to_dense().cpu().clone()
         except (TypeError, ValueError, RuntimeError):
             raise LthError(f"{who}: {name} is a {type(value).__name__}, no tensor") from None
         if found[name].dtype != torch.bool:
@@ -81,6 +81,16 @@ def fitted(mask: Mask, module: nn.Module) -> Mask:
             raise LthError(f"KeepMask: {name} and {own} are one weight, and their masks differ")
         found[own] = part
     return found
+
+
+def refuse_lazy(module: nn.Module, who: str) -> None:
+    """Refuse a module whose shapes are not known yet."""
+    lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
+    if lazy:
+        raise LthError(
+            f"{who}: {lazy[0]} is lazy, its shape is known after an example: call the module on "
+            "one first"
+        )
 
 
 def _shape(name: str, parameter: nn.Parameter) -> torch.Size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +13,8 @@ from torch import Tensor
 from lth.errors import LthError
 from lth.lightning.held import hold
 from lth.lightning.keep_mask import KeepMask, callbacks_of
-from lth.lightning.named import booleans
-from lth.lightning.updates import Updates, in_all
+from lth.lightning.named import booleans, refuse_lazy
+from lth.lightning.updates import Updates, in_all, trained_by
 from lth.networks import masks
 from lth.networks.layers import describe
 from lth.pruning import dynamic
@@ -38,12 +39,13 @@ class PruneDuring(KeepMask):
     before every update, or every ``every``.
 
     ``mask`` is where it starts; by default every weight of Linear, Conv, recurrent and attention
-    modules is kept. ``steps`` is how many updates the run makes, where the trainer cannot tell. A
-    schedule that grows by gradient (RigL) sees that of the update before which it acts, reduced
-    over ranks and before clipping; the update is made with the new mask. Newly kept weights start
-    at 0 with moments of 0. A ``KeepMask`` beside it bounds the mask. The mask of the moment travels
-    in checkpoints; under DDP it is rank 0's. Steps are counted as ``RewindPoint`` counts them, from
-    ``start`` on.
+    modules that an optimizer trains is kept. ``steps`` is how many updates the run makes, where the
+    trainer cannot tell, as where a module steps by hand on every second batch: a run that ends too
+    early for its schedule warns. A schedule that grows by gradient (RigL) sees that of the update
+    before which it acts, reduced over ranks and before clipping; the update is made with the new
+    mask. Newly kept weights start at 0 with moments of 0. A ``KeepMask`` beside it bounds the mask.
+    The mask of the moment travels in checkpoints; under DDP it is rank 0's. Steps are counted as
+    ``RewindPoint`` counts them, from ``start`` on.
     """
 
     _changes = True
@@ -78,7 +80,7 @@ class PruneDuring(KeepMask):
         self._due: frozenset[int] | None = None
         self._total = 0
         self._bound: Mask = {}
-        self._dense = False
+        self._dense = self._whole = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start from the mask given, a checkpoint's, or the dense network's."""
@@ -86,8 +88,11 @@ class PruneDuring(KeepMask):
             self.mask = self._saved
             self._saved = None
         if self.mask is None:
+            refuse_lazy(pl_module, "PruneDuring")
             layers = describe(pl_module)
             self.mask = masks.full(layers, (n for n in layers.shapes if n not in layers.fixed))
+            self._whole = True
+            self._check_any()
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -95,6 +100,11 @@ class PruneDuring(KeepMask):
         self._updates.start(trainer, self._count)
         self._bound = _bound_of(trainer)
         assert self.mask is not None
+        trained = trained_by(trainer, pl_module) if self._whole else None
+        if trained is not None:  # a network that mirrors another is no optimizer's
+            self.mask = {n: m for n, m in self.mask.items() if n in trained}
+            self._check_any()
+            self._held = {}
         self.mask = self._bounded(self.mask)
         if self.density is not None:
             final = {n: max(1, round(self.density * m.numel())) for n, m in self.mask.items()}
@@ -110,9 +120,10 @@ class PruneDuring(KeepMask):
         super().on_train_start(trainer, pl_module)
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Change the mask if it is due before the next update."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         self._updates.before_batch(trainer)
         if not self._is_due(self.start + self._updates.done):
             return
@@ -146,6 +157,19 @@ class PruneDuring(KeepMask):
             self._done_at = None
         super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say so where the run ended before the mask was as sparse as was asked for."""
+        super().on_train_end(trainer, pl_module)
+        made, last = self.start + self._updates.done, max(self._due or {-1})
+        if isinstance(self.schedule, dynamic.gradual) and made <= last:
+            mask = self.mask or {}
+            share = sum(int(m.sum()) for m in mask.values()) / sum(m.numel() for m in mask.values())
+            warnings.warn(
+                f"PruneDuring: the run ended after {made} updates, and the mask was to change last "
+                f"at {last}: {share:.1%} of its weights are kept; say steps=, the updates it makes",
+                stacklevel=2,
+            )
+
     def _let_go(self) -> None:
         super()._let_go()
         self._updates.stop()
@@ -163,6 +187,13 @@ class PruneDuring(KeepMask):
     def _after_gradient(self, weight: Tensor) -> None:
         if not self._dense:
             super()._after_gradient(weight)
+
+    def _check_any(self) -> None:
+        if not self.mask:
+            raise LthError(
+                "PruneDuring: the module has no weights of Linear, Conv, recurrent or attention "
+                "modules that can be pruned and train: name its own, mask={name: booleans}"
+            )
 
     _done_at: int | None = None
     """The step before which the mask has been changed already: a batch may be part of an update."""

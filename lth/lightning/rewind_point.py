@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class RewindPoint(pl.Callback):
             raise LthError("RewindPoint: say step= or epoch=, one of them")
         if step is not None and not is_whole(step, 0):
             raise LthError(f"RewindPoint: step={step!r}: a step is a whole number from 0")
-        if epoch is not None and (isinstance(epoch, bool) or not 0 <= epoch < float("inf")):
+        if epoch is not None and not _is_epoch(epoch):
             raise LthError(f"RewindPoint: epoch={epoch!r}: an epoch is a number from 0")
         self.step, self.epoch, self.optimizers = step, epoch, optimizers
         self.trained: dict[str, Any] = {}
@@ -151,6 +152,10 @@ class RewindPoint(pl.Callback):
                 "optimizers": [cpu(o.state_dict()) for o in trainer.optimizers],
                 "schedules": [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs],
             }
+
+
+def _is_epoch(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def state_at(module: nn.Module) -> State:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.combined_loader import CombinedLoader
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -85,31 +86,77 @@ class StepProbe:
         return logits.mean()
 
 
+class Batches:
+    """The training batches as ``training_step`` gets them, made when they are asked for.
+
+    A data module is set up anew, since its trainer has torn it down; several loaders are combined
+    and batches go through the hooks of their transfer as in a Trainer.
+    """
+
+    def __init__(self, module: pl.LightningModule, data: Any) -> None:
+        self.module, self.data = module, data
+
+    def __iter__(self) -> Iterator[Any]:
+        if not isinstance(self.data, pl.LightningDataModule):
+            yield from self._batches(self.module if self.data is None else self.data)
+            return
+        self.data.setup("fit")
+        try:
+            yield from self._batches(self.data)
+        finally:
+            self.data.teardown("fit")
+
+    def _batches(self, source: Any) -> Iterator[Any]:
+        if hasattr(source, "train_dataloader"):
+            source = source.train_dataloader()
+        elif isinstance(source, tuple | list):
+            source = source[0]
+        if isinstance(source, Mapping | list | tuple):
+            source = (batch for batch, *_ in CombinedLoader(source, "max_size_cycle"))
+        return map(self._transferred, source)
+
+    def _transferred(self, batch: Any) -> Any:
+        batch = self._hook("on_before_batch_transfer", batch, 0)
+        batch = self._hook("transfer_batch_to_device", batch, self.module.device, 0)
+        return self._hook("on_after_batch_transfer", batch, 0)
+
+    def _hook(self, name: str, *given: Any) -> Any:
+        ours = isinstance(self.data, pl.LightningDataModule) and is_overridden(name, self.data)
+        return getattr(self.data if ours else self.module, name)(*given)
+
+
 @contextmanager
 def apart(module: pl.LightningModule) -> Iterator[None]:
-    """Take a module out of its trainer for a while; what it logs goes nowhere."""
+    """Silence a module for a while: what it logs goes nowhere; its trainer says where it ended."""
     if not module.automatic_optimization:
         raise LthError(
             "find_tickets: a score that is a gradient needs a training_step that returns a loss, "
             "and this module optimizes by hand: take magnitude"
         )
     trainer, modes = module._trainer, {m: m.training for m in module.modules()}
-    module._trainer = None
+    loggers = [] if trainer is None else trainer.loggers
+    vars(module)["log"] = vars(module)["log_dict"] = _silent
+    if trainer is not None:
+        trainer.loggers = []
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*self.log.*")
-            yield
+        yield
     except LthError:
         raise
     except Exception as error:
         raise LthError(
-            "find_tickets: a score that is a gradient runs training_step outside a trainer, and "
-            f"here that fails: {told(error)}; take magnitude"
+            "find_tickets: a score that is a gradient runs training_step after training, and here "
+            f"that fails: {told(error)}; take magnitude"
         ) from error
     finally:
-        module._trainer = trainer
+        del vars(module)["log"], vars(module)["log_dict"]
+        if trainer is not None:
+            trainer.loggers = loggers
         for part, mode in modes.items():
             part.training = mode
+
+
+def _silent(*args: Any, **kwargs: Any) -> None:
+    """Log nothing."""
 
 
 def _loss(found: Any) -> Tensor:

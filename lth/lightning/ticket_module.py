@@ -54,6 +54,11 @@ class TicketModule(pl.LightningModule):
         model: Any = None,
     ) -> None:
         super().__init__()
+        if not isinstance(ticket, Ticket):
+            raise LthError(
+                f"TicketModule: ticket is a {type(ticket).__name__}: give one of study.ticket(...) "
+                "or Ticket.load(path)"
+            )
         for name in ("gate", "views", "teacher"):
             if getattr(ticket, name):
                 raise LthError(

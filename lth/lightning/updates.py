@@ -1,4 +1,4 @@
-"""What step a training loop of Lightning's is at: updates, whoever steps how many optimizers."""
+"""What step a training loop is at, whoever steps how many optimizers, and what they train."""
 
 from __future__ import annotations
 
@@ -73,3 +73,10 @@ def in_all(trainer: pl.Trainer, asked: int | None, who: str, start: int = 0) -> 
     if estimate == math.inf or estimate < 1:
         raise LthError(f"{who}: the run has no known end: say steps=, the updates it makes in all")
     return start + int(estimate)
+
+
+def trained_by(trainer: pl.Trainer, module: pl.LightningModule) -> list[str] | None:
+    """Name the parameters that the optimizers hold; None if none is seen to hold any."""
+    groups = (g for o in trainer.optimizers for g in getattr(o, "param_groups", ()))
+    held = {id(p) for g in groups for p in g["params"]}
+    return [n for n, p in module.named_parameters() if id(p) in held] or None

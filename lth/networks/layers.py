@@ -93,6 +93,18 @@ class Layers:
         output = self.output or list(shapes)[-1]
         return replace(self, shapes=shapes, others=others, parts=parts, output=output)
 
+    def only(self, trained: Collection[str]) -> Layers:
+        """Leave out the weights none of whose parameters is trained: a target network's copies."""
+        gone = {
+            w for w in self.shapes
+            if not any(n in trained for n, of in [(w, w), *self.parts.items()] if of == w)
+        }  # fmt: skip
+        shapes = {n: s for n, s in self.shapes.items() if n not in gone}
+        others = {**self.others, **{n: Other(tuple(self.shapes[n]), FROZEN) for n in gone}}
+        parts = {n: w for n, w in self.parts.items() if w not in gone}
+        output = self.output if self.output in shapes else next(reversed(shapes), "")
+        return replace(self, shapes=shapes, others=others, parts=parts, output=output)
+
     def ending(self, heads: tuple[str, ...]) -> Layers:
         """Take the output layer from what gives the logits; of several the one registered last."""
         return replace(self, heads=heads, output=heads[-1]) if heads else self

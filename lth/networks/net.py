@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from lth.errors import LthError, told
 from lth.networks import kept, masks, ticket_check
 from lth.networks.drawn import State, load_state, network_of
 from lth.networks.gates import as_view
@@ -117,13 +119,39 @@ class Net:
         return network_for(self.model, state, model)
 
 
+def _copied(model: nn.Module) -> nn.Module:
+    """Copy a module; tensors that its forward pass has left in attributes leave their graph.
+
+    The hooks of ``torch.nn.utils.weight_norm`` and ``spectral_norm`` keep the weight they made, a
+    module may keep its losses: none is a leaf, and ``deepcopy`` takes leaves alone.
+    """
+    kept = (t for m in model.modules() for t in _tensors(vars(m)))
+    memo: dict[int, Any] = {id(t): t.detach().clone() for t in kept if not t.is_leaf}
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise LthError(
+            f"{type(model).__name__} cannot be copied: {told(error)}; name its factory instead, "
+            "model=mine.net"
+        ) from error
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
+
+
 def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
     """Return a model in a state, ``model`` named by the user in the place of a file's ``spec``.
 
     Of what a file names by itself no more is made than the state that came with it fills.
     """
     if isinstance(model, nn.Module):
-        network = copy.deepcopy(model)
+        network = _copied(model)
         load_state(network, state)
         return network
     spec = spec if model is None else laid_over(spec, named(model))
