@@ -121,7 +121,8 @@ def task(composed: Any) -> None:
     hydra = HydraConfig.get()
     several = hydra.mode == RunMode.MULTIRUN
     overrides = list(hydra.overrides.task)
-    plain: Any = freed(OmegaConf.to_container(composed, resolve=True), overrides)
+    values: Any = OmegaConf.to_container(composed, resolve=True)
+    plain = freed(values, overrides)
     for key in ("name", "reference"):
         if type(plain.get(key)) is int:
             plain[key] = str(plain[key])  # Hydra takes name=2024 for a number

@@ -325,16 +325,40 @@ def test_what_a_view_owns_is_taken_over_from_a_stored_state(tmp_path):
     assert torch.equal(again.start.params["1.weight/scale"], net.owned["1.weight/scale"])
 
 
-def test_views_come_after_a_gate_and_the_final_network_keeps_them(tmp_path):
-    gate = {"_target_": "lth.networks.gates.edge_popup", "kept": {"1.weight": 50, "3.weight": 9}}
-    made = changed(job(density=1.1, lr=0.3), gate=gate, views={"grid": ROUNDED})
+GATES = {
+    "edge_popup": {"_target_": "lth.networks.gates.edge_popup", "kept": {"1.weight": 50,
+                                                                         "3.weight": 9}},
+    "bernoulli": {"_target_": "lth.networks.gates.bernoulli"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ["rounded", "constant"])
+@pytest.mark.parametrize("gate", GATES)
+def test_views_come_after_a_gate_and_the_final_network_keeps_them(gate, which, tmp_path):
+    made = changed(job(density=1.1, lr=0.3), gate=GATES[gate], views=VIEWS[which])
     entry = train_member(made, tmp_path)
-    assert {n: int(m.sum()) for n, m in entry.final_mask.items()} == gate["kept"]
-    net = Net(model=MLP, mask=entry.final_mask, views={"grid": ROUNDED}, **entry.final._asdict())
-    inputs = blobs().prepare(blobs().test_inputs)
-    right = (net.module().eval()(inputs).argmax(1) == blobs().test_targets).double().mean()
+    kept = {n: int(m.sum()) for n, m in entry.final_mask.items()}
+    assert kept == GATES[gate].get("kept", kept) and 0 < sum(kept.values()) < 224
+    net = Net(model=MLP, mask=entry.final_mask, views=VIEWS[which], **entry.final._asdict())
+    outputs = net.module().eval()(blobs().prepare(blobs().test_inputs))
+    right = (outputs.argmax(1) == blobs().test_targets).double().mean()
     values = {(s, p, m): v for s, p, m, v in entry.measured}
     assert values[30, "test", "accuracy"] == pytest.approx(float(right))
+    loss = F.cross_entropy(outputs, blobs().test_targets)
+    assert values[30, "test", "loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+
+
+def test_what_a_gate_leaves_out_stays_0_under_a_view_and_its_score_has_a_gradient():
+    made = changed(job(density=1.1), gate=GATES["bernoulli"], views=VIEWS["constant"])
+    views = made.ticket.built_views()
+    name, own = "1.weight", {k.rpartition("/")[2]: t for k, t in views.own.items() if "1." in k}
+    torch.manual_seed(0)
+    weight, mask = made.ticket.params[name], made.ticket.mask[name].float()
+    seen = views.see(name, weight, mask, own, True)
+    zeros = seen == 0
+    assert 0.3 < zeros.float().mean() < 0.7  # half of the weights are drawn
+    seen[zeros].sum().backward()
+    assert bool((own["scores"].grad[zeros] != 0).any())
 
 
 def test_frozen_values_come_after_the_views(tmp_path):
