@@ -208,7 +208,11 @@ def _near(key: str) -> str:
     inside = values.get(group)
     if rest and isinstance(inside, dict):
         known = [f"{group}.{k}" for k in inside if k != "_target_"]
-        return nearest(key, known) if known else f"; {inside['_target_']} takes none"
+        if known:
+            return nearest(key, known)
+        if "_target_" in inside:
+            return f"; {inside['_target_']} takes none"
+        return f"; none is chosen: {group}=[{rest.partition('.')[0]}]"
     return nearest(key, [*values, "experiment"])
 
 

@@ -56,16 +56,25 @@ def _of_recipe(recipe: Mapping[str, Any]) -> Measured:
     if not measures:
         return Measured(monitor=monitor)
     name, spec = next(iter(measures.items()))
+    monitored = monitor.partition("/")[0] == name
+    if monitored and recipe.get("mode"):
+        return Measured(name, recipe["mode"] == "max", monitor)
     return Measured(name, is_better_higher(name, spec), monitor)
 
 
 def is_better_higher(name: str, spec: Mapping[str, Any] | None) -> bool:
     """Guess from a measure's name, and from its factory's, whether more of it is better.
 
+    Of a measure ``of`` another one it is as of that.
+
     >>> is_better_higher("best", {"_target_": "lth.recipe.measures.top_k"})
     True
     """
-    factory = str((spec or {}).get("_target_", "")).rpartition(".")[2]
+    given = spec or {}
+    factory = str(given.get("_target_", "")).rpartition(".")[2]
+    inner = given.get("of") if isinstance(given.get("of"), Mapping) else None
+    if inner is not None and is_better_higher("", inner):
+        return True
     return higher_is_better(name) or higher_is_better(factory)
 
 

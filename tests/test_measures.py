@@ -377,6 +377,20 @@ def test_a_regression_is_a_study(values, tmp_path):
     assert rows[-1].value == pytest.approx(error, rel=1e-4)
 
 
+def test_a_regression_stops_early_by_its_own_measure_and_not_by_accuracy(tmp_path):
+    data = {"_target_": f"{HERE}.slopes", "values": 1}
+    given = {"data": data, "model": regressor}
+    rule = SHORT | {"loss": MSE, "monitor": "mse"}
+    found = study(tmp_path, **given, recipe=rule)
+    assert any(r.metric == "early_stop_step" for r in found.records)
+    kinds = ((data, "accuracy", "loss, mse"), (DATA, "mse", "loss, accuracy"))
+    for of, monitor, known in kinds:
+        loss = {"loss": MSE} if known.endswith("mse") else {}
+        model = regressor if loss else MLP
+        with pytest.raises(LthError, match=f"recipe.monitor={monitor}: it is one of {known}"):
+            study(tmp_path, data=of, model=model, recipe=SHORT | loss | {"monitor": monitor})
+
+
 def test_a_sequence_study_has_a_class_for_every_token(tmp_path):
     named = {"tokens": {"_target_": f"{M}.tokens"}, "perplexity": {"_target_": f"{M}.perplexity"}}
     found = study(

@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 import lth.cli
 from lth.study.overrides import freed, named_by
 from tests.toys import by_hydra
@@ -58,3 +60,12 @@ def test_choices_of_ones_own_come_before_the_packages_by_the_command(tmp_path, m
         monkeypatch.setattr(sys, "argv", ["lth", *flag, "data=folder", "data.root=cats"])
         lth.cli.main()
     assert seen == [{"_target_": "mine.pictures", "root": "cats"}] * 2
+
+
+def test_a_setting_of_a_method_that_is_not_chosen_is_refused_in_words(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lth", "method.fine_tune.repeat=2"])
+    monkeypatch.setattr(lth.cli.interrupt, "install", lambda: None)
+    with pytest.raises(SystemExit):
+        lth.cli.main()
+    said = "error: method.fine_tune.repeat: no such setting; none is chosen: method=[fine_tune]"
+    assert capsys.readouterr().err.strip() == said
