@@ -443,6 +443,12 @@ def test_distillation_by_hand():
     assert found == pytest.approx(0.3 * hard + 0.7 * 4 * soft, rel=1e-5)
 
 
+def test_distillation_of_numbers_is_refused_in_words():
+    numbers = torch.rand(3, 1)
+    with pytest.raises(LthError, match="the targets are numbers, and distillation is of classes"):
+        losses.distillation()(numbers, Batch(numbers, numbers, teacher=numbers))
+
+
 def test_a_student_that_equals_its_teacher_has_loss_and_gradient_zero():
     z = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     batch = Batch(z, torch.zeros(5, dtype=torch.long), teacher=z.detach().clone())

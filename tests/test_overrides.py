@@ -6,6 +6,7 @@ import pytest
 
 import lth.cli
 from lth.study.overrides import freed, named_by
+from lth.study.sweep import ready
 from tests.toys import by_hydra
 
 
@@ -42,6 +43,14 @@ def test_what_a_user_says_and_what_a_preset_names_itself_stays():
     arm = composed(f"arms.random_reinit._target_={__name__}.plain_loss")["arms"]["random_reinit"]
     assert set(arm) == {"_target_", "copies"}
     assert composed("recipe.loss._target_=nowhere.at_all")["recipe"]["loss"].keys() == same.keys()
+
+
+def test_a_mapping_with_a_target_is_a_factory_with_arguments_of_its_own():
+    given = "recipe.optimizer={_target_: torch.optim.SGD, momentum: 0.9}"
+    assert ready([given]) == [f"++{given}"]
+    assert ready(["recipe.measures={}", f"+{given}"]) == ["recipe.measures={}", f"+{given}"]
+    found = composed(*ready([given]))["recipe"]["optimizer"]
+    assert found["momentum"] == 0.9 and not {"betas", "eps", "amsgrad"} & set(found)
 
 
 def test_a_study_is_named_after_a_factory_of_ones_own():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,8 +38,12 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
 
 
 def _opened(setting: str) -> str:
-    """Let a task and the trainer take arguments that no YAML names: Hydra wants a ``++`` there."""
-    return f"++{setting}" if setting.startswith(("task.", "trainer.")) else setting
+    """Let factories take arguments that no YAML names: Hydra wants a ``++`` there.
+
+    Those of a task and of the trainer, and those of a mapping with a ``_target_`` of its own.
+    """
+    own = re.match(r"[\w.]+=\{.*\b_target_:", setting)
+    return f"++{setting}" if own or setting.startswith(("task.", "trainer.")) else setting
 
 
 def _check_apply(settings: Sequence[str]) -> None:
