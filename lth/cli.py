@@ -86,7 +86,7 @@ def main() -> None:
         sys.argv = [sys.argv[0], *ready(given, config_folder)]
         if "hydra/launcher=joblib" in given:
             _prepare_joblib()
-        _hydra_main()
+        _hydra_main(config_folder)
         if jobs.errors and show_traceback:
             raise jobs.errors[0]
     except KeyboardInterrupt as error:
@@ -114,18 +114,22 @@ def task(composed: Any) -> None:
     from omegaconf import OmegaConf
     from rich.console import Console
 
+    from lth.study.overrides import freed, named_by  # which waits for torch
+
     if Jobs.mine is None:
         interrupt.alone()
     hydra = HydraConfig.get()
     several = hydra.mode == RunMode.MULTIRUN
-    plain: Any = OmegaConf.to_container(composed, resolve=True)
+    overrides = list(hydra.overrides.task)
+    values: Any = OmegaConf.to_container(composed, resolve=True)
+    plain = freed(values, overrides)
     for key in ("name", "reference"):
         if type(plain.get(key)) is int:
             plain[key] = str(plain[key])  # Hydra takes name=2024 for a number
     if plain["name"] is None and plain["action"] != "compare":  # which has names to go by
         chosen = hydra.runtime.choices
-        names = (chosen.get("model"), chosen.get("data"), plain.get("task"))
-        plain["name"] = config.default_name(*names)
+        model, data = (named_by(overrides, g) or chosen.get(g) for g in ("model", "data"))
+        plain["name"] = config.default_name(model, data, plain.get("task"))
     # a preset's setting for an arm that was not chosen is no arm
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
@@ -204,16 +208,28 @@ def _near(key: str) -> str:
     inside = values.get(group)
     if rest and isinstance(inside, dict):
         known = [f"{group}.{k}" for k in inside if k != "_target_"]
-        return nearest(key, known) if known else f"; {inside['_target_']} takes none"
+        if known:
+            return nearest(key, known)
+        if "_target_" in inside:
+            return f"; {inside['_target_']} takes none"
+        return f"; none is chosen: {group}=[{rest.partition('.')[0]}]"
     return nearest(key, [*values, "experiment"])
 
 
-def _hydra_main() -> None:
+def _hydra_main(own: str | None = None) -> None:
     import hydra
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be said in one line
     folder = str(config.conf_folder())
+    if own is not None and os.path.isdir(own):  # Hydra would take the package's first
+        sys.argv = [_named_anew(argument, own, folder) for argument in sys.argv]
+        folder = os.path.abspath(own)
     hydra.main(version_base="1.3", config_path=folder, config_name="config")(task)()
+
+
+def _named_anew(argument: str, own: str, folder: str) -> str:
+    flag = "--config-dir="
+    return {own: folder, flag + own: flag + folder}.get(argument, argument)
 
 
 def _prepare_joblib() -> None:

@@ -234,7 +234,7 @@ def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[
         chosen = [chosen]
     if not isinstance(chosen, Mapping | list | tuple):
         raise LthError(f"method={short(chosen)}: a list of names, or a mapping to at and moves")
-    entries = dict(chosen) if isinstance(chosen, Mapping) else {name: {} for name in chosen}
+    entries = dict(chosen) if isinstance(chosen, Mapping) else {_listed(n): {} for n in chosen}
     methods = {}
     for name, method in entries.items():
         given = {} if isinstance(method, str) else method
@@ -251,6 +251,12 @@ def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[
         specs = [spec_of(m, f"method.{name}.moves") for m in moves]
         methods[name] = {**base, **rest, "moves": specs}
     return methods
+
+
+def _listed(name: Any) -> str:
+    if not isinstance(name, str):
+        raise LthError("method: a list is of names; moves of one's own need one: {name: [moves]}")
+    return name
 
 
 def _preset(name: str, own: Path | None, group: str = "arms") -> dict[str, Any]:

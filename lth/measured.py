@@ -58,21 +58,29 @@ def _of_recipe(recipe: Mapping[str, Any]) -> Measured:
     if not measures:
         return Measured(monitor=monitor)
     name, spec = next(iter(measures.items()))
+    monitored = monitor.partition("/")[0] == name
+    if monitored and recipe.get("mode"):
+        return Measured(name, recipe["mode"] == "max", monitor)
     return Measured(name, is_better_higher(name, spec), monitor)
 
 
 def is_better_higher(name: str, spec: Mapping[str, Any] | None) -> bool:
     """Return whether more of a measure is better: as its ``higher`` says, else by its names.
 
-    A name that says nothing is taken for an error's.
+    Of a measure ``of`` another one it is as of that; a name that says nothing is taken for an
+    error's.
 
     >>> is_better_higher("best", {"_target_": "lth.recipe.measures.top_k"})
     True
     """
-    factory = str((spec or {}).get("_target_", "")).rpartition(".")[2]
-    said = None if spec is None else getattr(build(spec), "higher", None)
+    given = spec or {}
+    factory = str(given.get("_target_", "")).rpartition(".")[2]
+    said = getattr(build(given), "higher", None) if given else None
     if said is not None:
         return bool(said)
+    inner = given.get("of") if isinstance(given.get("of"), Mapping) else None
+    if inner is not None and is_better_higher("", inner):
+        return True
     return higher_is_better(name) or higher_is_better(factory)
 
 

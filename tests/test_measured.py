@@ -235,3 +235,38 @@ def test_a_metric_that_was_never_recorded_is_said():
     assert render(records, 80, Measured("acc")) and "diverged" not in level_line(
         records, Measured("acc")
     )
+
+
+@pytest.mark.parametrize(("monitor", "judges"), [("loss", "exit2"), ("acc/exit1", "exit1")])
+def test_of_a_measure_with_several_values_one_is_judged(monitor, judges, tmp_path):
+    records, curves = forged("acc")
+    parts = {"exit1": 0.9, "exit2": 1.0}
+
+    def several(rows):
+        return [
+            r._replace(metric=f"acc/{n}", value=k * r.value) if r.metric == "acc" else r
+            for r in rows for n, k in parts.items() if r.metric == "acc" or n == "exit1"
+        ]  # fmt: skip
+
+    records, curves = several(records), several(curves)
+    measured = Measured("acc", True, monitor)
+    what = judged(records, measured)
+    assert what == Judged("test", f"acc/{judges}", True, True)
+    assert verdict(records, measured)[0].startswith("tickets match the dense network down to 25 %")
+    assert "-" not in level_line(records, measured).partition(WINNER)[2][:4]
+    assert f"acc/{judges}" in render(records, 100, measured)
+    assert curves_figure(curves, records, measured) is not None
+    write_levels(tmp_path / "levels.csv", records, measured)
+    with (tmp_path / "levels.csv").open() as file:
+        assert f"test_acc/{judges}_mean" in next(csv.reader(file))[8:12]
+
+
+def test_a_measure_of_another_is_better_as_that_one_is_and_a_mode_says_it():
+    accuracy = {"_target_": "lth.recipe.measures.accuracy"}
+    exits = {"_target_": "lth.recipe.measures.per_output", "of": accuracy}
+    assert measured_of({"recipe": {"measures": {"exits": exits}}}).higher
+    mae = exits | {"of": {"_target_": "lth.recipe.measures.mae"}}
+    assert not measured_of({"recipe": {"measures": {"exits": mae}}}).higher
+    own = {"measures": {"own": {"_target_": "mine.own"}}, "mode": "max"}
+    assert measured_of({"recipe": own | {"monitor": "own"}}) == Measured("own", True, "own")
+    assert not measured_of({"recipe": own | {"monitor": "loss"}}).higher

@@ -377,6 +377,20 @@ def test_a_regression_is_a_study(values, tmp_path):
     assert rows[-1].value == pytest.approx(error, rel=1e-4)
 
 
+def test_a_regression_stops_early_by_its_own_measure_and_not_by_accuracy(tmp_path):
+    data = {"_target_": f"{HERE}.slopes", "values": 1}
+    given = {"data": data, "model": regressor}
+    rule = SHORT | {"loss": MSE, "monitor": "mse"}
+    found = study(tmp_path, **given, recipe=rule)
+    assert any(r.metric == "early_stop_step" for r in found.records)
+    kinds = ((data, "accuracy", "loss, mse"), (DATA, "mse", "loss, accuracy"))
+    for of, monitor, known in kinds:
+        loss = {"loss": MSE} if known.endswith("mse") else {}
+        model = regressor if loss else MLP
+        with pytest.raises(LthError, match=f"recipe.monitor={monitor}: it is one of {known}"):
+            study(tmp_path, data=of, model=model, recipe=SHORT | loss | {"monitor": monitor})
+
+
 def test_a_sequence_study_has_a_class_for_every_token(tmp_path):
     named = {"tokens": {"_target_": f"{M}.tokens"}, "perplexity": {"_target_": f"{M}.perplexity"}}
     found = study(
@@ -427,6 +441,12 @@ def test_distillation_by_hand():
     hard = F.cross_entropy(z, y).item()
     found = losses.distillation(2.0, 0.7)(z, Batch(z, y, teacher=t)).item()
     assert found == pytest.approx(0.3 * hard + 0.7 * 4 * soft, rel=1e-5)
+
+
+def test_distillation_of_numbers_is_refused_in_words():
+    numbers = torch.rand(3, 1)
+    with pytest.raises(LthError, match="the targets are numbers, and distillation is of classes"):
+        losses.distillation()(numbers, Batch(numbers, numbers, teacher=numbers))
 
 
 def test_a_student_that_equals_its_teacher_has_loss_and_gradient_zero():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import TensorDataset
 
 import lth
-from lth import config, data
+from lth import LthError, config, data
 from lth.data import from_dataset, image_folder, npz, random_labels, subset, tensors
 from lth.data.dataset import split
 from lth.data.own import data_of, dataset_of
@@ -170,6 +171,19 @@ def test_an_npz_is_read_by_the_usual_names(tmp_path, words):
     assert found.train_inputs.dtype == torch.uint8 and found.validation == 6
     assert found.digest == tensors("x", (X, Y), TEST, 6).digest and found.name == "mine"
     assert array_called(names[1]) == ("train", "targets")
+
+
+def test_numbers_to_predict_are_taken_where_it_is_said(tmp_path):
+    inputs, values = torch.randn(30, 4), torch.rand(30)
+    np.savez(
+        tmp_path / "n.npz", x_train=inputs[:20], y_train=values[:20], x_test=inputs[20:],
+        y_test=values[20:],
+    )  # fmt: skip
+    sets = [TensorDataset(inputs[rows], values[rows]) for rows in (slice(20), slice(20, 30))]
+    for found in (npz(tmp_path / "n.npz", classes=0), from_dataset(*sets, classes=0)):
+        assert found.classes == 0 and torch.equal(found.train_targets, values[:20, None])
+    with pytest.raises(LthError, match=r"for regression say classes=0, as in lth\.data\.tensors"):
+        from_dataset(*sets)
 
 
 def test_its_own_validation_split_is_taken_and_what_is_not_used_is_noted(tmp_path):

@@ -1,8 +1,10 @@
 """Views: what the forward pass sees of weights, and what they own, train, store and export."""
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from lth.networks.views.parametrized import bake
 from lth.spec.build import spec_of
 from lth.store.restore import net_of
 from lth.store.store import Store
+from lth.train.check_views import check_views
 from lth.train.stacked import trains_alone
 from lth.train.work import Stopped
 from tests import laws
@@ -325,16 +328,40 @@ def test_what_a_view_owns_is_taken_over_from_a_stored_state(tmp_path):
     assert torch.equal(again.start.params["1.weight/scale"], net.owned["1.weight/scale"])
 
 
-def test_views_come_after_a_gate_and_the_final_network_keeps_them(tmp_path):
-    gate = {"_target_": "lth.networks.gates.edge_popup", "kept": {"1.weight": 50, "3.weight": 9}}
-    made = changed(job(density=1.1, lr=0.3), gate=gate, views={"grid": ROUNDED})
+GATES = {
+    "edge_popup": {"_target_": "lth.networks.gates.edge_popup", "kept": {"1.weight": 50,
+                                                                         "3.weight": 9}},
+    "bernoulli": {"_target_": "lth.networks.gates.bernoulli"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ["rounded", "constant"])
+@pytest.mark.parametrize("gate", GATES)
+def test_views_come_after_a_gate_and_the_final_network_keeps_them(gate, which, tmp_path):
+    made = changed(job(density=1.1, lr=0.3), gate=GATES[gate], views=VIEWS[which])
     entry = train_member(made, tmp_path)
-    assert {n: int(m.sum()) for n, m in entry.final_mask.items()} == gate["kept"]
-    net = Net(model=MLP, mask=entry.final_mask, views={"grid": ROUNDED}, **entry.final._asdict())
-    inputs = blobs().prepare(blobs().test_inputs)
-    right = (net.module().eval()(inputs).argmax(1) == blobs().test_targets).double().mean()
+    kept = {n: int(m.sum()) for n, m in entry.final_mask.items()}
+    assert kept == GATES[gate].get("kept", kept) and 0 < sum(kept.values()) < 224
+    net = Net(model=MLP, mask=entry.final_mask, views=VIEWS[which], **entry.final._asdict())
+    outputs = net.module().eval()(blobs().prepare(blobs().test_inputs))
+    right = (outputs.argmax(1) == blobs().test_targets).double().mean()
     values = {(s, p, m): v for s, p, m, v in entry.measured}
     assert values[30, "test", "accuracy"] == pytest.approx(float(right))
+    loss = F.cross_entropy(outputs, blobs().test_targets)
+    assert values[30, "test", "loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+
+
+def test_what_a_gate_leaves_out_stays_0_under_a_view_and_its_score_has_a_gradient():
+    made = changed(job(density=1.1), gate=GATES["bernoulli"], views=VIEWS["constant"])
+    views = made.ticket.built_views()
+    name, own = "1.weight", {k.rpartition("/")[2]: t for k, t in views.own.items() if "1." in k}
+    torch.manual_seed(0)
+    weight, mask = made.ticket.params[name], made.ticket.mask[name].float()
+    seen = views.see(name, weight, mask, own, True)
+    zeros = seen == 0
+    assert 0.3 < zeros.float().mean() < 0.7  # half of the weights are drawn
+    seen[zeros].sum().backward()
+    assert bool((own["scores"].grad[zeros] != 0).any())
 
 
 def test_frozen_values_come_after_the_views(tmp_path):
@@ -415,3 +442,72 @@ def test_a_viewed_arm_in_a_study_is_given_back_as_it_was_measured(tmp_path):
     load_state(plain, net_of(entry).baked())
     outputs = [n.eval()(data.prepare(data.test_inputs)) for n in (plain, network)]
     assert torch.equal(*outputs)
+
+
+class Odd:
+    """A view that does what no view may, in one way or another."""
+
+    def __init__(self, way: str) -> None:
+        self.way, self.calls, self.draws = way, 0, way == "says it draws"
+
+    def own(self, name, weight, mask):
+        return {"noise": torch.rand(1)} if self.way == "draws in own" else {}
+
+    def __call__(self, name, weight, mask, own, training):
+        self.calls += 1
+        if self.way == "fails":
+            raise ValueError("no such weight")
+        if self.way == "shape":
+            return weight.t()
+        if (self.way in ("draws", "says it draws") and training) or self.way == "draws always":
+            return weight + torch.rand(())
+        if self.way == "draws by numpy" and training:
+            return weight + float(np.random.rand())
+        if self.way == "counts" or (self.way == "remembers" and not training):
+            return weight * (1 + self.calls)
+        if self.way == "remembers":
+            self.calls = 100
+        return weight
+
+
+def odd(way: str) -> Odd:
+    return Odd(way)
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("fails", "views.odd: it fails on 1.weight: ValueError: no such weight"),
+        ("shape", r"views.odd: of 1.weight \[\d+, \d+\] it makes \[\d+, \d+\]"),
+        ("draws in own", "1.weight/noise is not the same when it is made twice"),
+        ("draws", "views.odd: it draws random numbers: let it say so, draws = True"),
+        ("draws by numpy", "views.odd: it draws random numbers: let it say so"),
+        ("draws always", "views.odd: it draws random numbers outside training"),
+        ("counts", "views.odd: what it makes of 1.weight depends on more than it is given"),
+        ("remembers", "views.odd: what it makes of 1.weight depends on more"),
+    ],
+)
+def test_a_view_that_is_no_function_of_what_it_is_given_is_refused_before_training(way, words):
+    view = {"_target_": "tests.test_views.odd", "way": way}
+    before = torch.get_rng_state()
+    with pytest.raises(LthError, match=words):
+        check_views(ticket(views={"scale": SCALED, "odd": view}))
+    assert way == "draws in own" or torch.equal(before, torch.get_rng_state())
+
+
+def test_a_study_tries_its_views_before_it_trains_with_them(tmp_path):
+    for which, way in ((None, "says it draws"), (LthError, "counts")):
+        arms = {"odd": {"_target_": "tests.test_views.odd_arm", "way": way}}
+        with pytest.raises(which) if which else nullcontext():
+            laws.run(out=str(tmp_path), name="odd", levels=1, trials=1, rewind="to_init", arms=arms)
+
+
+def odd_arm(way: str):
+    view = {"_target_": "tests.test_views.odd", "way": way}
+    return lambda winner, generator: replace(winner, views={"odd": view})
+
+
+def test_views_that_keep_what_they_remember_in_what_they_own_pass():
+    for views in VIEWS.values():
+        check_views(ticket(views=views, density=0.5))
+    check_views(ticket(views=VIEWS["constant"], gate=GATES["bernoulli"]))

@@ -69,7 +69,7 @@ def targets_of(value: Any, name: str, classes: int | None = None) -> Tensor:
             bad = rows[row][~rows[row].isfinite() | (rows[row] != rows[row].round())][0]
             raise LthError(
                 f"{name}[{row}] = {float(bad):g}: no class; classes are whole numbers from 0; for "
-                "regression say classes=0"
+                "regression say classes=0, as in lth.data.tensors(..., classes=0)"
             )
     found = found.to(torch.int64)
     for row in (rows < 0).any(1).nonzero()[:1, 0].tolist():

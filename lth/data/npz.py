@@ -25,6 +25,7 @@ def npz(
     channels: str | None = None,
     normalise: bool | None = None,
     augment: Augment | None = None,
+    classes: int | None = None,
 ) -> Dataset:
     """Load ``x_train, y_train, x_test, y_test`` (and ``x_val, y_val``) of an ``.npz`` file.
 
@@ -35,7 +36,7 @@ def npz(
     ``channels`` says where pictures have theirs: ``first`` (``[N, C, H, W]``, and whatever is no
     picture), ``last`` (``[N, H, W, C]``), or ``none`` (``[N, H, W]``: an axis is added). By default
     uint8 ``[N, H, W]`` has none, and ``[N, H, W, C]`` of 1, 3 or 4 channels, with more rows than
-    that, has them last.
+    that, has them last. ``classes`` as in ``tensors``: 0 for a regression.
     """
     if channels is not None and channels not in CHANNELS:
         raise LthError(f"data.channels={channels!r}: {', '.join(CHANNELS)}, or null")
@@ -54,7 +55,7 @@ def npz(
     unused = ", ".join(name for name, array in arrays.items() if array is None)
     return tensors(
         place.stem, pairs["train"], pairs["test"], pairs.get("validation", held_out), augment,
-        f"not used: {unused}" if unused else "", normalise,
+        f"not used: {unused}" if unused else "", normalise, classes,
     )  # fmt: skip
 
 

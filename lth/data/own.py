@@ -76,13 +76,14 @@ def from_dataset(
     augment: Augment | None = None,
     name: str | None = None,
     normalise: bool | None = None,
+    classes: int | None = None,
 ) -> Dataset:
     """Read two torch data sets of ``(input, class)`` once, into tensors.
 
     Inputs may be tensors, arrays or pictures (PIL's, then uint8 ``[C, H, W]``), all of one shape.
     ``validation`` training examples are held out, by default a tenth; or it is a data set too. What
     a data set draws at random (augmentation) would be the same in every epoch and is refused: see
-    ``augment``.
+    ``augment``. ``classes`` as in ``tensors``: 0 for a regression, whose targets are numbers.
     """
     name = name or type(train).__name__.lower()
     parts = [_read(d, f"{name}: {split}") for split, d in (("train", train), ("test", test))]
@@ -90,7 +91,9 @@ def from_dataset(
         validation = tenth(parts[0][1])
     elif hasattr(validation, "__getitem__") or hasattr(validation, "__iter__"):
         validation = _read(validation, f"{name}: validation")
-    return tensors(name, parts[0], parts[1], validation, augment, normalise=normalise)
+    return tensors(
+        name, parts[0], parts[1], validation, augment, normalise=normalise, classes=classes
+    )
 
 
 def _read(dataset: Any, where: str) -> tuple[Tensor, Tensor]:

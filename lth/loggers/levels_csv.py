@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lth.measured import Measured, measured_of
-from lth.records.judged import ACCURACY
+from lth.records.judged import ACCURACY, judged
 from lth.records.record import Record, write_table
 from lth.records.statistics import EARLY, summarise
 
@@ -63,7 +63,9 @@ def write_levels(path: Path, records: Iterable[Record], measured: Measured = ACC
     ``_end``) at the end.
     """
     records = list(records)
-    metrics = dict.fromkeys([measured.metric, "loss", *(r.metric for r in records)])
+    metrics = dict.fromkeys(
+        [judged(records, measured).metric, "loss", *(r.metric for r in records)]
+    )
     names = [EARLY] + [
         f"{split}_{metric}{at}" for split in SPLITS for metric in metrics if metric not in ASIDE
         for at in ("", "_end")

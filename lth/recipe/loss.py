@@ -61,6 +61,8 @@ def distillation(temperature: float = 4.0, soft_weight: float = 0.9) -> Loss:
     def loss(outputs: Tensor, batch: Batch) -> Tensor:
         if batch.teacher is None:
             raise LthError("recipe.loss: distillation needs a teacher: a ticket that names one")
+        if batch.targets.is_floating_point():
+            raise LthError("loss: the targets are numbers, and distillation is of classes")
         wanted = F.log_softmax(batch.teacher / temperature, -1)
         given = F.log_softmax(outputs / temperature, -1)
         soft = (wanted.exp() * (wanted - given)).sum(-1).mean()

@@ -21,6 +21,10 @@ SPLITS = ("train", "validation", "test")
 RESERVED = ("batch_loss", "early_stop_step", "training_flops", "search_flops")
 """What else is recorded of a member: no measure's name."""
 
+OF_CLASSES: dict[str, Spec] = {"accuracy": {"_target_": "lth.recipe.measures.accuracy"}}
+OF_NUMBERS: dict[str, Spec] = {"mse": {"_target_": "lth.recipe.measures.mse"}}
+"""What is measured where a recipe names nothing, of classes and of a regression."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -75,7 +79,8 @@ class Recipe:
             if not isinstance(spec, Mapping) or not callable(build(spec)):
                 raise LthError(f"recipe.measures.{name}: its _target_ gave no measure")
         root = str(self.monitor).partition("/")[0]
-        if root not in (LOSS, *self.measured):
+        others = OF_NUMBERS if self.measures is None else {}  # which of them, the data say
+        if root not in (LOSS, *self.measured, *others):
             known = ", ".join(dict.fromkeys((LOSS, *self.measured)))
             raise LthError(f"recipe.monitor={self.monitor}: it is one of {known}")
         if self.mode not in (None, "min", "max"):
@@ -84,7 +89,7 @@ class Recipe:
     @property
     def measured(self) -> Mapping[str, Spec]:
         """The measures' specs by name."""
-        return self.measures or {"accuracy": {"_target_": "lth.recipe.measures.accuracy"}}
+        return self.measures or OF_CLASSES
 
     @property
     def higher(self) -> bool:

@@ -63,9 +63,20 @@ TEST_ACCURACY = Judged()
 def judged(records: Iterable[Record], measured: Measured = ACCURACY) -> Judged:
     """Return what these records are judged by: on test where it was measured, else on validation.
 
-    A metric of which more is better and whose values lie in [0, 1] is a share.
+    A metric of which more is better and whose values lie in [0, 1] is a share. Of a measure with
+    several values (``accuracy/exit1``, ...) it is the one that is monitored, else the last.
     """
-    own = [r for r in records if r.metric == measured.metric]
+    records = list(records)
+    name = _valued({r.metric: None for r in records}, measured)
+    own = [r for r in records if r.metric == name]
     split = "validation" if own and all(r.split != "test" for r in own) else "test"
     share = measured.higher and all(0 <= r.value <= 1 for r in own)
-    return Judged(split, measured.metric, measured.higher, share)
+    return Judged(split, name, measured.higher, share)
+
+
+def _valued(metrics: Iterable[str], measured: Measured) -> str:
+    """Return the metric itself where it has a value of its own, else one of its values."""
+    names = [m for m in metrics if m == measured.metric or m.startswith(f"{measured.metric}/")]
+    if measured.metric in names or not names:
+        return measured.metric
+    return measured.monitor if measured.monitor in names else names[-1]

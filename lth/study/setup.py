@@ -19,7 +19,7 @@ from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
 from lth.pruning.experiment import Arms, Experiment, with_ties
 from lth.pruning.rules import Prune, kept_by_level
-from lth.recipe.recipe import Recipe
+from lth.recipe.recipe import OF_NUMBERS, Recipe
 from lth.spec.build import Spec, build, complete, digest, fill, locate, parameters_of, target_of
 from lth.store.store import Store
 from lth.streams import check_trials
@@ -268,9 +268,8 @@ def _for_numbers(recipe: Recipe, dataset: Dataset, config: dict[str, Any]) -> Re
     """Measure the squared error of a regression, unless the recipe names its measures."""
     if dataset.classes or recipe.measures is not None:
         return recipe
-    measures = {"mse": {"_target_": "lth.recipe.measures.mse"}}
-    config["recipe"] = {**config["recipe"], "measures": measures}
-    return replace(recipe, measures=measures)
+    config["recipe"] = {**config["recipe"], "measures": OF_NUMBERS}
+    return replace(recipe, measures=OF_NUMBERS)
 
 
 def _check_outputs(model: Spec, dataset: Dataset) -> None:

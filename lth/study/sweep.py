@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,8 +38,12 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
 
 
 def _opened(setting: str) -> str:
-    """Let a task and the trainer take arguments that no YAML names: Hydra wants a ``++`` there."""
-    return f"++{setting}" if setting.startswith(("task.", "trainer.")) else setting
+    """Let factories take arguments that no YAML names: Hydra wants a ``++`` there.
+
+    Those of a task and of the trainer, and those of a mapping with a ``_target_`` of its own.
+    """
+    own = re.match(r"[\w.]+=\{.*\b_target_:", setting)
+    return f"++{setting}" if own or setting.startswith(("task.", "trainer.")) else setting
 
 
 def _check_apply(settings: Sequence[str]) -> None:
@@ -71,7 +76,7 @@ def _quoted(setting: str, several: bool) -> str:
     key, _, text = setting.partition("=")
     if key.rpartition(".")[2] not in PATHS or text[:1] in ("'", '"', "["):
         return setting
-    override = _parse(setting)
+    override = parse(setting)
     if override is not None and override.is_sweep_override() and several:
         return setting
     if override is not None and isinstance(override.value(), str | None):
@@ -84,7 +89,7 @@ def _spelled_out(setting: str, folder: str | None) -> str:
     key, _, text = setting.partition("=")
     known = sorted(offered(key.lstrip("+"), folder))
     if text.startswith("glob(") and known:
-        override = _parse(setting)
+        override = parse(setting)
         if override is None:
             return setting
         matching = override.value().filter(known)
@@ -98,7 +103,7 @@ def _spelled_out(setting: str, folder: str | None) -> str:
 
 def values(setting: str) -> list[str] | None:
     """Return what a setting sweeps over, as settings; None for one that does not sweep."""
-    override = _parse(setting)
+    override = parse(setting)
     if override is None or not override.is_sweep_override() or not override.is_discrete_sweep():
         return None
     if type(override.value()).__name__ == "Glob":
@@ -107,7 +112,8 @@ def values(setting: str) -> list[str] | None:
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def _parse(setting: str) -> Any:
+def parse(setting: str) -> Any:
+    """Return Hydra's reading of a setting, None where it has none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

@@ -15,6 +15,7 @@ from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.store.store import Store
+from lth.train.check_views import check_views
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
@@ -51,6 +52,7 @@ class Trainer:
         self._pool: Pool | None = None
         self._told = False
         self._last: tuple[Cohort, dict[MemberId, Job]] = {}, {}
+        self._viewed: set[str] = set()
 
     def __call__(self, cohort: Cohort) -> dict[MemberId, StoredMember]:
         """Return every member's entry; what the store lacks is trained.
@@ -162,8 +164,17 @@ class Trainer:
 
             rehearse(self.lightning, str(self.options.precision))
 
+    def _try_views(self, jobs: Sequence[Job]) -> None:
+        """Try each kind of view once, so that what it cannot do is told before any work."""
+        for net in (job.ticket.net for job in jobs if job.ticket.views):
+            kind = repr((net.model, net.gate, net.views))
+            if kind not in self._viewed:
+                check_views(net)
+                self._viewed.add(kind)
+
     def _run(self, jobs: Sequence[Job]) -> None:
         self._rehearse()
+        self._try_views(jobs)
         if self.options.on_gpu:
             from lth.train.stacked import run_stacked
 

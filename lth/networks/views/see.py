@@ -90,13 +90,21 @@ class Views:
         return [name for by_weight in self.tensors for name in by_weight.get(weight, ())]
 
     def see(self, name: str, weight: Tensor, mask: Tensor, own: Params, training: bool) -> Tensor:
-        """Return what the forward pass sees of a weight; ``own`` is that of this weight alone."""
-        seen = weight * mask
+        """Return what the forward pass sees of a weight; ``own`` is that of this weight alone.
+
+        What a gate leaves out is pruned for the views behind it too, but its scores have gradients.
+        """
+        seen, kept = weight * mask, mask
+        for view, tensors in zip(self.views, self.tensors, strict=False):
+            if name not in tensors:
+                continue
+            given, before = {n: own[n] for n in tensors[name]}, seen
+            seen = view(name, before, kept, given, training)
+            if hasattr(view, "mask") and view is not self.views[-1]:
+                kept = mask * _open(view, name, before, seen, given, training)
+            elif kept is not mask:
+                seen = torch.where(kept.bool(), seen, seen - seen.detach())
         if self.views:
-            for view, tensors in zip(self.views, self.tensors, strict=False):
-                if name in tensors:
-                    given = {n: own[n] for n in tensors[name]}
-                    seen = view(name, seen, mask, given, training)
             seen = torch.where(mask.bool(), seen, seen.new_zeros(()))
         if self.frozen is not None and FROZEN in own:
             seen = self.frozen(name, seen, mask, own, training)
@@ -174,6 +182,14 @@ def _given(found: Sequence[dict[str, Params]], given: Params) -> Sequence[Mappin
     if left:
         raise LthError(f"no view owns a {next(iter(left))}: name the view that it belongs to")
     return found
+
+
+def _open(
+    gate: Any, name: str, before: Tensor, after: Tensor, own: Params, training: bool
+) -> Tensor:
+    """Return where a gate lets weights through: 0 or 1; what it has drawn shows in what it gave."""
+    found = (after != 0) | (before == 0) if training else gate.mask(name, own)
+    return found.detach().to(before.dtype)
 
 
 def _checked(view: View, weight: str, name: str, tensor: Tensor) -> Tensor:

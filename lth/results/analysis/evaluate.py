@@ -47,9 +47,13 @@ class Evaluator:
         self._norms = [norm for norm in norms if norm.track_running_stats]
 
     def error(self, values: Mapping[str, float]) -> float:
-        """Return ``1 - accuracy``; without an accuracy the first measure, or 1 less it."""
+        """Return ``1 - accuracy``; without an accuracy the first measure, or 1 less it.
+
+        Of a measure with several values it is the last.
+        """
         name = next(iter(self.measures.named))
-        name = name if name in values else next(iter(values))
+        if name not in values:
+            name = [n for n in values if n.startswith(f"{name}/")][-1]
         return 1 - values[name] if is_better_higher(name, None) else values[name]
 
     @property

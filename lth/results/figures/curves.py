@@ -29,9 +29,9 @@ def curves_figure(
     Test accuracy where the recipe measures it on the way, else validation accuracy; means over the
     trials that did not diverge. A row per learning rate. None where there is no curve.
     """
-    wanted = without_diverged((r for r in curves if r.metric == measured.metric), records)
-    what = judged(wanted, measured)
-    wanted = last_phases(r for r in wanted if r.split == what.split)
+    finished = without_diverged(curves, records)
+    what = judged(finished, measured)
+    wanted = last_phases(r for r in finished if (r.split, r.metric) == (what.split, what.metric))
     if not wanted:
         return None
     lines = _lines(wanted, what)
