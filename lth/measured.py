@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lth.errors import LthError
 from lth.spec.build import build
 
 PREFIXES = {
@@ -75,13 +76,21 @@ def is_better_higher(name: str, spec: Mapping[str, Any] | None) -> bool:
     """
     given = spec or {}
     factory = str(given.get("_target_", "")).rpartition(".")[2]
-    said = getattr(build(given), "higher", None) if given else None
-    if said is not None:
-        return bool(said)
+    if (said := _said(given)) is not None:
+        return said
     inner = given.get("of") if isinstance(given.get("of"), Mapping) else None
     if inner is not None and is_better_higher("", inner):
         return True
     return higher_is_better(name) or higher_is_better(factory)
+
+
+def _said(spec: Mapping[str, Any]) -> bool | None:
+    """Return what the measure itself says; of one that cannot, or may not, be made here: None."""
+    try:
+        said = getattr(build(spec), "higher", None) if spec else None
+    except LthError:
+        return None
+    return None if said is None else bool(said)
 
 
 def split_and_metric(name: str) -> tuple[str | None, str]:
