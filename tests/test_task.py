@@ -333,7 +333,12 @@ def test_data_is_known_by_what_its_loaders_give(tmp_path):
     [
         ({"trainer": {"max_epoch": 3}}, r"trainer\.max_epoch: .* did you mean max_epochs"),
         ({"trainer": {}}, r"trainer\.max_epochs: say how long"),
-        ({"trainer": SHORT | {"devices": 2, "strategy": "ddp"}}, "ddp_spawn or ddp_fork"),
+        ({"trainer": SHORT | {"devices": 2, "strategy": "fsdp"}}, "ddp_spawn or ddp_fork"),
+        ({"trainer": SHORT | {"strategy": "ddpp"}}, "no such strategy; did you mean ddp"),
+        ({"method": "fine_tune"}, r"method\.fine_tune: it changes .*recipe of this package's"),
+        ({"method": {"long": {"moves": [{"_target_": "lth.moves.train"}]}}}, "method.long: it"),
+        ({"task": {"module": tasks.Line, "data": tasks.Points, "monitor": "train_loss_epoch"}},
+         "its mean over an epoch is train_loss: say that"),
         ({"recipe": {"steps": 3}}, r"recipe\.steps: it does not apply to task=lightning"),
         ({"model": "lenet"}, "model: it does not apply"),
         ({"arms": ["rigl"]}, r"arms\.rigl: it changes its mask"),
@@ -384,6 +389,30 @@ def test_two_optimizers_by_hand(tmp_path):
         run(tmp_path, task=task, score="snip", search="at_init")
 
 
+def test_a_step_at_which_no_batch_begins_is_refused_when_it_is_passed(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tasks.Pair, "on_train_batch_start", lambda self, *_: seen.append(1))
+    task = {"module": tasks.Pair, "data": tasks.Points, "monitor": "gap"}
+    with pytest.raises(LthError, match=r"rewind\.step=5: .* now stands at step 6: take that one"):
+        run(tmp_path, task=task, rewind={"step": 5})
+    assert len(seen) < 6  # of 12 batches of the dense network: its whole training is not lost
+
+
+def test_a_method_that_only_prunes_and_rewinds(tmp_path):
+    moves = [{"_target_": "lth.moves.prune_and_rewind", "rate": 0.5, "to": 7}]
+    study, counts = run(tmp_path, method={"half": {"at": "dense", "moves": moves}})
+    assert counts == (5, 0) and study.entry(level=2, arm="half").about["step"] == 7
+
+
+def test_callbacks_that_need_a_logger_have_the_one_that_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logger = {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": str(tmp_path / "log")}
+    rates = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
+    trainer = SHORT | {"logger": logger, "callbacks": [rates], "log_every_n_steps": 1}
+    run(tmp_path, trainer=trainer, levels=0)
+    assert [p.name for p in (tmp_path / "log" / "lightning_logs").iterdir()] == ["version_0"]
+
+
 def test_gradient_scores_go_through_the_training_step(tmp_path):
     found = {}
     for score in ("snip", "grasp", "synflow", "magnitude"):
@@ -418,7 +447,7 @@ def _accuracy(self, batch, batch_idx):
 
 
 def test_two_processes_have_one_mask(tmp_path):
-    trainer = {"max_epochs": 2, "devices": 2, "strategy": "ddp_fork"}
+    trainer = {"max_epochs": 2, "devices": 2, "strategy": "ddp"}
     study, counts = run(tmp_path, trainer=trainer, levels=1, rewind={"step": 2})
     assert counts == (2, 0) and study.entry(level=1).about["steps"] == 4 - 2
     final, mask = study.entry(level=1).final.params, study.ticket(level=1).mask

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+import os
+from collections.abc import Iterable, Mapping, Sized
 from hashlib import sha256
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, Subset, TensorDataset
+from torch.utils.data import IterableDataset, Sampler, Subset, TensorDataset
 
 from lth.identity import Walk, tensor_digest
 from lth.networks.drawn import drawing
@@ -33,13 +35,13 @@ def _loader(loader: Any, pieces: dict[str, str]) -> str:
     dataset = getattr(loader, "dataset", None)
     if dataset is None:
         return _walked(loader, pieces)
-    sampler = getattr(loader, "sampler", None)
-    drawn = {n: v for n, v in vars(sampler).items() if _is_plain(v)} if sampler is not None else {}
+    sampler, size = getattr(loader, "sampler", None), getattr(loader, "batch_size", None)
     about = [
-        getattr(loader, "batch_size", None), getattr(loader, "drop_last", None),
-        _walked(getattr(loader, "collate_fn", None), pieces), type(sampler).__name__,
-        _walked(drawn, pieces),
+        size, getattr(loader, "drop_last", None),
+        _walked(getattr(loader, "collate_fn", None), pieces), *_drawn(sampler, pieces),
     ]  # fmt: skip
+    if size is None:  # batches are whose batch_sampler it is
+        about += _drawn(getattr(loader, "batch_sampler", None), pieces)
     return sha256(repr((about, _dataset(dataset, pieces))).encode()).hexdigest()
 
 
@@ -86,5 +88,29 @@ def _walked(value: Any, pieces: dict[str, str]) -> str:
     return walk.digest
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, bool | int | float | str | Tensor)
+def _drawn(sampler: Any, pieces: dict[str, str]) -> list[str]:
+    """Return the kind of a sampler and what it draws by: rows, weights, a sampler beneath."""
+    if sampler is None or is_plain(sampler):
+        return [type(sampler).__name__, _walked(sampler, pieces)]
+    own = getattr(sampler, "__dict__", {})
+    found = [type(sampler).__name__, plain_state(own, pieces)]
+    beneath = [v for v in own.values() if isinstance(v, Sampler)]
+    return found + [part for other in beneath for part in _drawn(other, pieces)]
+
+
+def plain_state(own: Mapping[str, Any], pieces: dict[str, str]) -> str:
+    """Digest those of an object's attributes that are numbers, text, tensors, or hold only such."""
+    return _walked({n: v for n, v in own.items() if is_plain(v)}, pieces)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is data through and through; where a file lies is none."""
+    if isinstance(value, str):
+        return os.sep not in value
+    if isinstance(value, Mapping):
+        return type(value) is dict and is_plain([*value.keys(), *value.values()])
+    if type(value) in (list, tuple, set, frozenset):
+        return all(map(is_plain, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype != object
+    return value is None or isinstance(value, bool | int | float | Tensor)

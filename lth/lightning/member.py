@@ -149,6 +149,11 @@ class Follow(Checkpoint):
     ) -> None:
         """Take a snapshot where one is wanted: everything up to this step is done."""
         step = trainer.global_step
+        if passed := [s for s in self.wanted if s < step and s not in self.course.snapshots]:
+            raise LthError(
+                f"rewind.step={passed[0]}: the dense network never stood there: its updates come "
+                f"several at a time, and it now stands at step {step}: take that one"
+            )
         if step in self.wanted and step not in self.course.snapshots:
             self.course.snapshots[step] = _on_cpu(pl_module)
             self.course.positions[str(step)] = Position.of(trainer).text()

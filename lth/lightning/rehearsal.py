@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.utilities.data import extract_batch_size
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from lth.errors import LthError, told
-from lth.lightning.content import content_of
+from lth.lightning.content import content_of, is_plain, plain_state
 from lth.lightning.fitting import fit, prepared, silence
 from lth.lightning.settings import Settings
 from lth.lightning.values import logged, points
@@ -73,9 +75,20 @@ class Count(pl.Callback):
 class Watch(Checkpoint):
     """Watches one batch."""
 
-    def __init__(self, layers: Mapping[str, str]) -> None:
+    def __init__(self, layers: Mapping[str, str], module: pl.LightningModule) -> None:
         self.layers, self.facts = layers, Facts()
         self._trace: Any = None
+        self._before = _attributes(module)
+        self._drawn = {n: p.detach().clone() for n, p in module.named_parameters()}
+        self._set_up = ""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at what ``setup`` has set: what it has read from a file is in no argument."""
+        changed = {n: v for n, v in _attributes(pl_module).items() if self._before.get(n) != v}
+        data = getattr(trainer, "datamodule", None)
+        own = {} if data is None else vars(data)
+        if changed or any(map(is_plain, own.values())):
+            self._set_up = digest([changed, plain_state(own, {})])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the data, the parameters and the optimizers."""
@@ -84,6 +97,8 @@ class Watch(Checkpoint):
         loaders = [c.flattened for c in (loop._combined_loader, evaluated) if c is not None]
         self.facts.sizes = {str(n): len(split) for n, split in enumerate(loaders)}
         self.facts.content, self.facts.pieces = content_of([x for split in loaders for x in split])
+        if self._set_up:
+            self.facts.content = digest([self.facts.content, self._set_up])
         groups = [g for optimizer in trainer.optimizers for g in optimizer.param_groups]
         rates = [float(g.get("initial_lr", g.get("lr", 0.0))) for g in groups]
         self.facts.lr = next((r for r in rates if r > 0), None)
@@ -93,11 +108,22 @@ class Watch(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Follow the weights through the training step."""
+        self._check_drawn(pl_module)
         self.facts.batch = batch_size(batch)
         self.facts.shape = _shape(batch)
         if self._trace is None:
             self._trace = Following(pl_module, self.layers)
             self._trace.__enter__()
+
+    def _check_drawn(self, module: pl.LightningModule) -> None:
+        """Refuse a module that draws its weights when a fit begins: a ticket's are lost."""
+        own, self._drawn = self._drawn, {}
+        for name, param in module.named_parameters():
+            if name in own and not torch.equal(own[name].to(param), param):
+                raise LthError(
+                    f"task.module: {name} is changed when a fit begins (setup, on_fit_start, "
+                    "on_train_start), which would undo a ticket's weights: draw it in __init__"
+                )
 
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
@@ -139,19 +165,26 @@ def names_of(module: pl.LightningModule) -> tuple[set[str], set[str]]:
     return {n for n, _ in module.named_parameters()}, {n for n, _ in module.named_buffers()}
 
 
+def _attributes(module: pl.LightningModule) -> dict[str, str]:
+    """Return digests of a module's own attributes and buffers, by name."""
+    held = {n: v for n, v in vars(module).items() if not n.startswith("__") and is_plain(v)}
+    return {n: plain_state({n: v}, {}) for n, v in (held | dict(module.named_buffers())).items()}
+
+
 def rehearse(
     settings: Settings, module: pl.LightningModule, data: Any, layers: Mapping[str, str]
 ) -> Facts:
     """Train the module on a batch, validate and test it on one; say what was seen."""
-    watch = Watch(layers)
+    watch = Watch(layers, module)
     once = {
-        "devices": 1, "strategy": "auto", "logger": False, "max_epochs": 1, "max_steps": -1,
+        "devices": 1, "strategy": "auto", "max_epochs": 1, "max_steps": -1,
         "limit_train_batches": settings.trainer.get("accumulate_grad_batches", 1),
         "limit_val_batches": settings.trainer.get("limit_val_batches", 1.0) and 1,
         "limit_test_batches": 1, "check_val_every_n_epoch": 1, "val_check_interval": 1.0,
         "min_epochs": None, "min_steps": None, "overfit_batches": 0.0,
         "callbacks": [*settings.trainer["callbacks"], watch], "profiler": None,
     }  # fmt: skip
+    once["logger"] = _unheard(settings)
     trainer = settings.make(**{n: v for n, v in once.items() if v is not None})
     with plainly():
         _told(lambda: fit(trainer, module, data), "one batch of training")
@@ -169,11 +202,17 @@ def rehearse(
     return facts
 
 
+def _unheard(settings: Settings) -> Any:
+    """Return a logger that keeps nothing where one is asked for: callbacks may ask whether."""
+    return DummyLogger() if settings.trainer.get("logger") else False
+
+
 def length(settings: Settings, module: pl.LightningModule, data: Any, per_batch: int) -> Facts:
     """Ask the trainer how long a fit is: ``(steps, steps of an epoch)``."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "length.json"
-        trainer = settings.make(callbacks=[*settings.trainer["callbacks"], Count(path)])
+        callbacks = [*settings.trainer["callbacks"], Count(path)]
+        trainer = settings.make(callbacks=callbacks, logger=_unheard(settings))
         try:
             fit(trainer, module, data)
         except Exception as error:
@@ -201,6 +240,11 @@ def check_monitor(settings: Settings, facts: Facts) -> None:
                facts.logged.get(stage, {}).items()}  # fmt: skip
     if settings.monitor in by_name:
         return
+    whole = settings.monitor.removesuffix("_epoch")
+    if whole in by_name:
+        raise LthError(
+            f"task.monitor={settings.monitor}: its mean over an epoch is {whole}: say that"
+        )
     said = ", ".join(by_name) or "nothing"
     more = "" if facts.validates else " (there is no validation: monitor what training logs)"
     raise LthError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import StrategyRegistry
 
 from lth.errors import LthError, told
 from lth.lightning.fitting import silence
@@ -45,6 +46,12 @@ SPAWNED = {
     "ddp_fork_find_unused_parameters_true": "ddp_fork_find_unused_parameters_true",
 }  # fmt: skip
 """Strategies of several processes that this one starts and hears of."""
+
+STARTED = {
+    "auto": "{}", "ddp": "{}",
+    "ddp_find_unused_parameters_true": "{}_find_unused_parameters_true",
+}  # fmt: skip
+"""Strategies that say nothing of how processes are started: by this one, then."""
 
 
 @dataclass(frozen=True)
@@ -223,11 +230,14 @@ def _processes(asked: Mapping[str, Any]) -> dict[str, Any]:
         devices = len(devices)
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise LthError(f"trainer.devices={devices!r}: a whole number from 1")
+    known = StrategyRegistry.available_strategies()
+    if isinstance(strategy, str) and strategy not in ("auto", *known):
+        raise LthError(f"trainer.strategy={strategy}: no such strategy{_nearest(strategy, known)}")
     if devices == 1:
         return {"devices": 1, "strategy": "auto"}
     forks = asked["accelerator"] == "cpu" and sys.platform == "linux"
     default = "ddp_fork" if forks else "ddp_spawn"
-    name = default if strategy == "auto" else strategy
+    name = STARTED[strategy].format(default) if strategy in STARTED else strategy
     if name not in SPAWNED:
         raise LthError(
             f"trainer.strategy={name}: it starts the command anew in every rank, or parts the "

@@ -43,10 +43,13 @@ class TaskRecipe(Recipe):
     def __post_init__(self) -> None:
         """Check nothing: it was measured, not given."""
 
-    def of(
+    def for_ticket(
         self, stretch: float = 1.0, changes: Mapping[str, Any] | None = None, start: int = 0
     ) -> Recipe:
         """Return itself: no ticket of a task trains otherwise."""
+        if stretch != 1.0 or changes:
+            what = f"changes {', '.join(changes)}" if changes else "trains longer"
+            raise LthError(f"it {what}: {OWN}")
         return self
 
 

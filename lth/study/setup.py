@@ -232,8 +232,8 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
     notes = (summary(task.layers, prunable), *task.notes)
     data: Any = task.data
     return Setup(
-        config, task.settings.data or {}, data, recipe, experiment, options, parts["logger"],
-        notes, task,
+        config, task.settings.data or {}, data, recipe, with_tried_methods(experiment), options,
+        parts["logger"], notes, task,
     )  # fmt: skip
 
 
