@@ -68,6 +68,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
+        self.command = sys.argv  # as it was given: what is told to Hydra may be otherwise
 
 
 def main() -> None:
@@ -83,7 +84,7 @@ def main() -> None:
     Jobs.mine = jobs = Jobs()
     try:
         given = [a for a in arguments if a != "--traceback"]
-        sys.argv = [sys.argv[0], *ready(given, config_folder)]
+        sys.argv = jobs.command = [sys.argv[0], *ready(given, config_folder)]
         if "hydra/launcher=joblib" in given:
             _prepare_joblib()
         _hydra_main(config_folder)
@@ -118,6 +119,8 @@ def task(composed: Any) -> None:
 
     if Jobs.mine is None:
         interrupt.alone()
+    else:
+        sys.argv = Jobs.mine.command  # which the study's provenance keeps
     hydra = HydraConfig.get()
     several = hydra.mode == RunMode.MULTIRUN
     overrides = list(hydra.overrides.task)
@@ -220,11 +223,14 @@ def _hydra_main(own: str | None = None) -> None:
     import hydra
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be said in one line
-    folder = str(config.conf_folder())
+    folder, given = str(config.conf_folder()), sys.argv
     if own is not None and os.path.isdir(own):  # Hydra would take the package's first
-        sys.argv = [_named_anew(argument, own, folder) for argument in sys.argv]
+        sys.argv = [_named_anew(argument, own, folder) for argument in given]
         folder = os.path.abspath(own)
-    hydra.main(version_base="1.3", config_path=folder, config_name="config")(task)()
+    try:
+        hydra.main(version_base="1.3", config_path=folder, config_name="config")(task)()
+    finally:
+        sys.argv = given
 
 
 def _named_anew(argument: str, own: str, folder: str) -> str:

@@ -1,5 +1,6 @@
 """The worked example of CONTRIBUTING.md: one function and one YAML each, held to every law."""
 
+import json
 import re
 import shlex
 import sys
@@ -116,3 +117,5 @@ def test_its_command_runs(own, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [*shlex.split(line), *few])
     cli.main()
     assert "trained 3 members" in capsys.readouterr().out
+    (about,) = Path("out").glob("studies/*/provenance.json")  # the command as it was given
+    assert "--config-dir own " in json.loads(about.read_text(encoding="utf-8"))["command"]
