@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, SubsetRandomSampler
 
 from lth import LthError
+from lth.train.key import numerics
 from tests import tasks
 from tests.test_task import key, run
 
@@ -96,3 +97,10 @@ def _key_with(root, rows, changes):
     root.mkdir(exist_ok=True)
     (root / "rows.json").write_text(json.dumps(list(rows)))
     return key(root, **changes)
+
+
+def test_a_task_leaves_the_code_of_lth_as_it_was(tmp_path):
+    """What a process has done before is in no key: workers, and the next run, have done other."""
+    before = numerics().key
+    run(tmp_path, levels=0)
+    assert numerics().key == before

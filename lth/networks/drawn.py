@@ -135,9 +135,10 @@ def layers_of(
 
 def traced(model: Spec, input_shape: Sequence[int], include: Sequence[str] = ()) -> Trace:
     """Trace one forward pass of the model that a spec names, or return what was told of it."""
-    if (told := _told.get((memory_key(model), tuple(input_shape)))) is not None:
+    whole = (memory_key(model), tuple(input_shape))
+    if (told := _traces.get((*whole, TOLD))) is not None:
         return told
-    key = (memory_key(model), tuple(input_shape), tuple(include))
+    key = (*whole, tuple(include))
     if key not in _traces:
         parts = layers_of(model, None, include).parts
         _traces[key] = trace(draw_model(model, 0), input_shape, parts)
@@ -146,10 +147,12 @@ def traced(model: Spec, input_shape: Sequence[int], include: Sequence[str] = ())
 
 def tell(model: Spec, input_shape: Sequence[int], found: Trace) -> None:
     """Remember the trace of a model that only its user can run: a LightningModule's step."""
-    _told[memory_key(model), tuple(input_shape)] = found
+    _traces[memory_key(model), tuple(input_shape), TOLD] = found
 
 
-_told: dict[Any, Trace] = {}
+TOLD = "told"
+"""In the place of what a trace includes: it is of all that there is."""
+
 _layers: dict[Any, Layers] = {}  # pure functions' memories, nothing else
 _traces: dict[Any, Trace] = {}
 
