@@ -3,6 +3,7 @@
 ``tests/test_identity.py`` edits a whole project; here are small texts, one per hiding place.
 """
 
+import copy
 import linecache
 import sys
 
@@ -133,3 +134,20 @@ def test_what_tells_nothing_of_itself_is_refused():
 def test_a_conjugate_tensor_is_one():
     value = torch.tensor([1 + 2j, 1])
     assert Walk(value.conj()).digest == Walk(value.conj().resolve_conj()).digest
+
+
+class Copied:
+    """A class whose instances are copied."""
+
+    scale = 2.0
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, copy.copy, lambda x: x.__reduce_ex__(2)])
+def test_what_python_writes_on_a_class_that_it_copies_is_no_change(how):
+    """It keeps the names of slots there: a process that has copied has the same code."""
+    kind = type("Fresh", (Copied,), {"__module__": __name__})
+    before = Walk(kind).digest
+    how(kind())
+    assert "__slotnames__" in vars(kind) and Walk(kind).digest == before
+    kind.scale = 3.0
+    assert Walk(kind).digest != before

@@ -28,6 +28,7 @@ ASIDE = (
     "__dataclass_params__", "__spec__", "__loader__", "__package__", "__builtins__", "__cached__",
     "__path__", "_is_protocol", "_is_runtime_protocol", "__protocol_attrs__",
     "__non_callable_proto_members__", "__callable_proto_members_only__",
+    "__slotnames__",  # which Python writes on a class once one of its instances is copied
 )  # fmt: skip
 """Attributes that say where a thing stands or how it is typed, not what it does."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -148,7 +147,6 @@ def data_identity(dataset: Dataset) -> Identity:
     return Identity({"class": walk.digest} | {n: w.digest for n, w in content.items()}, pieces)
 
 
-@functools.cache  # what torch loads on the way must not make another process of this one
 def numerics() -> Identity:
     """Return the identity of the code of lth that makes a member's numbers.
 
