@@ -10,8 +10,8 @@ import warnings
 from typing import Any
 
 from lth import config, interrupt
-from lth.config import choices, nearest, offered
-from lth.errors import LthError, told, where
+from lth.config import choices, offered
+from lth.errors import LthError, nearest, told, where
 from lth.study.sweep import ready
 
 HELP = """\

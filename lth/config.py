@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping
@@ -13,14 +12,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lth.errors import LthError, first_line
+from lth.errors import LthError, first_line, nearest
 from lth.presets import choices, conf_folder, folders, load, merged, no_choice, offered, read
 from lth.spec.build import digest, plain, spec_of, target_of
 from lth.spec.plain import short
 
 __all__ = [
     "ACTIONS", "GROUPS", "NOT_IN_STUDY_ID", "choices", "compose", "conf_folder", "default_name",
-    "load", "make_importable", "nearest", "no_choice", "offered", "study_id", "without_root",
+    "load", "make_importable", "no_choice", "offered", "study_id", "without_root",
 ]  # fmt: skip
 
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
@@ -126,12 +125,6 @@ def without_root(data: Any) -> Any:
         return data
     own = str(data.get("_target_", "")).startswith("lth.")
     return {k: without_root(v) for k, v in data.items() if not (own and k in ("root", "path"))}
-
-
-def nearest(name: str, known: Any) -> str:
-    """Return ``; did you mean x?`` if a known name is close, else the list of all."""
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
 def _base(

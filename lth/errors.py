@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sysconfig
 import traceback
+from collections.abc import Iterable
 
 LONGEST = 1000
 """Characters of a message: whatever it quotes, a tensor or a long list, it stays a line."""
@@ -37,6 +39,13 @@ def told(error: BaseException) -> LthError:
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, else its kind."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean x?`` if a known name is close, else the list of all."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
 def where(error: BaseException, own: bool = False) -> str:

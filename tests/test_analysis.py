@@ -3,7 +3,6 @@
 import csv
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -459,15 +458,7 @@ def test_members_are_read_once_while_there_is_room(study, monkeypatch):
 
 
 def test_of_an_arm_that_trains_in_phases_the_last_is_looked_at():
-    class Phased(NamedTuple):
-        trial: int
-        lr: float
-        arm: str
-        level: int
-        copy: int
-        phase: int = 0
-
-    first, last = (Phased(0, LR, WINNER, 1, 0, n) for n in (0, 2))
+    first, last = (MemberId(0, LR, WINNER, 1, 0, n) for n in (0, 2))
     members = Members(type("Phases", (), {"members": dict.fromkeys((last, first))})())
     assert members.places == [last] and members.get(first._replace(level=2)) is None
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from lth.errors import LthError, told
+from lth.lightning.step_probe import Step, loss_of, silent
 from lth.networks.drawn import draw_model
 from lth.pruning.probe import Probe
 from lth.streams import stream_seed
@@ -74,9 +75,9 @@ class TaskProbe(Probe):
             raise LthError(
                 "score: with manual optimization a training step has no one loss; take magnitude"
             )
-        vars(module)["log"] = vars(module)["log_dict"] = _silent
+        vars(module)["log"] = vars(module)["log_dict"] = silent
         module.trainer = self.make_trainer()
-        step = _Step(module)
+        step = Step(module)
         named = {f"module.{n}": t for n, t in (params | buffers).items()}
         losses = []
         for number, batch in enumerate(batches):
@@ -86,21 +87,12 @@ class TaskProbe(Probe):
                 raise LthError(
                     f"score: training_step cannot be run by itself ({told(error)}); take magnitude"
                 ) from error
-            losses.append(_loss_of(made))
+            losses.append(loss_of(made, "score: training_step gives no loss; take magnitude"))
             self.seen += self.counts.pop(0) if self.counts else 1
         return torch.stack(losses).mean()
 
     counts: list[int] = field(default_factory=list)
     """How many examples the batches that were drawn have."""
-
-
-class _Step(nn.Module):
-    def __init__(self, module: pl.LightningModule) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, batch: Any, number: int) -> Any:
-        return self.module.training_step(batch, number)
 
 
 def batches_of(loader: Any, number: int, size: Callable[[Any], int]) -> Iterator[tuple[Any, int]]:
@@ -116,14 +108,3 @@ def batches_of(loader: Any, number: int, size: Callable[[Any], int]) -> Iterator
 def itself(loss: Tensor, _: Any) -> Tensor:
     """Return the loss that a training step has computed."""
     return loss
-
-
-def _loss_of(made: Any) -> Tensor:
-    found = made.get("loss") if isinstance(made, dict) else made
-    if not isinstance(found, Tensor):
-        raise LthError("score: training_step gives no loss; take magnitude")
-    return found
-
-
-def _silent(*_: Any, **__: Any) -> None:
-    return None

@@ -143,13 +143,7 @@ class TaskTrainer(Trainer):
         self, jobs: Mapping[MemberId, Job], entries: Mapping[MemberId, StoredMember]
     ) -> list[Job]:
         """Dense members whose states on the way are missing train anew, to the same end."""
-        found = []
-        for place, entry in entries.items():
-            lacking = [s for s in self.snapshots if not entry.has(s)]
-            if place.level == 0 and lacking and entry.diverged is None:
-                whole = {*self.snapshots, *entry.snapshots}
-                found.append(replace(jobs[place], replace=True, snapshots=tuple(sorted(whole))))
-        return found
+        return [self._anew(jobs[place], entry) for place, entry, _ in self._lacking(entries)]
 
     def _run(self, jobs: Sequence[Job]) -> None:
         errors = list[Exception]()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Mapping
@@ -12,11 +11,11 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import StrategyRegistry
 
-from lth.errors import LthError, told
+from lth.errors import LthError, nearest, told
 from lth.lightning.fitting import silence
 from lth.measured import Measured, measured_of
 from lth.spec.build import Spec, build, locate, parameters_of, target_of
-from lth.spec.plain import short
+from lth.spec.plain import at, short
 
 KEYS = ("module", "data", "monitor", "mode", "lr")
 
@@ -106,7 +105,7 @@ def settings_of(given: Mapping[str, Any], complete: Mapping[str, Any], gpu: bool
     _check_groups(given)
     for name in task:
         if name not in KEYS:
-            raise LthError(f"task.{name}: no such setting{_nearest(name, KEYS)}")
+            raise LthError(f"task.{name}: no such setting{nearest(name, KEYS)}")
     if not isinstance(task.get("monitor"), str) or task.get("mode") not in (None, "min", "max"):
         raise LthError(
             f"task.monitor={task.get('monitor')!r} task.mode={task.get('mode')!r}: a name that the "
@@ -170,7 +169,7 @@ def _rates(
     asked: Any, given: Mapping[str, Any], full: Mapping[str, Any], rate: str | None
 ) -> tuple[float, ...] | None:
     """Return the rates asked for, else the module's argument's, None where the optimizer has it."""
-    own = _get(full, rate) if rate is not None else None
+    own = at(full, rate) if rate is not None else None
     if asked is None:
         if own is None or isinstance(own, bool) or not isinstance(own, int | float):
             return None
@@ -180,8 +179,8 @@ def _rates(
             f"recipe.lr={asked}: {target_of(given)} takes no lr and no learning_rate: name its "
             "rate argument with task.lr=NAME, or leave recipe.lr out"
         )
-    if _get(given, rate) is not None:
-        raise LthError(f"task.module.{rate}={_get(given, rate)}: recipe.lr={asked} is set too")
+    if at(given, rate) is not None:
+        raise LthError(f"task.module.{rate}={at(given, rate)}: recipe.lr={asked} is set too")
     found = [_checked(v) for v in (asked if isinstance(asked, list | tuple) else [asked])]
     if not found or len(set(found)) < len(found):
         raise LthError(f"recipe.lr={asked}: name at least one learning rate, each once")
@@ -200,7 +199,7 @@ def trainer_arguments(given: Mapping[str, Any], gpu: bool) -> dict[str, Any]:
     asked = {n: v for n, v in given.items() if n not in OURS}
     for name, value in asked.items():
         if name not in known:
-            raise LthError(f"trainer.{name}: no such setting{_nearest(name, [*known, *OURS])}")
+            raise LthError(f"trainer.{name}: no such setting{nearest(name, [*known, *OURS])}")
         if name in REFUSED and value and not (name == "num_nodes" and value == 1):
             raise LthError(f"trainer.{name}={value}: {REFUSED[name]}")
     if given.get("compile") is not None:
@@ -232,7 +231,7 @@ def _processes(asked: Mapping[str, Any]) -> dict[str, Any]:
         raise LthError(f"trainer.devices={devices!r}: a whole number from 1")
     known = StrategyRegistry.available_strategies()
     if isinstance(strategy, str) and strategy not in ("auto", *known):
-        raise LthError(f"trainer.strategy={strategy}: no such strategy{_nearest(strategy, known)}")
+        raise LthError(f"trainer.strategy={strategy}: no such strategy{nearest(strategy, known)}")
     if devices == 1:
         return {"devices": 1, "strategy": "auto"}
     forks = asked["accelerator"] == "cpu" and sys.platform == "linux"
@@ -252,18 +251,6 @@ def _made(value: Any) -> Any:
     return [_made(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _get(spec: Mapping[str, Any], path: str) -> Any:
-    found: Any = spec
-    for name in path.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
-
-
 def _put(spec: Mapping[str, Any], path: str, value: Any) -> Spec:
     first, _, rest = path.partition(".")
     return {**spec, first: _put(spec.get(first) or {}, rest, value) if rest else value}
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"

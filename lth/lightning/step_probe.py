@@ -18,8 +18,10 @@ from lth.networks.drawn import drawing
 from lth.streams import stream_seed
 from lth.types import Params
 
+NO_LOSS = "find_tickets: training_step returns no loss to take a gradient of"
 
-class _Step(nn.Module):
+
+class Step(nn.Module):
     """Calls a module's training step, so that it runs on other tensors."""
 
     def __init__(self, module: pl.LightningModule) -> None:
@@ -27,6 +29,7 @@ class _Step(nn.Module):
         self.module = module
 
     def forward(self, batch: Any, index: int) -> Any:
+        """Return what the training step gives of a batch."""
         return self.module.training_step(batch, index)
 
 
@@ -77,8 +80,9 @@ class StepProbe:
         given = {f"module.{n}": t for n, t in (params | copies).items()}
         with apart(self.module), drawing(stream_seed("score", self.seed)):
             self.module.train(training)
-            step = _Step(self.module)
-            losses = [_loss(functional_call(step, given, (b, i))) for i, b in enumerate(inputs)]
+            step = Step(self.module)
+            made = [functional_call(step, given, (b, i)) for i, b in enumerate(inputs)]
+            losses = [loss_of(one, NO_LOSS) for one in made]
         return torch.stack(losses)
 
     def loss(self, logits: Tensor, targets: None) -> Tensor:
@@ -135,7 +139,7 @@ def apart(module: pl.LightningModule) -> Iterator[None]:
         )
     trainer, modes = module._trainer, {m: m.training for m in module.modules()}
     loggers = [] if trainer is None else trainer.loggers
-    vars(module)["log"] = vars(module)["log_dict"] = _silent
+    vars(module)["log"] = vars(module)["log_dict"] = silent
     if trainer is not None:
         trainer.loggers = []
     try:
@@ -155,14 +159,15 @@ def apart(module: pl.LightningModule) -> Iterator[None]:
             part.training = mode
 
 
-def _silent(*args: Any, **kwargs: Any) -> None:
+def silent(*args: Any, **kwargs: Any) -> None:
     """Log nothing."""
 
 
-def _loss(found: Any) -> Tensor:
-    loss = found.get("loss") if isinstance(found, Mapping) else found
+def loss_of(made: Any, without: str) -> Tensor:
+    """Return the loss in what a training step made; ``without`` is said where there is none."""
+    loss = made.get("loss") if isinstance(made, Mapping) else made
     if not isinstance(loss, Tensor):
-        raise LthError("find_tickets: training_step returns no loss to take a gradient of")
+        raise LthError(without)
     return loss
 
 

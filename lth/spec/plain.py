@@ -44,6 +44,17 @@ def ours(target: str) -> bool:
     return target.startswith("lth.")
 
 
+def at(values: Any, path: str) -> Any:
+    """Return what stands at a dotted place of nested mappings, None where there is nothing.
+
+    >>> at({"a": {"b": 1}}, "a.b"), at({"a": 2}, "a.b")
+    (1, None)
+    """
+    for name in path.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
+
+
 def spec_of(value: Any, where: str = "") -> Spec:
     """Describe a spec, an importable factory, or a ``functools.partial`` of one, as a spec.
 

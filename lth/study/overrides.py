@@ -7,6 +7,7 @@ from typing import Any
 
 from lth.errors import LthError
 from lth.spec.build import locate, parameters_of
+from lth.spec.plain import at
 from lth.study.sweep import parse
 
 TARGET = "_target_"
@@ -23,7 +24,7 @@ def freed(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """
     given = list(_given(overrides))
     for path in [key.removesuffix(f".{TARGET}") for key in given if key.endswith(f".{TARGET}")]:
-        node = _at(config, path)
+        node = at(config, path)
         if (accepted := _accepted(node)) is None:
             continue
         for name in list(node):
@@ -54,12 +55,6 @@ def _inside(key: str, value: Any) -> Iterator[str]:
         return
     for name, inner in value.items():
         yield from _inside(f"{key}.{name}", inner)
-
-
-def _at(config: Any, path: str) -> Any:
-    for part in path.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config
 
 
 def _accepted(node: Any) -> list[str] | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from lth.config import ACTIONS, GROUPS, nearest
-from lth.errors import LthError
+from lth.config import ACTIONS, GROUPS
+from lth.errors import LthError, nearest
 from lth.pruning.experiment import Arms
 from lth.spec.argument_types import is_whole
 from lth.spec.build import build

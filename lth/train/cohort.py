@@ -60,14 +60,6 @@ class Cohort:
             marks |= {*course.job.snapshots, *course.masking.updates}
         return blocks(self.step, self._job.last, marks)
 
-    def run_block(self, start: int, stop: int, backward: Backward) -> None:
-        """Train ``start..stop`` and measure where it is due, as the hooks of a Lightning fit do."""
-        for split in self.splits if self.fresh else ():
-            self.evaluate(split)
-        self.train_block(start, stop, backward)
-        for split in self.splits if self.due else ():
-            self.evaluate(split)
-
     def train_block(self, start: int, stop: int, backward: Backward) -> Tensor:
         """Train ``start..stop``, take snapshots; return the batch losses ``[R, stop - start]``."""
         begun = time.perf_counter()

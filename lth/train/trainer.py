@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,22 +135,32 @@ class Trainer:
     ) -> list[Job]:
         """Jobs that make the dense run's missing states: bit-identical on a CPU, else all anew."""
         found = []
-        for place, entry in entries.items():
-            lacking = [s for s in self.snapshots if not entry.has(s)]
-            if place.level == 0 and lacking and entry.diverged is None:
-                again = replace(jobs[place], until=max(lacking), snapshots=tuple(lacking))
-                whole = {*self.snapshots, *entry.snapshots}  # those that other studies need, too
-                anew = replace(jobs[place], replace=True, snapshots=tuple(sorted(whole)))
-                if entry.about["steps"] + entry.about["step"] < max(lacking):
-                    raise LthError(_stopped_before(place, entry, max(lacking)))
-                anew_only = self.options.on_gpu or jobs[place].lightning
-                found.append(anew if anew_only else again)
+        for place, entry, lacking in self._lacking(entries):
+            again = replace(jobs[place], until=max(lacking), snapshots=tuple(lacking))
+            if entry.about["steps"] + entry.about["step"] < max(lacking):
+                raise LthError(_stopped_before(place, entry, max(lacking)))
+            anew_only = self.options.on_gpu or jobs[place].lightning
+            found.append(self._anew(jobs[place], entry) if anew_only else again)
         if found and self.options.on_gpu:
             self.listener.note(
                 f"{len(found)} dense members are trained again: the store has no state at "
                 f"step {self.snapshots}, and a GPU does not give the same bits twice"
             )
         return found
+
+    def _lacking(
+        self, entries: Mapping[MemberId, StoredMember]
+    ) -> Iterator[tuple[MemberId, StoredMember, list[int]]]:
+        """Yield the dense members that lack states on the way, and the steps of these."""
+        for place, entry in entries.items():
+            lacking = [s for s in self.snapshots if not entry.has(s)]
+            if place.level == 0 and lacking and entry.diverged is None:
+                yield place, entry, lacking
+
+    def _anew(self, job: Job, entry: StoredMember) -> Job:
+        """Train a member once more, and keep the states that other studies need, too."""
+        whole = {*self.snapshots, *entry.snapshots}
+        return replace(job, replace=True, snapshots=tuple(sorted(whole)))
 
     @property
     def lightning(self) -> TrainerOptions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lth.config import NOT_IN_STUDY_ID, nearest, without_root
-from lth.errors import LthError
+from lth.config import NOT_IN_STUDY_ID, without_root
+from lth.errors import LthError, nearest
 from lth.results.compare.studies import changes
 from lth.store.study import Study
 from lth.types import WINNER
