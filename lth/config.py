@@ -29,7 +29,7 @@ ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
 
 NOT_IN_STUDY_ID = (
     "name", "out", "trials", "levels", "arms", "method", "logger", "action", "studies", "reference",
-    "trainer",
+    "trainer", "budget", "axis", "budgets",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
 

@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -39,6 +40,7 @@ class Display(Listener):
         self._progress = Progress(*columns, console=console, disable=not self._live)
         self._steps: dict[str, int] = {}
         self._level = self._done = 0
+        self._budget_bar: TaskID | None = None
         self._begun = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -62,6 +64,18 @@ class Display(Listener):
     def advance(self) -> None:
         """One of them is done."""
         self._progress.advance(self._bar)
+
+    def weighing(self, count: int) -> None:
+        """Budgets of so many members are to be measured; 0: all are."""
+        if self._budget_bar is not None:
+            self._progress.remove_task(self._budget_bar)
+        added = self._progress.add_task("budgets", total=count, note="") if count else None
+        self._budget_bar = added
+
+    def weighed(self) -> None:
+        """One of them is."""
+        if self._budget_bar is not None:
+            self._progress.advance(self._budget_bar)
 
     def study(self, parts: Experiment, steps: int) -> None:
         """A study begins: the most it may have to train."""
