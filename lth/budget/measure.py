@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -64,15 +64,16 @@ def measured(net: Net, scoring: Scoring | None = None) -> Budget:
     unpacked = unpack(content)
     if scoring is None:
         tensors = [*unpacked.net.params.values(), *unpacked.net.buffers.values()]
-        return Budget(**_stored(tensors), bytes=len(content))
+        return Budget(params=_size(tensors), nonzeros=_nonzeros(tensors), bytes=len(content))
     device = scoring.batches.dataset.test_inputs.device
     network = unpacked.module(net.model).to(device).eval()
     macs = macs_of(network, scoring.few(), scoring.images)
     scores = {split: scoring.values(network, split) for split in (TEST, VALIDATION)}
     name = valued(scores[TEST], scoring.judged)
+    tensors = tensors_of(network)
     return Budget(
-        **_stored(tensors_of(network)), bytes=len(content), macs=macs.executed,
-        macs_nonzero=macs.nonzero, accuracy=scores[TEST][name],
+        params=_size(tensors), nonzeros=_nonzeros(tensors), bytes=len(content),
+        macs=macs.executed, macs_nonzero=macs.nonzero, accuracy=scores[TEST][name],
         validation=scores[VALIDATION][name], measure=name,
     )  # fmt: skip
 
@@ -83,8 +84,9 @@ def tensors_of(network: nn.Module) -> list[Tensor]:
     return list({id(t): t for t in state.values() if isinstance(t, Tensor)}.values())
 
 
-def _stored(tensors: list[Tensor]) -> dict[str, int]:
-    return {
-        "params": sum(t.numel() for t in tensors),
-        "nonzeros": sum(int(torch.count_nonzero(t.detach())) for t in tensors),
-    }
+def _size(tensors: Sequence[Tensor]) -> int:
+    return sum(t.numel() for t in tensors)
+
+
+def _nonzeros(tensors: Sequence[Tensor]) -> int:
+    return sum(int(torch.count_nonzero(t.detach())) for t in tensors)

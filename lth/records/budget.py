@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from lth.measured import Measured
 from lth.records.intervals import Interval, grouped, interval, mean
+from lth.records.judged import ACCURACY, Judged
 from lth.records.record import Record
 from lth.types import WINNER
 
@@ -107,13 +109,23 @@ def budget_of(records: Iterable[Record]) -> Budget | None:
     if not {"params", "nonzeros", "bytes"} <= counted.keys():
         return None
     judged = {r.split: r for r in rows if r.metric.removeprefix(PREFIX) not in QUANTITIES}
-    whole = {n: round(counted.pop(n)) for n in ("params", "nonzeros", "bytes")}
     name = {r.metric.removeprefix(PREFIX) for r in judged.values()} or {"accuracy"}
     value = {split: row.value for split, row in judged.items()}
     return Budget(
-        **whole, **counted, accuracy=value.get(TEST), validation=value.get(VALIDATION),
-        measure=name.pop(),
+        params=round(counted["params"]), nonzeros=round(counted["nonzeros"]),
+        bytes=round(counted["bytes"]), macs=counted.get("macs"),
+        macs_nonzero=counted.get("macs_nonzero"), search_macs=counted.get("search_macs"),
+        accuracy=value.get(TEST), validation=value.get(VALIDATION), measure=name.pop(),
     )  # fmt: skip
+
+
+def judged_of(records: Iterable[Record], measured: Measured = ACCURACY) -> Judged:
+    """Return what packed files are judged by: on test, the measure that their rows are of."""
+    rows = [r for r in records if is_budget(r)]
+    rows = [r for r in rows if r.metric.removeprefix(PREFIX) not in QUANTITIES]
+    name = rows[0].metric.removeprefix(PREFIX) if rows else measured.metric
+    share = measured.higher and all(0 <= r.value <= 1 for r in rows)
+    return Judged(TEST, name, measured.higher, share)
 
 
 class Spot(NamedTuple):

@@ -48,6 +48,11 @@ class Budgets:
         self.new = self.known = 0
         self._said: set[str] = set()
 
+    @property
+    def line(self) -> str:
+        """What was done: ``measured 12 budgets, reused 30``."""
+        return f"measured {self.new} budgets, reused {self.known}"
+
     def of(
         self, cohort: Cohort, entries: Mapping[MemberId, StoredMember]
     ) -> dict[MemberId, Budget]:

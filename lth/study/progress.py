@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +25,8 @@ from lth.imp import Cohort, Experiment
 from lth.moves.phases import levels_of
 from lth.train.job import Job
 from lth.train.options import Listener
+
+T = TypeVar("T")
 
 
 class Display(Listener):
@@ -134,3 +137,19 @@ class Display(Listener):
 def _copies(parts: Experiment) -> int:
     others = sum(copies for name, (_, copies) in parts.arms.items() if name != "winning_ticket")
     return 1 + others
+
+
+def teller(display: Display) -> Callable[[str], None]:
+    """Return what tells of a loss: a line, or a warning where nothing is displayed."""
+    return display.note if display.enabled else warnings.warn
+
+
+def attempt(what: str, call: Callable[[], T], otherwise: T, display: Display) -> T:
+    """Return what ``call`` gives; where it fails, say so in a line: what is trained is safe."""
+    from lth.results.figures import said
+
+    try:
+        return call()
+    except Exception as error:
+        teller(display)(f"{what}: left out ({said(error)}); the records are complete")
+        return otherwise

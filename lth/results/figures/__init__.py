@@ -14,7 +14,9 @@ from lth.measured import Measured
 from lth.records.judged import ACCURACY
 from lth.records.record import Record
 from lth.results.figures.curves import curves_figure
+from lth.results.figures.pareto import bytes_figure
 from lth.results.figures.tickets import tickets_figure
+from lth.results.figures.zeros import zeros_figure
 
 __all__ = ["curves_figure", "draw", "said", "save", "save_all", "tickets_figure"]
 
@@ -32,10 +34,15 @@ def draw(
     note: Note | None = None,
     measured: Measured = ACCURACY,
 ) -> list[Path]:
-    """Write ``tickets.png`` and ``curves.png``; whatever has nothing to show is left out."""
+    """Write ``tickets.png`` and ``curves.png``, of budgets ``pareto.png`` and ``zeros.png``.
+
+    Whatever has nothing to show is left out.
+    """
     drawings: dict[str, Drawing] = {
         "tickets": lambda: tickets_figure(records, measured),
         "curves": lambda: curves_figure(curves, records, measured),
+        "pareto": lambda: bytes_figure(records, measured),
+        "zeros": lambda: zeros_figure(records),
     }
     return save_all(drawings, folder, note)
 
