@@ -27,6 +27,7 @@ ROOMS = [
     "identity",    # what code and data are
     "models", "data", "recipe",
     "networks",    # layers, masks, tickets, what they cost
+    "packing",     # networks as files of few bytes
     "records",     # records, statistics, the verdict
     "store",       # trained members, and studies read back
     "pruning",     # scores, rules, searches, rewinding
@@ -52,6 +53,7 @@ PURE = (
     "models",
     "recipe",
     "networks",
+    "packing",
     "pruning",
     "arms",
     "moves",
