@@ -6,7 +6,7 @@ import lth
 from lth.networks.net import Net
 from lth.networks.ticket import draw_state
 
-TOY = {"_target_": "lth.models.lenet", "input_shape": [1, 4, 4], "classes": 3, "hidden": [8, 6]}
+TOY = {"_target_": "lth.models.lenet", "input_shape": [1, 4, 4], "classes": 3, "widths": [8, 6]}
 
 
 def net_of(model=TOY, density=0.3):

@@ -26,11 +26,18 @@ GREATEST = 1 << 24
 """The greatest whole number among its arguments, at most."""
 
 KNOWN = (
-    '{"_target_":"lth.networks.rewrites.","model":{"_target_":"torch.nn."'
-    '{"_target_":"lth.models.resnet","input_shape":[3,32,32],"classes":10,"blocks":'
-    '{"_target_":"lth.models.lenet5","input_shape":[1,28,28],"classes":10,"channels":[20,50],'
-    '"hidden":[500]}{"_target_":"lth.models.lenet","input_shape":[1,28,28],"classes":10,'
-    '"hidden":[300,100]}'
+    '{"_target_":"torch.nn.Linear","in_features":,"out_features":,"bias":true}'
+    '{"_target_":"lth.models.vgg","input_shape":[3,32,32],"classes":10,"depth":19,"width":64,'
+    '"init":"glorot_normal","norms":"ones"}'
+    '{"_target_":"lth.models.resnet","input_shape":[3,32,32],"classes":10,"depth":20,"width":16,'
+    '"shortcut":"conv","init":"glorot_normal","norms":"ones"}'
+    '{"_target_":"lth.models.conv","input_shape":[3,32,32],"classes":10,"blocks":[64,128,256],'
+    '"hidden":256,"dropout":0.0,"init":"glorot_normal"}'
+    '{"_target_":"lth.networks.rewrites.","model":'
+    '{"_target_":"lth.models.lenet5","input_shape":[1,28,28],"classes":10,"widths":[20,50,500],'
+    '"init":"glorot_normal"}'
+    '{"_target_":"lth.models.lenet","input_shape":[1,28,28],"classes":10,"widths":[300,100],'
+    '"init":"glorot_normal"}'
 )
 """Text that models' specs are like; it is part of the format."""
 
