@@ -27,7 +27,7 @@ ROOMS = [
     "identity",    # what code and data are
     "models", "data", "recipe",
     "networks",    # layers, masks, tickets, what they cost
-    "packing",     # networks as files
+    "packing",     # networks as files of few bytes
     "records",     # records, statistics, the verdict
     "store",       # trained members, and studies read back
     "pruning",     # scores, rules, searches, rewinding
@@ -54,6 +54,7 @@ PURE = (
     "models",
     "recipe",
     "networks",
+    "packing",
     "pruning",
     "arms",
     "moves",
