@@ -8,11 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
-from lth.budget.measure import measured
 from lth.files import demand, parse, write_atomic
-from lth.identity import Walk
 from lth.records.budget import Budget
 from lth.spec.build import digest
 from lth.store.entry import StoredMember
@@ -21,28 +18,22 @@ NAME = "budget.json"
 """The file beside an entry's own."""
 
 
-def budget_key(*given: Any) -> str:
-    """Name what a budget depends on beside the member: the code that measures, and plain data."""
-    return digest([Walk(measured).digest, *given])
+def kept_budget(entry: StoredMember, key: str) -> Budget | None:
+    """Return the budget that is kept of a stored member; None where there is none, and whole."""
+    return _read(entry.folder / NAME, key)
 
 
-def budget_of_stored(
-    entry: StoredMember, key: str, measure: Callable[[], Budget]
-) -> tuple[Budget, bool]:
-    """Return the budget of a stored member, and whether it was there already.
-
-    What is kept under another ``key``, or damaged, is measured anew.
-    """
-    path = entry.folder / NAME
-    kept = _read(path, key)
+def budget_of_stored(entry: StoredMember, key: str, measure: Callable[[], Budget]) -> Budget:
+    """Return the budget of a stored member; one under another ``key``, or damaged, made anew."""
+    kept = kept_budget(entry, key)
     if kept is not None:
-        return kept, True
+        return kept
     found = measure()
     content = {"key": key, "budget": asdict(found)}
     with suppress(OSError):  # a store that cannot be written to: it is measured again next time
         text = json.dumps(content | {"checksum": digest(content)})
-        write_atomic(path, text.encode(), into=True)
-    return found, False
+        write_atomic(entry.folder / NAME, text.encode(), into=True)
+    return found
 
 
 def _read(path: Path, key: str) -> Budget | None:

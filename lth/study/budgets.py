@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from lth.budget.measure import Scoring, measured
-from lth.budget.stored import budget_key, budget_of_stored
+from lth.budget.stored import kept_budget
+from lth.budget.weighing import Weighing, budget_key
 from lth.data.dataset import Dataset
 from lth.errors import told
 from lth.imp import Cohort
 from lth.measured import measured_of
-from lth.networks.ticket import Net, Ticket
 from lth.records.budget import Budget
 from lth.store.entry import StoredMember
 from lth.study.progress import Display
 from lth.study.setup import Setup
-from lth.train.batches import Batches
-from lth.train.evaluate import teacher_of
 from lth.train.job import Job
-from lth.train.member import with_teacher
 from lth.train.trainer import Trainer
 from lth.train.work import one_thread
 from lth.types import MemberId
@@ -60,30 +56,44 @@ class Budgets:
         chosen = [m for m in entries if self._is_compared(m) and entries[m].diverged is None]
         if not self.wanted or not chosen:
             return {}
-        jobs, found = self.trainer.jobs(cohort), dict[MemberId, Budget]()
-        self.display.weighing(len(chosen))
-        with one_thread():
-            for member in chosen:
-                budget = self._of(member, jobs[member], entries[member])
-                found |= {} if budget is None else {member: budget}
-                self.display.weighed()
-        self.display.weighing(0)
-        return found
+        found = {m: kept_budget(entries[m], self._key) for m in chosen}
+        missing = [m for m in chosen if found[m] is None]
+        self.known, self.new = self.known + len(chosen) - len(missing), self.new + len(missing)
+        if missing:
+            found |= self._measured(missing, self.trainer.jobs(cohort), entries)
+        return {m: budget for m, budget in found.items() if budget is not None}
 
     def _is_compared(self, member: MemberId) -> bool:
         return member.level in (0, *self.setup.parts.levels) or member.phase > 0
 
-    def _of(self, member: MemberId, job: Job, entry: StoredMember) -> Budget | None:
+    def _measured(
+        self, members: Sequence[MemberId], jobs: Mapping[MemberId, Job],
+        entries: Mapping[MemberId, StoredMember],
+    ) -> dict[MemberId, Budget | None]:  # fmt: skip
+        """Measure members, by the workers where there are some; what they leave is done here."""
+        judged, found = measured_of(self.setup.config), dict[MemberId, Budget | None]()
+        asked = {jobs[m].key: Weighing(jobs[m], self._key, judged) for m in members}
+        self.display.weighing(len(members))
+        calls = {w: w.job for w in asked.values()} if self.setup.task is None else {}
+        done = self.trainer.call(calls, self.display.weighed)
+        with one_thread():
+            for member in members:
+                found[member] = self._one(member, asked[jobs[member].key], entries[member])
+                if not done:
+                    self.display.weighed()
+        self.display.weighing(0)
+        return found
+
+    def _one(self, member: MemberId, weighing: Weighing, entry: StoredMember) -> Budget | None:
         try:
-            budget, known = budget_of_stored(entry, self._key, lambda: self._measure(job, entry))
+            return weighing.budget(entry, self.trainer.store, self._data)
         except Exception as error:  # of a network that nobody foresaw: the study goes on
+            self.new -= 1
             if member.arm not in self._said:
                 self._said.add(member.arm)
                 first = str(told(error)).partition("\n")[0]
                 self.display.note(f"{member.arm}: its budget is left out ({first})")
             return None
-        self.known, self.new = self.known + known, self.new + (not known)
-        return budget
 
     @cached_property
     def _key(self) -> str:
@@ -93,27 +103,9 @@ class Budgets:
         return budget_key(setup.dataset.digest, judged, precision)
 
     @cached_property
-    def _data(self) -> Dataset:
-        """The data where networks are evaluated: on the GPU, if one trains."""
+    def _data(self) -> Dataset | None:
+        """The data where networks are evaluated: on the GPU, if one trains; None of a task."""
+        if self.setup.task is not None:
+            return None
         data = self.setup.dataset
         return data.to("cuda") if self.setup.options.on_gpu else data
-
-    def _measure(self, job: Job, entry: StoredMember) -> Budget:
-        net = net_at_end(job.ticket, entry)
-        if self.setup.task is not None:
-            return measured(net)
-        job, data = with_teacher(job, self.trainer.store), self._data
-        return measured(net, Scoring(
-            batches=Batches(data, job.streams, job.recipe.batch),
-            measures=job.recipe.evaluator(job.measure), judged=measured_of(self.setup.config),
-            teacher=teacher_of(job, data.train_inputs.device), precision=job.precision,
-        ))  # fmt: skip
-
-
-def net_at_end(ticket: Ticket, entry: StoredMember) -> Net:
-    """Return the network that a ticket has become; a gate's mask is the mask it ended with."""
-    state = entry.final
-    return Net(
-        model=ticket.model, mask=entry.final_mask, params=state.params, buffers=state.buffers,
-        frozen=entry.frozen, views=ticket.views,
-    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from lth.train.check_views import check_views
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
-from lth.train.pool import ENOUGH, Pool
+from lth.train.pool import ENOUGH, Pool, WorkerCall
 from lth.train.trainer_options import TrainerOptions, acting
 from lth.train.work import Stopped, one_thread, stop_after_block, work
 from lth.types import MemberId
+
+FEW = 8
+"""So many calls are worth starting workers for."""
 
 TURNS = 5
 """How often a level is looked at again, where other jobs come between."""
@@ -194,18 +197,36 @@ class Trainer:
                     lightning=self.lightning,
                 )  # fmt: skip
             return
-        workers = self.options.workers
-        mine = str(self.options.lightning)
-        if workers == 0 or any("__main__." in str(_specs(job)) + mine for job in jobs):
+        pool = self._workers(jobs)
+        if pool is None:
             self._run_here(jobs)
             return
+        with stop_after_block(lambda _: None) as stop:
+            pool.run(jobs, self.listener.step, stop)
+
+    def call(self, calls: Mapping[WorkerCall, Job], done: Callable[[], None]) -> bool:
+        """Have workers make calls, each about a job; say whether there were workers for that.
+
+        None are started for fewer calls than are made here while they start.
+        """
+        few = self._pool is None and len(calls) < FEW
+        pool = None if self.options.on_gpu or few else self._workers([*calls.values()])
+        if pool is not None:
+            with stop_after_block(lambda _: None) as stop:
+                pool.run([*calls], lambda *_: done(), stop)
+        return pool is not None
+
+    def _workers(self, jobs: Sequence[Job]) -> Pool | None:
+        """Return the worker processes, if there are any that can build what the jobs name."""
+        mine = str(self.options.lightning)
+        if self.options.workers == 0 or any("__main__." in str(_specs(j)) + mine for j in jobs):
+            return None
         if self._pool is None:
             self._pool = Pool(
                 self.options.processes, self.data, self.store.root,
                 str(self.options.precision), self.lightning,
             )  # fmt: skip
-        with stop_after_block(lambda _: None) as stop:
-            self._pool.run(jobs, self.listener.step, stop)
+        return self._pool
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
         """Train one after the other; one that fails does not keep the others from their end."""

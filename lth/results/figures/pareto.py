@@ -96,7 +96,7 @@ def _front(ax: Axes, points: Sequence[Point], what: Judged) -> None:
 def _method(
     ax: Axes, method: str, points: Sequence[Point], number: int, what: Judged, worst: float
 ) -> Label:
-    """Draw a method's networks; return its label, at the one that costs least."""
+    """Draw a method's networks; return its label, at the dearest that is in the panel."""
     colour, marker, stroke = look(number)
     if all(p.level == 0 for p in points):
         colour, marker, stroke = DENSE, "D", STROKES[0]
@@ -113,12 +113,12 @@ def _method(
         x, y, yerr=bars, color=colour, marker=marker, ls=stroke, lw=1.0, ms=4.5, elinewidth=0.9,
         capsize=2, zorder=3,
     )  # fmt: skip
-    gone = [cost for cost, there in zip(x, inside, strict=True) if not there]
-    ax.plot(gone, [worst] * len(gone), ls="", marker="v", ms=5, color=colour, clip_on=False)
-    first = next((n for n, there in enumerate(inside) if there), None)
-    at = worst if first is None else y[first]
-    text = words(method) + (f" ({y[0]:.4g})" if first is None else "")
-    return Label(text, x[first or 0], at, colour)
+    for cost in (cost for cost, there in zip(x, inside, strict=True) if not there):
+        ax.plot(cost, worst, marker="v", ms=5, color=colour, clip_on=False)
+    last = max((n for n, there in enumerate(inside) if there), default=None)
+    at = worst if last is None else y[last]
+    text = words(method) + (f" ({y[-1]:.4g})" if last is None else "")
+    return Label(text, x[-1 if last is None else last], at, colour)
 
 
 def _cost_axis(ax: Axes, axis: str) -> None:
