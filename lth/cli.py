@@ -39,6 +39,9 @@ Settings (name=value):
   action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
                               and at equal total cost: out/compare/<name>; reference=study/arm
                               (or either) names what differences are to
+  action=compare axis=bytes   accuracy of packed networks against bytes, macs, params or density,
+                              and at equal budgets (budgets=[27000,44000]); studies=[one] will do
+  budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
   task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
   trainer.X=..                with task=lightning any argument of pl.Trainer
   name=TEXT                   of the study's folder, or the comparison's

@@ -74,7 +74,7 @@ class Budgets:
         judged, found = measured_of(self.setup.config), dict[MemberId, Budget | None]()
         asked = {jobs[m].key: Weighing(jobs[m], self._key, judged) for m in members}
         self.display.weighing(len(members))
-        calls = {w: w.job for w in asked.values()} if self.setup.task is None else {}
+        calls = [*asked.values()] if self.setup.task is None else []
         done = self.trainer.call(calls, self.display.weighed)
         with one_thread():
             for member in members:

@@ -74,7 +74,7 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
 def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Display) -> None:
     """Compare what packed networks give for their bytes, multiply-adds, numbers or density."""
     from lth.results.compare.budget_table import axis_legend, axis_tables
-    from lth.results.compare.equal_budget import within_budgets
+    from lth.results.compare.equal_budget import too_small, within_budgets
     from lth.results.compare.pareto import points
     from lth.results.compare.reference import choose, pool_notes, pooled
     from lth.results.compare.studies import fit, sources
@@ -90,7 +90,10 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
     what = judged_of((r for s in given for r in s.records), measured_of(studies[0].config))
     found = points(given, axis, what)
     best = within_budgets(found, what, config.get("budgets"))
-    folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
+    for line in too_small(config.get("budgets"), found, axis):
+        display.note(line)
+    name, width = f"{config['name']}-{axis}", display.console.width
+    folder = Path(config["out"]) / "compare" / name
     write_budgets(folder, axis, what, found, best, studies)
     figures = save_all(
         {"pareto": lambda: pareto_figure(found, axis, what)}, folder, teller(display)
@@ -98,7 +101,7 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
     for table in attempt("table", lambda: axis_tables(found, best, axis, what, width), [], display):
         display.say(table)
         display.say("")
-    display.say(axis_legend(axis, what) + "\n")
+    display.say(axis_legend(what) + "\n")
     for path in (folder / "pareto.csv", folder / "equal_budget.csv", *figures):
         display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
     display.say(f"trained 0 members, reused {members_of(studies)}")

@@ -49,6 +49,11 @@ class WorkerCall(Protocol):
     """
 
     @property
+    def job(self) -> Job:
+        """What it is about."""
+        ...
+
+    @property
     def key(self) -> str:
         """Its name among what is asked for."""
         ...

@@ -204,16 +204,16 @@ class Trainer:
         with stop_after_block(lambda _: None) as stop:
             pool.run(jobs, self.listener.step, stop)
 
-    def call(self, calls: Mapping[WorkerCall, Job], done: Callable[[], None]) -> bool:
+    def call(self, calls: Sequence[WorkerCall], done: Callable[[], None]) -> bool:
         """Have workers make calls, each about a job; say whether there were workers for that.
 
         None are started for fewer calls than are made here while they start.
         """
         few = self._pool is None and len(calls) < FEW
-        pool = None if self.options.on_gpu or few else self._workers([*calls.values()])
+        pool = None if self.options.on_gpu or few else self._workers([c.job for c in calls])
         if pool is not None:
             with stop_after_block(lambda _: None) as stop:
-                pool.run([*calls], lambda *_: done(), stop)
+                pool.run(calls, lambda *_: done(), stop)
         return pool is not None
 
     def _workers(self, jobs: Sequence[Job]) -> Pool | None:

@@ -18,8 +18,7 @@ from lth.results.compare.pareto import DENSITY, Point
 NAME, NUMBER = 16, 6
 """Least columns of a name and of a number."""
 
-UNITS = {"bytes": "bytes", "macs": "multiply-adds per image", "params": "numbers stored",
-         DENSITY: "density"}  # fmt: skip
+UNITS = {"bytes": "bytes", "macs": "multiply-adds per image", "params": "numbers stored"}
 
 
 def axis_tables(
@@ -29,12 +28,11 @@ def axis_tables(
     return [_front_table(points, axis, what), *_budget_tables(best, axis, what, width)]
 
 
-def axis_legend(axis: str, what: Judged) -> str:
+def axis_legend(what: Judged) -> str:
     """Say what the tables hold."""
     return (
-        f"({what.words} of the packed file, ± half its 95 % interval; the networks are chosen by "
-        f"their mean validation {what.metric} among those of at most so many {UNITS[axis]}, "
-        "as means over trials)"
+        f"({what.words} of the packed file, ± half its 95 % interval; of what is within a budget, "
+        f"as means over trials, the mean validation {what.metric} chooses)"
     )
 
 
@@ -47,9 +45,8 @@ def _plain(title: str) -> Table:
 
 def _front_table(points: Sequence[Point], axis: str, what: Judged) -> Table:
     front = [p for p in points if p.front]
-    table = _plain(f"front: no network has fewer {UNITS[axis]} and validates better")
-    if axis == DENSITY:
-        table.title = "front: no network is less dense and validates better"
+    less = f"has fewer {UNITS[axis]}" if axis in UNITS else "is less dense"
+    table = _plain(f"front: no network {less} and validates better")
     table.add_column("method", overflow="fold", min_width=NAME)
     phases = any(p.phase for p in front)
     heads = ["level", *["phase"] * phases, axis, "validation", what.split, "n"]
@@ -76,9 +73,8 @@ def _budget_tables(best: Sequence[Within], axis: str, what: Judged, width: int) 
 def _budget_table(
     best: Sequence[Within], budgets: Sequence[float], axis: str, what: Judged
 ) -> Table:
-    table = _plain(f"each method's best within so many {UNITS[axis]}")
-    if axis == DENSITY:
-        table.title = "each method's best of at most such a density"
+    within = f"within so many {UNITS[axis]}" if axis in UNITS else "of at most such a density"
+    table = _plain(f"each method's best {within}")
     table.add_column("method", overflow="fold", min_width=NAME)
     for budget in budgets:
         table.add_column(cost(budget, axis), justify="right", no_wrap=True, min_width=NUMBER)

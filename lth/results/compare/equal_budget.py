@@ -55,3 +55,13 @@ def round_budgets(points: Sequence[Point]) -> list[float]:
     series = [float(f"{r}e{k}") for k in range(first, last + 2) for r in ROUND]
     bought = [sum(c <= budget for c in costs) for budget in series]
     return [b for b, new, old in zip(series, bought, [0, *bought], strict=False) if new > old]
+
+
+def too_small(budgets: Sequence[float] | None, points: Sequence[Point], axis: str) -> list[str]:
+    """Say of the budgets that were asked for which buy nothing."""
+    least = min((p.cost for p in points), default=math.inf)
+    return [
+        f"budgets={budget:g}: no network is within it; the least has {least:,.6g} ({axis})"
+        for budget in budgets or ()
+        if budget < least
+    ]

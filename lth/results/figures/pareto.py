@@ -7,13 +7,14 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lth.measured import Measured
 from lth.records.budget import judged_of
 from lth.records.intervals import grouped
 from lth.records.judged import ACCURACY, Judged
 from lth.records.record import Record
+from lth.results.compare.budget_table import cost
 from lth.results.compare.pareto import DENSITY, Point, points, scored
 from lth.results.compare.studies import Source
 from lth.results.figures.labels import Label, place_labels
@@ -113,8 +114,8 @@ def _method(
         x, y, yerr=bars, color=colour, marker=marker, ls=stroke, lw=1.0, ms=4.5, elinewidth=0.9,
         capsize=2, zorder=3,
     )  # fmt: skip
-    for cost in (cost for cost, there in zip(x, inside, strict=True) if not there):
-        ax.plot(cost, worst, marker="v", ms=5, color=colour, clip_on=False)
+    for left in (at for at, there in zip(x, inside, strict=True) if not there):
+        ax.plot(left, worst, marker="v", ms=5, color=colour, clip_on=False)
     last = max((n for n, there in enumerate(inside) if there), default=None)
     at = worst if last is None else y[last]
     text = words(method) + (f" ({y[-1]:.4g})" if last is None else "")
@@ -124,15 +125,19 @@ def _method(
 def _cost_axis(ax: Axes, axis: str) -> None:
     ax.set_xscale("log")
     left, right = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if right / left > 2000 else (1, 2, 5)))
+    ax.xaxis.set_major_locator(LogLocator(subs=_marks(right / left)))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: cost(value, axis)))
     ax.set_xlabel(AXES[axis])
+
+
+def _marks(ratio: float) -> tuple[int, ...]:
+    """Return which multiples of powers of ten are marked on an axis that spans so much."""
+    return (1,) if ratio > 2000 else (1, 2, 5) if ratio > 100 else (1, 2, 3, 5)
 
 
 def _title(points: Sequence[Point]) -> str:
     trials = sorted({p.trials for p in points})
     count = f"{trials[0]} to " * (len(trials) > 1) + f"{trials[-1]} trials"
     over = f"mean of {count}; bars: 95 % intervals" if trials[-1] > 1 else "one trial"
-    return f"{over}; band: no network is cheaper and better on validation"
+    return f"{over}; grey: the front, which no network beats on validation at no more"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lth.records.budget import Weighed, weighed
 from lth.records.budget_table import short
@@ -46,6 +46,9 @@ def zeros_figure(records: Iterable[Record]) -> Figure | None:
     figure = Figure(figsize=(5 * len(pairs), 3.8), dpi=DPI, layout="constrained")
     for ax, pair in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
         _draw(ax, pair, found)
+    trials = max(len(w.trials["bytes"]) for w in found)
+    over = f"mean of {trials} trials" if trials > 1 else "one trial"
+    figure.suptitle(f"zeros do not shrink a network: the winning tickets, {over}", fontsize=9)
     return figure
 
 
@@ -56,19 +59,23 @@ def _names(pair: Pair) -> tuple[str, str]:
 def _draw(ax: Axes, pair: Pair, found: Sequence[Weighed]) -> None:
     densities = [w.density for w in found]
     x = [100 * d for d in densities]
-    for (name, label), colour, marker in zip(pair[1:], COLOURS, "os", strict=False):
+    for (name, label), colour, marker, above in zip(
+        pair[1:], COLOURS, "os", (True, False), strict=False
+    ):
         y = [w.mean(name) for w in found]
         ax.plot(x, y, color=colour, marker=marker, ms=4.5, lw=1.7)
-        ax.annotate(f"{label}: {short(y[-1])}", (x[-1], y[-1]), (-2, 7), color=colour, fontsize=8,
-                    textcoords="offset points", ha="right")  # fmt: skip
+        at, side, up = (x[-1], "right", 8) if above else (x[0], "left", 0)
+        ax.annotate(f"{label}: {short(y[-1])}", (at, y[-1]), (0, up), color=colour, fontsize=8,
+                    textcoords="offset points", ha=side)  # fmt: skip
     whole, without = ([w.mean(name) for w in found] for name in _names(pair))
     ax.fill_between(x, whole, without, color="0.93", lw=0)
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_ylim(top=2 * ax.get_ylim()[1])
+    low, high = ax.get_ylim()
+    ax.set_ylim(top=high * (high / low) ** 0.12)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 100 else (1, 2, 5)))
     density_axis(ax, densities)
     ax.set_xlabel("weights remaining (%)")
-    ax.set_ylabel(f"{pair.title} (log scale)")
-    ax.set_title(f"{pair.title} of the winning tickets", fontsize=9, loc="left")
+    ax.set_ylabel(pair.title)
     tidy(ax)
