@@ -25,6 +25,12 @@ AUTO = "auto"
 """Measure where the study has methods: there networks differ in more than in zeros."""
 
 
+OF_A_TASK = (
+    "budgets: of a task's networks params, nonzeros and bytes; they are not run, so no multiply-adds "
+    "and no score of the packed file"
+)
+
+
 def is_wanted(config: Mapping[str, Any]) -> bool:
     """Whether a study's budgets are measured: ``budget: auto`` means where it has methods."""
     wanted = config.get("budget", AUTO)
@@ -59,6 +65,9 @@ class Budgets:
         found = {m: kept_budget(entries[m], self._key) for m in chosen}
         missing = [m for m in chosen if found[m] is None]
         self.known, self.new = self.known + len(chosen) - len(missing), self.new + len(missing)
+        if self.setup.task is not None and not self._said:
+            self._said.add("")
+            self.display.note(OF_A_TASK)
         if missing:
             found |= self._measured(missing, self.trainer.jobs(cohort), entries)
         return {m: budget for m, budget in found.items() if budget is not None}

@@ -127,8 +127,15 @@ def _cost_axis(ax: Axes, axis: str) -> None:
     left, right = ax.get_xlim()
     ax.xaxis.set_major_locator(LogLocator(subs=_marks(right / left)))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: cost(value, axis)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _mark(value, axis)))
     ax.set_xlabel(AXES[axis])
+
+
+def _mark(value: float, axis: str) -> str:
+    """Write a round number: 3k, 20k, 1M."""
+    text = cost(value, axis)
+    number, letter = text[:-1], text[-1]
+    return number.rstrip("0").rstrip(".") + letter if "." in number and letter in "kMGT" else text
 
 
 def _marks(ratio: float) -> tuple[int, ...]:
@@ -140,4 +147,4 @@ def _title(points: Sequence[Point]) -> str:
     trials = sorted({p.trials for p in points})
     count = f"{trials[0]} to " * (len(trials) > 1) + f"{trials[-1]} trials"
     over = f"mean of {count}; bars: 95 % intervals" if trials[-1] > 1 else "one trial"
-    return f"{over}; grey: the front, which no network beats on validation at no more"
+    return f"{over}; grey: the front (on validation no network gives more for less)"
