@@ -112,6 +112,5 @@ def times(ratio: float) -> str:
 def _three(value: float) -> str:
     if value >= 99.95:
         return f"{value:,.0f}"
-    return (
-        f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.9995 else f"{value:.3g}"
-    )
+    digits = 1 if value >= 9.995 else 2 if value >= 0.9995 else 3
+    return f"{value:.{digits}f}"

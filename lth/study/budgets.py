@@ -26,8 +26,8 @@ AUTO = "auto"
 
 
 OF_A_TASK = (
-    "budgets: of a task's networks params, nonzeros and bytes; they are not run, so no multiply-adds "
-    "and no score of the packed file"
+    "budgets: of a task's networks params, nonzeros and bytes; they are not run, so there are no "
+    "multiply-adds and no score of the packed file"
 )
 
 
