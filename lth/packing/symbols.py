@@ -13,7 +13,7 @@ from lth.packing.coder import ONE, Coder, Reader
 MOST = 1 << 12
 """Different symbols of a row, at most."""
 
-PATIENCE = 1 << 19
+PATIENCE = 1 << 17
 """Decisions of one row that a learning model is asked for, at most: each takes a microsecond."""
 
 Ints = np.ndarray
