@@ -25,6 +25,14 @@ Patterns = np.ndarray
 """Unsigned whole numbers, one dimension: 0 is the value 0 (and +0.0) alone."""
 
 
+class Place(NamedTuple):
+    """Where numbers stand in a tensor: places row by row, of so many in so many rows."""
+
+    flat: np.ndarray
+    size: int
+    rows: int
+
+
 class Kind(NamedTuple):
     """What a tensor is before its values are known: name, dtype in torch's word, shape."""
 
@@ -57,6 +65,11 @@ class Kind(NamedTuple):
         return rows, self.size // rows
 
     @property
+    def everywhere(self) -> Place:
+        """All of its places."""
+        return Place(np.arange(self.size), self.size, self.grid[0])
+
+    @property
     def bits(self) -> tuple[int, int] | None:
         """Bits of the exponent and of the fraction; None where it holds no such numbers."""
         return FLOATS.get(self.dtype)
@@ -82,6 +95,13 @@ def tensor_of(kind: Kind, patterns: Patterns) -> Tensor:
     """Return the tensor that has these bit patterns."""
     octets = torch.from_numpy(patterns.astype(kind.word, copy=True).view(np.uint8))
     return octets.view(kind.torch_dtype).reshape(kind.shape)
+
+
+def is_below_zero(kind: Kind, patterns: Patterns) -> np.ndarray:
+    """Say which patterns stand for numbers with a minus."""
+    top = np.uint64(1 << (8 * kind.word.itemsize - 1))
+    signed = kind.bits is not None or kind.dtype.startswith("int")
+    return ((patterns.astype(np.uint64) & top) != 0) & signed
 
 
 def in_order(kind: Kind, patterns: Patterns) -> Patterns:

@@ -1,4 +1,4 @@
-"""Where a tensor's values are not 0: a bit for each, gaps, or chances learnt by column and row."""
+"""Where a tensor's values are not 0: a bit for each, gaps, or chances from what lies around."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import numpy as np
 from lth.files import demand
 from lth.packing import huffman
 from lth.packing.adaptive import choice, count
-from lth.packing.cheapest import Unfit, cheapest, fits, needs
-from lth.packing.coder import HALF, ONE, Coder
-from lth.packing.symbols import huffman_symbols, table
-
-LARGEST = 1 << 22
-"""Bits of one tensor that are coded one by one, at most: each takes about a microsecond."""
+from lth.packing.cheapest import Unfit, cheapest
+from lth.packing.coder import Coder
+from lth.packing.neighbours import neighbours
+from lth.packing.symbols import symbols
 
 WIDTHS = range(2, 13)
 """Bits of a gap."""
@@ -23,7 +21,7 @@ Grid = np.ndarray
 
 def positions(coder: Coder, shape: tuple[int, int], given: Grid | None = None) -> Grid:
     """Code where a tensor of ``[rows, columns]`` is not 0, by the cheapest way."""
-    ways = (_bitmap, _gaps, _learnt)
+    ways = (_bitmap, _gaps, neighbours)
     with coder.part("positions"):
         return cheapest(coder, [lambda c, w=way: w(c, shape, given) for way in ways])
 
@@ -41,20 +39,14 @@ def _gaps(coder: Coder, shape: tuple[int, int], given: Grid | None) -> Grid:
 
     A gap of ``2^width - 1`` stands for so many zeros and no kept place after them.
     """
-    needs(coder, "huffman")
     width, gaps = 2, None
     if given is not None:
         width, gaps = _best_gaps(np.flatnonzero(given))
     width = 2 + choice(coder, len(WIDTHS), width - 2)
-    lengths = None
-    if gaps is not None:
-        lengths = huffman.code_lengths(np.bincount(gaps, minlength=1 << width))
-        fits(bool(lengths.any()))
-    lengths = table(coder, 1 << width, lengths)
     number = count(coder, None if gaps is None else len(gaps))
     size = shape[0] * shape[1]
     demand(number <= size, "it has more gaps than places")
-    found = huffman_symbols(coder, lengths, number, gaps)
+    found = symbols(coder, 1 << width, number, gaps)
     full = (1 << width) - 1
     ends = np.cumsum(np.where(found == full, full, found + 1))
     places = ends[found != full] - 1
@@ -83,19 +75,3 @@ def _filled(gaps: np.ndarray, full: int) -> np.ndarray:
     found = np.full(int(fillers.sum()) + len(gaps), full, dtype=np.int64)
     found[np.cumsum(fillers + 1) - 1] = gaps % full
     return found
-
-
-def _learnt(coder: Coder, shape: tuple[int, int], given: Grid | None) -> Grid:
-    """Bit by bit, a column's chance counted row after row."""
-    needs(coder, "arithmetic")
-    rows, columns = shape
-    fits(rows * columns <= LARGEST)
-    demand(rows * columns <= LARGEST, "it is too large to be coded so")
-    grid = np.zeros(shape, dtype=bool)
-    ones = np.zeros(columns, dtype=np.int64)
-    for row in range(rows):
-        chances = np.clip((2 * ones + 1) * HALF // (row + 1), 1, ONE - 1).tolist()
-        bits = None if given is None else given[row].tolist()
-        grid[row] = coder.bits(chances, bits)
-        ones += grid[row]
-    return grid

@@ -9,11 +9,13 @@ from lth.packing import huffman
 from lth.packing.adaptive import Tree, Whole, count
 from lth.packing.cheapest import cheapest, fits, needs
 from lth.packing.coder import ONE, Coder, Reader
+from lth.packing.kinds import Place
+from lth.packing.signs import signed
 
 MOST = 1 << 12
 """Different symbols of a row, at most."""
 
-PATIENCE = 1 << 19
+PATIENCE = 1 << 17
 """Decisions of one row that a learning model is asked for, at most: each takes a microsecond."""
 
 Ints = np.ndarray
@@ -28,10 +30,17 @@ def symbols(coder: Coder, k: int, number: int, given: Ints | None = None) -> Int
     return cheapest(coder, [lambda c, w=way: w(c, k, number, given) for way in ways])
 
 
-def whole_numbers(coder: Coder, number: int, given: Ints | None = None) -> Ints:
-    """Code whole numbers of any sign, as symbols where they lie close together."""
-    ways = (_between, _far)
-    return cheapest(coder, [lambda c, w=way: w(c, number, given) for way in ways])
+def whole_numbers(
+    coder: Coder, number: int, given: Ints | None = None, place: Place | None = None
+) -> Ints:
+    """Code whole numbers of any sign, as symbols where they lie close together.
+
+    Where they stand in a tensor, if that is known, may tell of their signs.
+    """
+    ways = [lambda c: _between(c, number, given), lambda c: _far(c, number, given)]
+    if place is not None:
+        ways.append(lambda c: signed(c, number, given, place))
+    return cheapest(coder, ways)
 
 
 def _huffman(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:

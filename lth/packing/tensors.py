@@ -12,7 +12,7 @@ from lth.files import demand
 from lth.packing.adaptive import count
 from lth.packing.cheapest import cheapest, fits
 from lth.packing.coder import HALF, Coder
-from lth.packing.kinds import Kind, Patterns, patterns_of
+from lth.packing.kinds import Kind, Patterns, Place, patterns_of
 from lth.packing.positions import positions
 from lth.packing.symbols import whole_numbers
 from lth.packing.values import numbers, values
@@ -40,7 +40,7 @@ def tensor(
             [
                 lambda c: _constant(c, kind, given),
                 lambda c: _again(c, kind, earlier, given),
-                lambda c: values(c, kind, kind.size, given),
+                lambda c: values(c, kind, kind.size, given, kind.everywhere),
                 lambda c: _sparse(c, kind, given),
                 lambda c: _steps(c, kind, given, steps, False),
                 lambda c: _steps(c, kind, given, steps, True),
@@ -74,7 +74,8 @@ def _sparse(coder: Coder, kind: Kind, given: Patterns | None) -> Patterns:
     kept = grid.reshape(-1)
     found = np.zeros(kind.size, dtype=kind.word)
     number = int(kept.sum())
-    found[kept] = values(coder, kind, number, None if given is None else given[kept])
+    place = Place(np.flatnonzero(kept), kind.size, kind.grid[0])
+    found[kept] = values(coder, kind, number, None if given is None else given[kept], place)
     return found
 
 
@@ -96,14 +97,15 @@ def _steps(
     steps = _step_sizes(coder, kind, steps)
     if not sparse:
         with coder.part("ids"):
-            whole = whole_numbers(coder, kind.size, ids)
+            whole = whole_numbers(coder, kind.size, ids, kind.everywhere)
     else:
         grid = positions(coder, kind.grid, None if given is None else _not_zero(kind, given))
         kept = grid.reshape(-1)
         whole = np.zeros(kind.size, dtype=np.int64)
         with coder.part("ids"):
-            number = int(kept.sum())
-            whole[kept] = whole_numbers(coder, number, None if ids is None else ids[kept])
+            place = Place(np.flatnonzero(kept), kind.size, kind.grid[0])
+            kept_ids = None if ids is None else ids[kept]
+            whole[kept] = whole_numbers(coder, len(place.flat), kept_ids, place)
     found = patterns_of(steps * torch.from_numpy(whole).reshape(kind.shape).to(steps.dtype))
     fits(given is None or bool((found == given).all()))
     return found

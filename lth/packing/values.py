@@ -9,22 +9,23 @@ from lth.packing import huffman
 from lth.packing.adaptive import Tree, Whole, count
 from lth.packing.cheapest import cheapest, fits, needs
 from lth.packing.coder import HALF, Coder
-from lth.packing.kinds import WHOLES, Kind, Patterns, in_order
+from lth.packing.kinds import WHOLES, Kind, Patterns, Place, in_order, is_below_zero
 from lth.packing.symbols import (
     MOST,
     PATIENCE,
     huffman_symbols,
     packed,
-    symbols,
     table,
     whole_numbers,
 )
 
 
-def values(coder: Coder, kind: Kind, number: int, given: Patterns | None = None) -> Patterns:
-    """Code a row of values by the cheapest way, a codebook among them."""
-    ways = (_codebook, *NUMBERS)
-    return cheapest(coder, [lambda c, w=way: w(c, kind, number, given) for way in ways])
+def values(
+    coder: Coder, kind: Kind, number: int, given: Patterns | None, place: Place
+) -> Patterns:
+    """Code the values at places of a tensor by the cheapest way, a codebook among them."""
+    ways = [lambda c, w=way: w(c, kind, number, given) for way in NUMBERS]
+    return cheapest(coder, [lambda c: _codebook(c, kind, number, given, place), *ways])
 
 
 def numbers(coder: Coder, kind: Kind, number: int, given: Patterns | None = None) -> Patterns:
@@ -32,8 +33,10 @@ def numbers(coder: Coder, kind: Kind, number: int, given: Patterns | None = None
     return cheapest(coder, [lambda c, w=way: w(c, kind, number, given) for way in NUMBERS])
 
 
-def _codebook(coder: Coder, kind: Kind, number: int, given: Patterns | None) -> Patterns:
-    """The different values, in order, and which of them each is."""
+def _codebook(
+    coder: Coder, kind: Kind, number: int, given: Patterns | None, place: Place
+) -> Patterns:
+    """The different values, in order, and which of them each is, counted from 0 on to both sides."""
     book, ids = None, None
     if given is not None:
         book = np.unique(given)
@@ -45,8 +48,15 @@ def _codebook(coder: Coder, kind: Kind, number: int, given: Patterns | None) -> 
     demand(1 <= k <= MOST, "a codebook is too long")
     with coder.part("codebook"):
         book = numbers(coder, kind, k, book)
+    below = int(is_below_zero(kind, book).sum())
+    around = [*range(-below, 0), *range(1, k - below + 1)]
+    if given is not None:
+        ids = np.array(around, dtype=np.int64)[ids]
     with coder.part("ids"):
-        return book[symbols(coder, k, number, ids)]
+        found = whole_numbers(coder, number, ids, place)
+    found = np.where(found > 0, found + below - 1, found + below)
+    demand(number == 0 or 0 <= int(found.min()) <= int(found.max()) < k, "no such value")
+    return book[found]
 
 
 def _plain(coder: Coder, kind: Kind, number: int, given: Patterns | None) -> Patterns:
