@@ -137,7 +137,7 @@ class WandbLogger:
         run.summary.update(budget_summary(found, len(self._rates) > 1))
         names: list[Any] = ["network", "level", "phase", "density", *BUDGET_COLUMNS]
         table = wandb.Table(columns=names, data=budget_rows(found))
-        title = "test of the packed file against its bytes"
+        title = "what the packed file tests at, against its bytes"
         run.log({"pareto": wandb.plot.scatter(table, "bytes", TEST, title=title)})
 
     @contextmanager

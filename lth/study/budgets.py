@@ -14,7 +14,7 @@ from lth.imp import Cohort
 from lth.measured import measured_of
 from lth.records.budget import Budget
 from lth.store.entry import StoredMember
-from lth.study.progress import Display
+from lth.study.progress import Display, teller
 from lth.study.setup import Setup
 from lth.train.job import Job
 from lth.train.trainer import Trainer
@@ -33,8 +33,8 @@ OF_A_TASK = (
 
 def is_wanted(config: Mapping[str, Any]) -> bool:
     """Whether a study's budgets are measured: ``budget: auto`` means where it has methods."""
-    wanted = config.get("budget", AUTO)
-    return bool(config.get("method")) if wanted == AUTO else bool(wanted)
+    wanted = config.get("budget")
+    return bool(config.get("method")) if wanted in (None, AUTO) else bool(wanted)
 
 
 class Budgets:
@@ -101,7 +101,7 @@ class Budgets:
             if member.arm not in self._said:
                 self._said.add(member.arm)
                 first = str(told(error)).partition("\n")[0]
-                self.display.note(f"{member.arm}: its budget is left out ({first})")
+                teller(self.display)(f"{member.arm}: its budget is left out ({first})")
             return None
 
     @cached_property
