@@ -13,6 +13,7 @@ import lth
 from lth import LthError
 from lth.budget import Budget, macs_of, weighing
 from lth.budget import measure as measuring
+from lth.budget.macs import counted
 from lth.budget.stored import NAME
 from lth.data import tensors
 from lth.networks.cost import forward_flops
@@ -146,6 +147,14 @@ def test_what_depends_on_the_input_is_measured_on_all_of_it():
     assert macs_of(network, inputs[:2], lambda: inputs.split(16)).executed == 16 * 8 + 8 * 4
     network.dynamic = True  # it says so, where the few that are looked at are all alike
     assert macs_of(network, inputs[:2], lambda: inputs.split(16)) == half
+
+
+def test_fused_ways_are_taken_only_where_they_hide_nothing():
+    network, inputs = Recurrent().eval(), torch.zeros(3, 1, 4, 4)
+    network.dynamic = True
+    one = count(Recurrent(), inputs)
+    assert counted(network, [inputs], plainly=False) != one  # they would hide some here
+    assert macs_of(network, inputs, lambda: [inputs]) == one
 
 
 def test_counting_leaves_a_network_as_it_was():

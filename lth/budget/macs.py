@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -35,10 +35,11 @@ def macs_of(network: nn.Module, few: Tensor, every: Callable[[], Inputs]) -> Mac
     Those of the first of ``few`` prepared examples, where all of them together take as much each;
     of a network that takes otherwise, or says so (``dynamic = True``), the mean over ``every`` one.
     """
-    one = counted(network, [few[:1]])
+    first = few[:1]
+    one = counted(network, [first])
     if not says_dynamic(network) and counted(network, [few]) == one:
         return one
-    return counted(network, every())
+    return counted(network, every(), plainly=counted(network, [first], plainly=False) != one)
 
 
 def says_dynamic(network: nn.Module) -> bool:
@@ -46,11 +47,15 @@ def says_dynamic(network: nn.Module) -> bool:
     return any(getattr(module, "dynamic", False) is True for module in network.modules())
 
 
-def counted(network: nn.Module, batches: Inputs) -> Macs:
-    """Count what the network executes over batches, per example."""
+def counted(network: nn.Module, batches: Inputs, plainly: bool = True) -> Macs:
+    """Count what the network executes over batches, per example.
+
+    ``plainly`` without the fused ways through attention and recurrent layers, which hide their
+    products; without them convolutions are slow, too.
+    """
     counter, examples = Counter(network), 0
-    # fused ways through attention and recurrent layers would hide their products
-    with evaluating(network), twice_differentiable(), torch.no_grad(), counter:
+    ways = twice_differentiable() if plainly else nullcontext()
+    with evaluating(network), ways, torch.no_grad(), counter:
         for inputs in batches:
             network(inputs)
             examples += len(inputs)
