@@ -213,6 +213,14 @@ def test_what_is_far_below_leaves_the_panel_and_is_marked():
     assert any("lost (10)" in t.get_text() for t in ax.findobj(Text))
 
 
+def test_a_crowd_is_named_by_marker_and_stroke_too():
+    rows = [*ROWS, *(r for n in range(12) for r in trials(f"m{n}", 1, 50 + n, 0.9, (0.9, 0.92)))]
+    figure = pareto_figure(found_at(rows=rows), "bytes", TEST_ACCURACY)
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 15
+    assert not pareto_figure(found_at(), "bytes", TEST_ACCURACY).legends
+
+
 def test_zeros_do_not_shrink_a_network():
     left, right = zeros_figure(ROWS).axes
     whole, without = (line.get_ydata() for line in left.lines[:2])

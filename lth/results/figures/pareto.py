@@ -18,9 +18,23 @@ from lth.results.compare.budget_table import cost
 from lth.results.compare.pareto import DENSITY, Point, points, scored
 from lth.results.compare.studies import Source
 from lth.results.figures.labels import Label, place_labels
-from lth.results.figures.style import DPI, STROKES, look, tidy, words
+from lth.results.figures.style import (
+    COLOURS,
+    STROKES,
+    legend_above,
+    legend_columns,
+    look,
+    tidy,
+    words,
+)
 
 DENSE, FRONT = "0.35", "0.6"
+
+DPI = 130
+"""As the other comparison's: a crowd of methods must stay under 250 kB to be kept."""
+
+SIZE, LINE = (9.5, 5.0), 0.21
+"""Inches of the figure, and of a line of a legend above it."""
 
 AXES = {
     "bytes": "bytes of the packed file", "params": "numbers stored",
@@ -46,20 +60,28 @@ def pareto_figure(found: Sequence[Point], axis: str, what: Judged) -> Figure | N
     shown = [p for p in found if p.cost > 0]
     if not shown:
         return None
-    figure = Figure(figsize=(9.5, 5), dpi=DPI, layout="constrained")
+    methods = grouped(shown, lambda p: p.method)
+    crowd = len(methods) > len(COLOURS)
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
     ax = figure.subplots()
     worst, best = limits(shown, what)
     _front(ax, [p for p in shown if p.front], what)
     labels = [
         _method(ax, method, own, number, what, worst)
-        for number, (method, own) in enumerate(grouped(shown, lambda p: p.method).items())
+        for number, (method, own) in enumerate(methods.items())
     ]
     ax.set_ylim(worst, best)
     _cost_axis(ax, axis)
     ax.set_ylabel(f"{what.words} of the packed file{what.percent}")
     ax.set_title(_title(shown), fontsize=9, loc="left")
     tidy(ax)
-    place_labels(ax, labels)
+    if crowd:  # colours come again, so a name needs its marker and stroke
+        handles, names = ax.get_legend_handles_labels()
+        columns = legend_columns(names, 0.95 * SIZE[0])
+        figure.set_size_inches(SIZE[0], SIZE[1] + LINE * (-(-len(names) // columns)))
+        legend_above(figure, handles, "", columns)
+    else:
+        place_labels(ax, labels)
     return figure
 
 
@@ -110,15 +132,15 @@ def _method(
         [what.factor * (p.value.high - p.value.mean) if p.value.bounded else 0.0 for p in own],
     ]
     bars = [[b if there else 0.0 for b, there in zip(side, inside, strict=True)] for side in bars]
+    last = max((n for n, there in enumerate(inside) if there), default=None)
+    text = words(method) + (f" ({y[-1]:.4g})" if last is None else "")
     ax.errorbar(
         x, y, yerr=bars, color=colour, marker=marker, ls=stroke, lw=1.0, ms=4.5, elinewidth=0.9,
-        capsize=2, zorder=3,
+        capsize=2, zorder=3, label=text,
     )  # fmt: skip
     for left in (at for at, there in zip(x, inside, strict=True) if not there):
         ax.plot(left, worst, marker="v", ms=5, color=colour, clip_on=False)
-    last = max((n for n, there in enumerate(inside) if there), default=None)
     at = worst if last is None else y[last]
-    text = words(method) + (f" ({y[-1]:.4g})" if last is None else "")
     return Label(text, x[-1 if last is None else last], at, colour)
 
 
