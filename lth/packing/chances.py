@@ -29,6 +29,12 @@ FITTED = 1 << 17
 NEWTON = 12
 """Steps of the fit."""
 
+FIRST = 20
+"""Bits of a number that its logarithm looks at."""
+
+SHIFTS = np.rint(UNIT * np.log(2) * (np.arange(64) - FIRST))
+"""What their place adds to it."""
+
 _SUMS = np.arange(-FARTHEST, FARTHEST + 1)
 SQUASHED = np.clip(np.rint(ONE / (1 + np.exp(-_SUMS / UNIT))), 1, ONE - 1).astype(np.int64)
 
@@ -44,7 +50,10 @@ def log_odds(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _log(values: np.ndarray) -> np.ndarray:
-    return np.rint(UNIT * np.log(values.astype(np.float64))).astype(np.int64)
+    """Return ``log(n)`` in whole 1/256, of a number's first 20 bits and of where they lie."""
+    share, exponent = np.frexp(values.astype(np.float64))
+    first = np.floor(share * (1 << FIRST))
+    return (np.rint(UNIT * np.log(first)) + SHIFTS[exponent]).astype(np.int64)
 
 
 def fitted(features: Sequence[np.ndarray], bits: np.ndarray) -> tuple[list[int], float]:
@@ -88,7 +97,7 @@ WIDEST = 256
 
 
 def period_of(grid: np.ndarray) -> int:
-    """Return the lag, of 3 and more, at which numbers of a grid are most like themselves; else 0."""
+    """Return the lag, from 3 on, at which numbers of a grid are most like themselves; else 0."""
     flat = grid.reshape(-1).astype(np.float32)
     most = min(WIDEST, grid.shape[1] - 1)
     if most < 3:

@@ -1,4 +1,4 @@
-"""Positions bit by bit, from neighbours: units look at places that lie together, in some pixels more.
+"""Positions bit by bit, from neighbours: units look at places that lie together in a picture.
 
 A bit's chance comes from the bits around it in its row taken as a picture, from how full its column
 and those next to it are in the rows above, and from how full its row is so far.
@@ -56,7 +56,7 @@ class Looks:
         return 1 + 2 * self.full + bool(self.beside) + len(self.lags)
 
     def of_columns(self, above: np.ndarray, row: np.ndarray | int) -> list[np.ndarray]:
-        """Return how full columns are, alone and with those beside, from counts ``[..., columns]``."""
+        """Return how full columns are, alone and with those beside, from counts."""
         if not self.full:
             return []
         found = [self._odds(above, row, PRIOR_COLUMN)]
@@ -127,8 +127,9 @@ def _best(grid: Grid, kept: int) -> tuple[int, int, list[int]]:
 def _read(coder: Coder, looks: Looks, weights: list[int]) -> Grid:
     """Read a grid: as ``Looks.all`` has it for all bits at once, a block of a row at a time."""
     rows, columns, block = looks.rows, looks.columns, looks.block
-    near = [(n, w * UNIT) for n, w in zip(looks.lags, weights[-len(looks.lags) :]) if n < block]
-    far = [(n, w * UNIT) for n, w in zip(looks.lags, weights[-len(looks.lags) :]) if n >= block]
+    lagged = weights[len(weights) - len(looks.lags) :]
+    by_lag = [(n, w * UNIT) for n, w in zip(looks.lags, lagged, strict=True)]
+    near, far = ([p for p in by_lag if (p[0] < block) == close] for close in (True, False))
     before = max(looks.lags, default=0)
     flat = np.zeros(before + looks.size, dtype=np.int64)
     above = np.zeros(columns, dtype=np.int64)

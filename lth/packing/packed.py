@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from lth.errors import LthError
 from lth.files import reading, write_atomic
 from lth.networks.adopt import renamed
 from lth.networks.drawn import draw_model, layers_of, state_of
-from lth.networks.net import Net
+from lth.networks.net import Net, copied
 from lth.networks.ticket_check import same_names
 from lth.packing import file
 from lth.packing.unpacked import Unpacked
@@ -93,7 +92,7 @@ def _of_module(network: nn.Module, model: Any) -> Net:
 
 def _plain_state(network: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a module as it computes outside training, parametrizations baked in."""
-    network = copy.deepcopy(network).eval()
+    network = copied(network).eval()
     for module in list(network.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[union-attr]

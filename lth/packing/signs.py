@@ -1,5 +1,6 @@
-"""Whole numbers that are not 0, their signs from the signs around: weights of a unit that lie
-together in a picture mostly have the same.
+"""Whole numbers that are not 0, their signs from the signs around.
+
+Weights of a unit that lie together in a picture mostly have the same.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ from lth.packing.signs import signed
 MOST = 1 << 12
 """Different symbols of a row, at most."""
 
+NEAR = 64
+"""Symbols of a row that are few: learning their counts costs less than writing them."""
+
 PATIENCE = 1 << 17
 """Decisions of one row that a learning model is asked for, at most: each takes a microsecond."""
 
@@ -86,6 +89,7 @@ def _learnt(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:
 def _counted(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:
     """By counts that are written first: one decision for each."""
     needs(coder, "arithmetic")
+    fits(number * (k - 1).bit_length() > PATIENCE or k > NEAR)
     shares = None if given is None else _shares(np.bincount(given, minlength=k))
     size = Whole()
     with coder.part("table"):
@@ -128,6 +132,7 @@ def _far(coder: Coder, number: int, given: Ints | None) -> Ints:
     needs(coder, "arithmetic")
     if given is not None:
         fits(number * 8 <= PATIENCE and int(np.abs(given).max(initial=0)) < 1 << 40)
+        fits(number == 0 or int(given.max() - given.min()) >= NEAR)
     model = Whole()
     values = [None] * number if given is None else given.tolist()
     return np.array([model.code(coder, v) for v in values], dtype=np.int64)

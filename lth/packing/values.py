@@ -20,9 +20,7 @@ from lth.packing.symbols import (
 )
 
 
-def values(
-    coder: Coder, kind: Kind, number: int, given: Patterns | None, place: Place
-) -> Patterns:
+def values(coder: Coder, kind: Kind, number: int, given: Patterns | None, place: Place) -> Patterns:
     """Code the values at places of a tensor by the cheapest way, a codebook among them."""
     ways = [lambda c, w=way: w(c, kind, number, given) for way in NUMBERS]
     return cheapest(coder, [lambda c: _codebook(c, kind, number, given, place), *ways])
@@ -36,7 +34,7 @@ def numbers(coder: Coder, kind: Kind, number: int, given: Patterns | None = None
 def _codebook(
     coder: Coder, kind: Kind, number: int, given: Patterns | None, place: Place
 ) -> Patterns:
-    """The different values, in order, and which of them each is, counted from 0 on to both sides."""
+    """The different values in order, and which each is, counted from 0 on to both sides."""
     book, ids = None, None
     if given is not None:
         book = np.unique(given)
