@@ -21,11 +21,17 @@ from lth.networks.net import Net
 from lth.networks.ticket import draw_model
 from lth.networks.trace import twice_differentiable
 from lth.packing import pack, unpack
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import Measures
+from lth.recipe.loss import cross_entropy
+from lth.recipe.measures import accuracy
 from lth.records.budget import PREFIX, budget_of, is_budget
 from lth.records.record import Record
 from lth.store.restore import net_of
 from lth.study.progress import Display
 from lth.study.run import execute
+from lth.train.batches import Batches
+from lth.train.job import Streams
 from tests import tasks
 from tests.toys import MLP, NORM, mlp, run_study, setup_of, ticket, upsampler
 
@@ -176,6 +182,21 @@ def test_a_weight_that_is_made_of_others_is_a_weight():
 
     found = macs_of(Product(), torch.ones(1, 16), lambda: [torch.ones(1, 16)])
     assert found == (4 * 2 * 16 + 16 * 4, 4 * 2 * 16 / 2 + 16 * 4)
+
+
+def test_what_is_looked_at_comes_from_all_over_the_split():
+    """A gate that opens for the last tenth alone, as where the data are sorted, is seen."""
+    inputs = torch.zeros(300, 1, 4, 4)
+    inputs[270:, 0, 0, 0] = 1
+    data = tensors("sorted", (inputs, torch.arange(300) % 4), (inputs, torch.arange(300) % 4), 30,
+                   normalise=False)  # fmt: skip
+    spec = {"_target_": "tests.test_budget.Gated"}
+    scoring = measuring.Scoring(
+        Batches(data, Streams(0, 0, 0), 10),
+        Measures(as_loss(cross_entropy()), {"accuracy": accuracy()}),
+    )
+    found = measuring.measured(ticket(spec, density=2).net, scoring)
+    assert found.macs == pytest.approx(16 * 8 + 8 * 4 + 64 / 10)
 
 
 # --- one network ----------------------------------------------------------------------------------

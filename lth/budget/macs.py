@@ -18,7 +18,7 @@ from lth.networks.trace import OPERANDS, flops_of, storage_key, twice_differenti
 Inputs = Iterable[Tensor]
 """Prepared inputs, batch after batch."""
 
-FEW = 64
+FEW = 128
 """Examples on which a network is looked at: does what it executes depend on its input?"""
 
 

@@ -47,8 +47,10 @@ class Scoring:
         return (data.prepare(part) for part in data.test_inputs.split(evaluate.EVALUATION_BATCH))
 
     def few(self) -> Tensor:
-        """Return the first prepared inputs of the test split."""
-        return self.batches.dataset.prepare(self.batches.dataset.test_inputs[:FEW])
+        """Return some prepared inputs from all over the test split, which may be sorted."""
+        inputs = self.batches.dataset.test_inputs
+        rows = torch.linspace(0, len(inputs) - 1, min(FEW, len(inputs))).round().long()
+        return self.batches.dataset.prepare(inputs[rows.to(inputs.device)])
 
     def _autocast(self) -> AbstractContextManager[object]:
         device = self.batches.dataset.test_inputs.device.type
