@@ -123,6 +123,20 @@ def test_a_dense_network_of_another_model_is_a_network_of_its_own():
     assert sum(p.level == 0 for p in same) == 1 and {p.method for p in same} >= {"same, clusters"}
 
 
+def test_dense_networks_of_several_rates_are_told_apart():
+    both = [*ROWS, *(r._replace(lr=0.2, value=r.value / 2) for r in ROWS)]
+    names = {p.method for p in found_at(rows=both) if p.level == 0}
+    assert names == {f"{DENSE}, lr 0.1", f"{DENSE}, lr 0.2"}
+
+
+def test_a_study_that_diverged_has_nothing_to_weigh():
+    where = ("s-1", 0, 0, 0.1, WINNER, 0, 1.0)
+    gone = [Record(*where, 7, "train", "diverged", 7.0),
+            Record(*where, 60, "train", "training_flops", 1.0)]  # fmt: skip
+    with pytest.raises(LthError, match="s-1: every member diverged"):
+        found_at(rows=gone)
+
+
 def test_studies_without_budgets_say_how_to_get_them():
     plain = [r for r in ROWS if not r.metric.startswith("budget/")]
     with pytest.raises(LthError, match=r"s-1: nothing of it has been weighed: .*budget=true"):

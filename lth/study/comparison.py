@@ -84,7 +84,8 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
 
     axis, groups = str(config["axis"]), pooled(studies)
     plain = choose(groups, config.get("reference")).plain
-    for note in [*fit(studies, alike=("data",)), *pool_notes(groups)]:
+    seeds = {study.config["seed"] for study in studies}  # no rows are paired here
+    for note in [*fit(studies, seeds, alike=("data",)), *pool_notes(groups)]:
         display.note(note)
     given = sources(groups, plain, phases=True)
     what = judged_of((r for s in given for r in s.records), measured_of(studies[0].config))

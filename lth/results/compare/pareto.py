@@ -67,11 +67,12 @@ def points(sources: Sequence[Source], axis: str, what: Judged) -> list[Point]:
     for source in sources:
         own = weighed(source.records)
         if not own:
-            raise LthError(f"{source.study}: nothing of it has been weighed: {WEIGH}")
+            raise LthError(f"{source.study}: {_why_none(source.records)}")
+        rates = len({w.spot.lr for w in own})
         for each in own:
             point = _point(each, source, named[source.study, each.spot.arm, each.spot.lr], axis)
             if point is not None and point.level == 0:
-                point = _dense(point, [p for p in found if p.level == 0])
+                point = _dense(point, [p for p in found if p.level == 0], rates)
             found += [] if point is None else [point]
     if not found:
         raise LthError(f"{', '.join(s.study for s in sources)}: no {axis} and {what.metric} of any "
@@ -113,11 +114,21 @@ def _point(found: Weighed, source: Source, method: str, axis: str) -> Point | No
     )  # fmt: skip
 
 
-def _dense(point: Point, others: Sequence[Point]) -> Point | None:
+def _why_none(records: Iterable[Record]) -> str:
+    """Say why a study has no budgets."""
+    metrics = {r.metric for r in records}
+    if "diverged" in metrics and not metrics - {"diverged", "training_flops", "search_flops"}:
+        return "every member diverged: there is nothing to weigh"
+    return f"nothing of it has been weighed: {WEIGH}"
+
+
+def _dense(point: Point, others: Sequence[Point], rates: int) -> Point | None:
     """Name a dense network as one; None where an earlier study has it too."""
     if any(p.quantities == point.quantities and p.value == point.value for p in others):
         return None
-    return replace(point, method=f"{point.method}: {DENSE}" if others else DENSE)
+    plain = DENSE if rates == 1 else f"{DENSE}, lr {point.lr:g}"
+    taken = any(p.method == plain for p in others)
+    return replace(point, method=f"{point.method}: {DENSE}" if taken else plain)
 
 
 def scored(records: Iterable[Record]) -> bool:
