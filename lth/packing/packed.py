@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lth.errors import LthError
 from lth.files import reading, write_atomic
 from lth.networks.adopt import renamed
-from lth.networks.drawn import draw_model, layers_of, state_of
+from lth.networks.drawn import State, draw_model, layers_of, state_of
 from lth.networks.net import Net, copied
 from lth.networks.ticket_check import same_names
 from lth.packing import file
@@ -82,21 +83,26 @@ def _of_module(network: nn.Module, model: Any) -> Net:
             f"lth.pack(module, path, model=functools.partial({kind}, ...))"
         )
     spec = named(model)
-    have = state_of(draw_model(spec, 0))
-    given = _plain_state(network)
+    drawn = draw_model(spec, 0)
+    have = state_of(drawn)
+    given = _plain_state(network, have)
+    tied = {n for n, _ in drawn.named_parameters(remove_duplicate=False)} - have.params.keys()
+    given = {n: t for n, t in given.items() if n not in tied}
     same_names(have.params | have.buffers, given)
     params = {n: given[n] for n in have.params}
     mask = {n: given[n] != 0 for n in layers_of(spec).shapes if n in params}
     return Net(model=spec, mask=mask, params=params, buffers={n: given[n] for n in have.buffers})
 
 
-def _plain_state(network: nn.Module) -> dict[str, Tensor]:
+def _plain_state(network: nn.Module, like: State) -> dict[str, Tensor]:
     """Return the tensors of a module as it computes outside training, parametrizations baked in."""
     network = copied(network).eval()
-    for module in list(network.modules()):
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[union-attr]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    state = state_of(network)
-    values, masks = renamed(state.params | state.buffers, state, "pack")
+    state = {n: t for n, t in (*network.named_parameters(), *network.named_buffers())}
+    found = {n: t.detach() for n, t in state.items() if "parametrizations." not in n}
+    with torch.no_grad():
+        for path, module in network.named_modules():
+            if parametrize.is_parametrized(module):
+                for name in module.parametrizations:  # type: ignore[union-attr]
+                    found[f"{path}.{name}".lstrip(".")] = getattr(module, name).detach()
+    values, masks = renamed(found, like, "pack")
     return {n: values[n] * masks[n] if n in masks else values[n] for n in values}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,14 @@ def tensor(
     ``symbols`` are whole numbers that it is said to be steps of; they are held to that.
     """
     steps = None if symbols is None or symbols.steps is None else symbols
+    varied = given is None or kind.size < 2 or bool((given != given[0]).any())
+
+    def unless_constant(way: Callable[[Coder], Patterns]) -> Callable[[Coder], Patterns]:
+        def tried(coder: Coder) -> Patterns:
+            fits(varied)  # nothing is shorter, and a large tensor takes long to try
+            return way(coder)
+
+        return tried
 
     with coder.part("values", kind.name):
         return cheapest(
@@ -40,8 +48,8 @@ def tensor(
             [
                 lambda c: _constant(c, kind, given),
                 lambda c: _again(c, kind, earlier, given),
-                lambda c: values(c, kind, kind.size, given, kind.everywhere),
-                lambda c: _sparse(c, kind, given),
+                unless_constant(lambda c: values(c, kind, kind.size, given, kind.everywhere)),
+                unless_constant(lambda c: _sparse(c, kind, given)),
                 lambda c: _steps(c, kind, given, steps, False),
                 lambda c: _steps(c, kind, given, steps, True),
             ],

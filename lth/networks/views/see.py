@@ -106,6 +106,8 @@ class Views:
                 seen = torch.where(kept.bool(), seen, seen - seen.detach())
         if self.views:
             seen = torch.where(mask.bool(), seen, seen.new_zeros(()))
+        if self.views and not training:
+            seen = seen + 0.0  # there is one zero: what rounds gives a -0.0 too
         if self.frozen is not None and FROZEN in own:
             seen = self.frozen(name, seen, mask, own, training)
         return seen
