@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lth import data as data
+    from lth.api import fit as fit
     from lth.api import run as run
     from lth.errors import LthError as LthError
     from lth.networks.ticket import Ticket as Ticket
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "run": "lth.api", "Study": "lth.store.study", "Ticket": "lth.networks.ticket",
+    "run": "lth.api", "fit": "lth.api", "Study": "lth.store.study", "Ticket": "lth.networks.ticket",
     "LthError": "lth.errors", "pack": "lth.packing.packed", "unpack": "lth.packing.packed",
 }  # fmt: skip
 
-__all__ = ["LthError", "Study", "Ticket", "data", "pack", "run", "unpack"]
+__all__ = ["LthError", "Study", "Ticket", "data", "fit", "pack", "run", "unpack"]
 
 
 def __getattr__(name: str) -> Any:

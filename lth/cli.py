@@ -41,6 +41,9 @@ Settings (name=value):
                               (or either) names what differences are to
   action=compare axis=bytes   accuracy of packed networks against bytes, macs, params or density,
                               and at equal budgets (budgets=[27000,44000]); studies=[one] will do
+  action=fit fit.knob=..      try values of a setting (fit.values=[2,3,4], or fit.low to fit.high),
+                              choose the best on validation within fit.budget='bytes<=27000'
+                              (or params, nonzeros, macs, density; of fit.trials=all or mean)
   budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
   task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
   trainer.X=..                with task=lightning any argument of pl.Trainer
@@ -156,7 +159,7 @@ def task(composed: Any) -> None:
 
 
 def _act(settings: dict[str, Any], console: Any) -> None:
-    from lth.study.actions import ACTIONS
+    from lth.study.actions import ACTIONS, ALONE
     from lth.study.progress import Display
     from lth.study.setup import prepare
 
@@ -165,7 +168,7 @@ def _act(settings: dict[str, Any], console: Any) -> None:
             f"warning: {message}", style="yellow", highlight=False, soft_wrap=True
         )
         # to compare studies that there are needs neither data nor a model
-        given = settings if settings["action"] == "compare" else prepare(settings)
+        given = settings if settings["action"] in ALONE else prepare(settings)
         ACTIONS[settings["action"]](given, Display(console))
 
 

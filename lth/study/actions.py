@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,20 @@ def analyse_study(setup: Setup, display: Display) -> None:
     display.say(f"trained 0 members, reused {len(study.members)}")
 
 
+def fit_here(config: Mapping[str, Any], display: Display) -> None:
+    """Choose a setting for a budget."""
+    from lth.study.fit import fit_study
+
+    fit_study(config, display, sys.argv[1:])
+
+
 ACTIONS: dict[str, Callable[[Any, Display], None]] = {
     "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
-    "analyse": analyse_study, "compare": compare_studies,
+    "analyse": analyse_study, "compare": compare_studies, "fit": fit_here,
 }  # fmt: skip
-"""What each does with a study made ready; ``compare`` with the configuration alone."""
+"""What each does with a study made ready; those ``ALONE`` with the configuration itself."""
+
+ALONE = ("compare", "fit")
 
 
 def _of_what(journal: Journal) -> list[str]:

@@ -17,7 +17,7 @@ from lth.types import WINNER, PruningChain
 T = TypeVar("T")
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            "method", "task", "budget", "axis", "budgets", *GROUPS)  # fmt: skip
+            "method", "task", "budget", "axis", "budgets", "fit", *GROUPS)  # fmt: skip
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -38,6 +38,8 @@ def check_values(config: Mapping[str, Any]) -> None:
             f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
         )
     _check_budgets(config)
+    if config["action"] != "fit" and any(v is not None for v in (config.get("fit") or {}).values()):
+        raise LthError("fit: it chooses a setting for a budget: add action=fit")
     if not isinstance(config["out"], str) or not config["out"]:
         raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
     name = config["name"]
