@@ -42,6 +42,7 @@ from tests.toys import same_entries as same
 SCALED = {"_target_": "lth.networks.views.scaled", "start": 0.8}
 ROUNDED = {"_target_": "lth.networks.views.rounded", "bits": 4}
 TRAINED = ROUNDED | {"step": "trained"}
+CLUSTERED = {"_target_": "lth.networks.views.clustered", "bits": 3}
 CONSTANT = {"_target_": "tests.test_views.shifted", "by": 0.3}
 VIEWS = {
     "scaled": {"scale": SCALED},
@@ -49,11 +50,14 @@ VIEWS = {
     "trained-grid": {"grid": TRAINED},
     "constant": {"shift": CONSTANT},
     "both": {"scale": SCALED, "grid": TRAINED},
+    "clustered": {"shared": CLUSTERED},
+    "fitted-grid": {"grid": ROUNDED | {"step": "fitted", "bits": {"*": 3, "1.weight": 2}}},
 }
 OWNED = {
     "scaled": ["scale"], "rounded": [], "trained-grid": ["step"], "constant": ["by"],
-    "both": ["scale", "step"],
+    "both": ["scale", "step"], "clustered": ["values"], "fitted-grid": ["step"],
 }  # fmt: skip
+CONSTANTS = ("constant", "fitted-grid")
 LSTM = {"_target_": "tests.test_views.Reader"}
 
 
@@ -193,7 +197,7 @@ def test_pruned_weights_are_exactly_zero_and_what_is_owned_trains(name, which, c
         for own in OWNED[which]:
             key = f"{weight}/{own}"
             values = [(s.params | s.buffers)[key] for s in (entry.start, entry.final)]
-            assert torch.equal(*values) == (which == "constant")
+            assert torch.equal(*values) == (which in CONSTANTS)
     inputs = blobs().prepare(blobs().test_inputs)
     right = (network(inputs).argmax(1) == blobs().test_targets).double().mean()
     values = {(s, p, m): v for s, p, m, v in entry.measured}

@@ -44,7 +44,9 @@ def check_chosen(what: str, layers: Any, kinds: Any) -> tuple[Sequence[str] | No
         isinstance(layers, list | tuple) and all(isinstance(p, str) for p in layers)
     )
     if not fine or layers in ([], ()):
-        raise LthError(f"{what}: layers={layers!r}: a list of names or patterns of weights, or null")
+        raise LthError(
+            f"{what}: layers={layers!r}: a list of names or patterns of weights, or null"
+        )
     if not isinstance(kinds, list | tuple) or not kinds or not {*kinds} <= {*KINDS}:
         raise LthError(f"{what}: kinds={kinds!r}: a list of {', '.join(KINDS)}")
     return (None if layers is None else tuple(layers)), tuple(kinds)

@@ -82,9 +82,7 @@ def clustered(
     left alone. ``coding`` makes ids cheaper to code (``lth.networks.views.sharing.shared``).
     """
     if (bits is None) == (k is None):
-        raise LthError(
-            f"clustered: give bits or k, one of the two, not bits={bits!r} and k={k!r}"
-        )
+        raise LthError(f"clustered: give bits or k, one of the two, not bits={bits!r} and k={k!r}")
     if bits is not None:
         check_numbers(
             "clustered: bits", bits, lambda b: is_whole(b, 1) and b <= MOST_BITS,

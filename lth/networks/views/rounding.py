@@ -22,7 +22,7 @@ from lth.networks.views.chosen import (
 from lth.spec.argument_types import is_whole
 from lth.types import Params, Symbols
 
-STEPS = ("greatest", "fitted", "trained")
+STEPS = ("greatest", "trained", "fitted")
 STARTS = ("greatest", "fitted")
 
 WHOLE = 32
@@ -96,7 +96,9 @@ def fitted(weight: Tensor, levels: int) -> Tensor:
     best = _greatest(weight, levels).clamp(min=tiny)
     least = _error(weight, best, levels, axes)
     for fraction in torch.logspace(0, -1.3, TRIED, dtype=torch.float64)[1:].tolist():
-        best, least = _better(weight, best, least, fraction * _greatest(weight, levels), levels, axes)
+        best, least = _better(
+            weight, best, least, fraction * _greatest(weight, levels), levels, axes
+        )
     for _ in range(4):
         whole = (weight / best).clamp(-levels, levels).round()
         squares = (whole**2).sum(axes, keepdim=True)

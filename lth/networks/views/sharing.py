@@ -1,6 +1,6 @@
 """Few values for many numbers: k-means in one dimension, which needs no random start.
 
-Sorted, every cluster is an interval, so a pass of Lloyd's costs ``k`` look-ups in the sorted numbers
+Sorted, every cluster is an interval: a pass of Lloyd's costs ``k`` look-ups in the sorted numbers,
 and differences of their running sums.
 """
 
