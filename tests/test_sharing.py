@@ -255,9 +255,7 @@ def test_it_trains_on_from_what_was_halved(study):
                if n in start.params)  # fmt: skip
 
 
-def test_a_study_of_methods_is_found_again_and_a_module_of_it_is_what_was_measured(
-    study, tmp_path
-):
+def test_a_study_of_methods_is_found_again_and_a_module_of_it_is_what_was_measured(study, tmp_path):
     network = study.network(arm="trained", level=2)
     from tests.toys import blobs
 
