@@ -1,6 +1,7 @@
 """Quantization: grids by layer, fitted to it; the move, mixed precision, and rounded inputs."""
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -168,7 +169,7 @@ def test_bits_are_given_up_where_the_loss_rises_least(budget, bits):
 
 def test_a_smaller_budget_gives_no_layer_more_bits():
     found = [fewest(TABLE, SIZES, b) for b in (8, 7.5, 7, 6, 5, 4, 3, 2.5, 2)]
-    for more, less in zip(found, found[1:], strict=False):
+    for more, less in pairwise(found):
         assert all(less[n] <= more[n] for n in less)
     for budget, bits in zip((8, 7.5, 7, 6, 5, 4, 3, 2.5, 2), found, strict=True):
         assert sum(bits[n] * SIZES[n] for n in bits) <= budget * sum(SIZES.values())
@@ -311,8 +312,8 @@ def form(bits=4, model=MLP, ranges=RANGES):
 
 
 def net_for(model):
-    return Net(model=model, mask={n: torch.ones(s).bool() for n, s in layers_of(model).shapes.items()},
-               **draw_state(model, 0)._asdict())  # fmt: skip
+    mask = {n: torch.ones(s).bool() for n, s in layers_of(model).shapes.items()}
+    return Net(model=model, mask=mask, **draw_state(model, 0)._asdict())
 
 
 @pytest.mark.parametrize("model", [MLP, NORM], ids=["mlp", "norm"])
