@@ -391,13 +391,14 @@ def test_a_changing_mask_is_kept_under_a_view(tmp_path):
         assert torch.equal(stacked.final_mask[weight], mask)
 
 
-def test_one_process_ddp_trains_the_module(tmp_path):
+@pytest.mark.parametrize("which", ["both", "clustered"])
+def test_one_process_ddp_trains_the_module(which, tmp_path):
     import torch.distributed as dist
 
     store = dist.FileStore(str(tmp_path / "store"), 1)
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        made = ticket(views=VIEWS["both"])
+        made = ticket(views=VIEWS[which])
         network = nn.parallel.DistributedDataParallel(made.module())
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
         inputs, targets = blobs().prepare(blobs().train_inputs), blobs().train_targets

@@ -37,6 +37,8 @@ class Clustered:
     kinds: Sequence[str]
     coding: float
 
+    replaces = True
+
     def own(self, name: str, weight: Tensor, mask: Tensor) -> Params | None:
         """Return ``values [k]``, and ``ids`` of the weight's shape, 0 where it is pruned.
 
