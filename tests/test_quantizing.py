@@ -16,7 +16,7 @@ from lth.networks.ticket import draw_model, draw_state, layers_of
 from lth.networks.views import rounded
 from lth.networks.views.rounding import fitted
 from lth.store.restore import net_of
-from tests.toys import MLP, NORM, blobs, norm_net, run_study, setup_of, ticket
+from tests.toys import MLP, NORM, blobs, changed, job, norm_net, run_study, setup_of, ticket
 
 ONES = torch.ones_like
 
@@ -284,6 +284,15 @@ def test_quantizing_twice_is_of_what_was_seen_and_views_are_one():
     odd = ticket(views={"scale": {"_target_": "lth.networks.views.scaled"}, **once.views})
     with pytest.raises(LthError, match="seen through scale, quantize already"):
         seen(Now(odd), "quantize", target, {"1.weight": 2}, **more)
+
+
+def test_a_viewed_member_is_known_by_what_its_mask_names():
+    """A layer that no mask names is seen by no view: the same views, another network."""
+    spec = {"_target_": "lth.networks.views.rounded", "bits": 2}
+    whole = changed(job(density=1.1), views={"grid": spec})
+    mask = {n: m for n, m in whole.ticket.mask.items() if n != "3.weight"}
+    assert changed(whole, mask=mask).key != whole.key
+    assert changed(whole, mask=mask, views={}).key == changed(whole, views={}).key
 
 
 def test_a_convolutional_network_on_a_grid_by_kind(tmp_path):
