@@ -80,8 +80,9 @@ def clustered(
     """See the kept weights of a layer as one of ``k = 2^bits`` values, by k-means, then trained.
 
     Han et al. 2016 (arXiv 1510.00149, Section 3). A layer with no more than k distinct kept weights
-    is seen as it is. ``bits`` or ``k`` may be by name or pattern of the weight: what none fits is
-    left alone. ``coding`` makes ids cheaper to code (``lth.networks.views.sharing.shared``).
+    is seen as it is, where ``coding`` is 0; above that ids get cheaper to code
+    (``lth.networks.views.sharing.shared``). ``bits`` or ``k`` may be by name or pattern of the
+    weight: what none fits is left alone.
     """
     if (bits is None) == (k is None):
         raise LthError(f"clustered: give bits or k, one of the two, not bits={bits!r} and k={k!r}")
