@@ -84,8 +84,24 @@ def test_a_fitted_step_by_hand():
 
 
 @pytest.mark.parametrize("step", ["greatest", "trained", "fitted"])
-def test_symbols_are_what_is_seen(step):
-    spec = {"_target_": "lth.networks.views.rounded", "bits": 3, "step": step, "start": "fitted"}
+def test_one_grid_for_a_layer(step):
+    w = torch.tensor([[0.1, 0.2, 0.3], [3.0, -3.0, 1.0]])
+    seen = see(rounded(3, step, per="layer"), w)
+    assert len(seen.unique()) <= 7
+    if step == "greatest":
+        assert seen.tolist() == [[0.0, 0.0, 0.0], [3.0, -3.0, 1.0]]
+    else:
+        assert own_of(rounded(3, step, per="layer"), w)["step"].shape == (1, 1)
+    assert fitted(
+        torch.tensor([[1.0, 1.0, 1.0], [-1.0, 3.0, 0.0]]), 1, "layer"
+    ).item() == pytest.approx(1.4)
+
+
+@pytest.mark.parametrize("per", ["channel", "layer"])
+@pytest.mark.parametrize("step", ["greatest", "trained", "fitted"])
+def test_symbols_are_what_is_seen(step, per):
+    spec = {"_target_": "lth.networks.views.rounded", "bits": 3, "step": step, "start": "fitted",
+            "per": per}  # fmt: skip
     t = ticket(views={"grid": spec})
     views, baked = t.built_views(), t.baked().params
     for name, mask in t.mask.items():
@@ -110,6 +126,7 @@ def test_layers_have_bits_of_their_own_and_others_are_left_alone():
     [
         (lambda: rounded(bits={"fc": 1}), r"bits\.fc=1: a whole number in 2\.\.16"),
         (lambda: rounded(start="least"), "start=least: it is one of greatest, fitted"),
+        (lambda: rounded(per="row"), "per=row: it is one of channel, layer"),
         (lambda: moves.quantize(bits=1), "rounded: bits=1"),
         (lambda: moves.quantize(step="x"), "step=x: it is one of"),
         (lambda: moves.quantize(bits=17), "bits=17"),
@@ -272,7 +289,7 @@ def test_quantizing_twice_is_of_what_was_seen_and_views_are_one():
         def now(self):
             return self.ticket
 
-    target, more = "lth.networks.views.rounded", {"step": "greatest", "start": "greatest"}
+    target, more = "lth.networks.views.rounded", {"step": "greatest"}
     base = ticket()
     once = seen(Now(base), "quantize", target, {"1.weight": 3, "3.weight": 3}, **more)
     again = seen(Now(once), "quantize", target, {"1.weight": 2}, **more)

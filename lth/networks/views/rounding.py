@@ -24,6 +24,7 @@ from lth.types import Params, Symbols
 
 STEPS = ("greatest", "trained", "fitted")
 STARTS = ("greatest", "fitted")
+PER = ("channel", "layer")
 
 WHOLE = 32
 """Bits of a float32 weight, which is left as it is."""
@@ -44,6 +45,7 @@ class Rounded:
     layers: Sequence[str] | None
     kinds: Sequence[str]
     start: str
+    per: str = "channel"
 
     def levels(self, name: str) -> int:
         """Return Q, how many points the grid of a layer has on either side of 0."""
@@ -52,14 +54,14 @@ class Rounded:
         return 2 ** (bits - 1) - 1
 
     def own(self, name: str, weight: Tensor, mask: Tensor) -> Params | None:
-        """Return the steps ``[C, 1, ...]``, unless each pass takes them from the weights."""
+        """Return the steps, ``[C, 1, ...]`` or ``[1, 1, ...]``, unless each pass finds them."""
         bits = number_for(name, self.bits)
         if bits in (None, WHOLE) or not chosen(name, weight, self.layers, self.kinds):
             return None
         if self.step == "greatest":
             return {}
         fits = "fitted" in (self.step, self.start)
-        step = (fitted if fits else _greatest)(weight, self.levels(name))
+        step = (fitted if fits else _greatest)(weight, self.levels(name), self.per)
         return {"step": nn.Parameter(step) if self.step == "trained" else step}
 
     def __call__(
@@ -77,28 +79,34 @@ class Rounded:
         return Symbols(ids * mask.long(), None, step)
 
     def _step(self, name: str, weight: Tensor, own: Params) -> Tensor:
-        step = own["step"].abs() if own else _greatest(weight.detach(), self.levels(name))
+        step = own["step"].abs() if own else self._widest(name, weight)
         return step.clamp(min=torch.finfo(weight.dtype).tiny)
 
+    def _widest(self, name: str, weight: Tensor) -> Tensor:
+        return _greatest(weight.detach(), self.levels(name), self.per)
 
-def _greatest(weight: Tensor, levels: int) -> Tensor:
-    return greatest(weight) / levels
+
+def _greatest(weight: Tensor, levels: int, per: str) -> Tensor:
+    found = greatest(weight) / levels
+    return found if per == "channel" else found.amax().reshape([1] * weight.ndim)
 
 
-def fitted(weight: Tensor, levels: int) -> Tensor:
+def fitted(weight: Tensor, levels: int, per: str = "channel") -> Tensor:
     """Return for every channel the step that leaves the least squared error, ``[C, 1, ...]``.
+
+    Or, ``per`` layer, one for all channels.
 
     ``argmin_d sum (w - d round(clamp(w / d, -Q, Q)))^2``: the best of a geometric row of steps,
     after which whole numbers and step are fitted to each other in turns.
     """
-    axes = tuple(range(1, weight.ndim)) if weight.ndim > 1 else (0,)
+    first = int(weight.ndim > 1 and per == "channel")
+    axes = tuple(range(first, weight.ndim))
     tiny = torch.finfo(weight.dtype).tiny
-    best = _greatest(weight, levels).clamp(min=tiny)
+    widest = _greatest(weight, levels, per)
+    best = widest.clamp(min=tiny)
     least = _error(weight, best, levels, axes)
     for fraction in torch.logspace(0, -1.3, TRIED, dtype=torch.float64)[1:].tolist():
-        best, least = _better(
-            weight, best, least, fraction * _greatest(weight, levels), levels, axes
-        )
+        best, least = _better(weight, best, least, fraction * widest, levels, axes)
     for _ in range(4):
         whole = (weight / best).clamp(-levels, levels).round()
         squares = (whole**2).sum(axes, keepdim=True)
@@ -127,8 +135,9 @@ def rounded(
     layers: Sequence[str] | None = None,
     kinds: Sequence[str] = KINDS,
     start: str = "greatest",
+    per: str = "channel",
 ) -> Rounded:
-    """See weights rounded to ``bits`` bits per output channel, while they train in full.
+    """See weights rounded to ``bits`` bits per output channel, or ``per`` layer, and train in full.
 
     ``step=greatest`` takes the grid's step from the channel's greatest weight in every pass
     (Jacob et al. 2018, arXiv 1712.05877, Section 3); ``fitted`` keeps the step of the least squared
@@ -142,8 +151,10 @@ def rounded(
         "a whole number in 2..16, or 32 for none",
     )  # fmt: skip
     check_step("rounded", step, start)
+    if per not in PER:
+        raise LthError(f"rounded: per={per}: it is one of {', '.join(PER)}")
     layers, kinds = check_chosen("rounded", layers, kinds)
-    return Rounded(bits, step, layers, kinds, start)
+    return Rounded(bits, step, layers, kinds, start, per)
 
 
 def check_step(what: str, step: Any, start: Any) -> None:
