@@ -6,12 +6,17 @@ train (``prune``) is followed at once by the next, and every ticket that trains 
 like any other member. Prune-and-rewind is one such list; iterative pruning repeats it.
 """
 
+from lth.moves.clustering import cluster
+from lth.moves.halving import halve
+from lth.moves.inputs import quantize_inputs
 from lth.moves.keep import distil, fine_tune, measure, prune, train
+from lth.moves.quantizing import quantize
 from lth.moves.rewind import prune_and_rewind, rewind
 from lth.moves.rewriting import rewriting
+from lth.moves.sensitivity import by_sensitivity
 from lth.moves.trained import Move, Trained
 
 __all__ = [
-    "Move", "Trained", "distil", "fine_tune", "measure", "prune", "prune_and_rewind", "rewind",
-    "rewriting", "train",
+    "Move", "Trained", "by_sensitivity", "cluster", "distil", "fine_tune", "halve", "measure",
+    "prune", "prune_and_rewind", "quantize", "quantize_inputs", "rewind", "rewriting", "train",
 ]  # fmt: skip

@@ -118,7 +118,8 @@ class Study:
         )
         names = self.provenance.get("prunable")  # another study may have trained it
         model_here = self.config.get("model", entry.about["model"])  # a task has one module
-        if names is None or entry.about["model"] != model_here:
+        viewed = bool(entry.about.get("ticket", {}).get("views"))  # of what its own mask names
+        if names is None or viewed or entry.about["model"] != model_here:
             names = entry.names
         names = None if names is None else tuple(names)
         return replace(entry, about=entry.about | {"model": model}, names=names)

@@ -44,11 +44,11 @@ class Identities:
         """Return the identity of a member.
 
         Not in it: device, workers, blocks, chunks, trials, levels, snapshots, curves, loggers, the
-        names in a full mask, versions of libraries.
+        names in a full mask (but where views look at what it names), versions of libraries.
         """
         ticket, streams = job.ticket, job.streams
-        changing = ticket.dynamics is not None or ticket.gate is not None
-        pruned = {n: m for n, m in ticket.mask.items() if changing or not m.all()}
+        named = ticket.dynamics is not None or ticket.gate is not None or bool(ticket.views)
+        pruned = {n: m for n, m in ticket.mask.items() if named or not m.all()}
         start = ticket.start
         parts: dict[str, Any] = {
             "numerics": self.numerics.parts,
