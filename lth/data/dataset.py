@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -30,7 +30,8 @@ class Dataset:
     official training file; none of them, or int32 and int64 inputs with 0 and 1: inputs pass as
     they are. ``validation`` examples of that file are held out, drawn anew in every trial; or, with
     ``own_validation``, its last ones, the same in every trial, which are a validation split of the
-    data's own and not in the constants. The test set is fixed.
+    data's own and not in the constants. The test set is fixed. ``examples`` says which of the
+    training examples are seen, and of how many the class is told (lth/data/seen.py); {}: of all.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     augment: Augment | None = None
     note: str = ""
     own_validation: bool = False
+    examples: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -296,4 +298,6 @@ def content_digest(dataset: Dataset) -> str:
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     if dataset.own_validation:
         found.update(f"validation|{dataset.validation}".encode())
+    if dataset.examples:
+        found.update(f"examples|{sorted(dataset.examples.items())}".encode())
     return found.hexdigest()

@@ -21,7 +21,7 @@ from lth.recipe.adapt import as_loss
 from lth.recipe.evaluation import as_floats
 from lth.spec.build import build
 from lth.train.alike import check_elementwise, equal_rates
-from lth.train.batches import Batches
+from lth.train.batches import batches_of, sees
 from lth.train.engine import Backward, inference_state, lasting
 from lth.train.evaluate import EVALUATION_BATCH, taught, teacher_of
 from lth.train.job import Job
@@ -79,7 +79,8 @@ class VmapEngine:
             inputs = torch.stack([b.augment(data.train_inputs[r], step) for b, r in each])
             set_rate(self.optimizer, self.jobs[0], self.schedule(step, self.recipe.steps))
             prepared = data.prepare(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
-            batch = self._batch(prepared, data.train_targets[rows], rows, step)
+            targets = torch.stack([b.targets(r) for b, r in zip(self.batches, rows, strict=True)])
+            batch = self._batch(prepared, targets, rows, step)
             member_losses = self._each(self.loss, as_floats(self._run(batch.inputs)), batch)
             backward(member_losses.sum())  # the sum's gradient is each member's own
             self._update()
@@ -248,9 +249,10 @@ class VmapEngine:
 
     def _make_streams(self) -> None:
         """Make batches once per trial: its arms, copies and rates see the same ones."""
-        distinct = list(dict.fromkeys(job.streams for job in self.jobs))
-        self.batches = [Batches(self.dataset, s, self.recipe.batch) for s in distinct]
-        rows = [distinct.index(job.streams) for job in self.jobs]
+        named = [(job.streams, sees(job)) for job in self.jobs]
+        distinct = {name: job for name, job in zip(named, self.jobs, strict=True)}
+        self.batches = [batches_of(job, self.dataset) for job in distinct.values()]
+        rows = [[*distinct].index(name) for name in named]
         self.stream = torch.tensor(rows, device=self.device)
         self._back = torch.tensor([self.row[m] for m in range(len(self.jobs))], device=self.device)
 
