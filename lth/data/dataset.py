@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lth.data.arrays import PIXELS, WHOLE, inputs_of, targets_of
+from lth.data.arrays import PIXELS, WHOLE, check_classes, inputs_of, targets_of
 from lth.data.normalise import constants, is_normalised, tell_of_far_values
 from lth.data.overlap import tell_of_shared_rows
 from lth.errors import LthError
@@ -183,7 +183,7 @@ def tensors(
     targets = parts["train"][1]
     if classes is None:
         classes = int(max(t.max() for _, t in parts.values())) + 1
-        _check_classes(name, targets, classes)
+        check_classes(name, targets, classes)
     inputs = parts["train"][0]
     mean, std = constants(inputs) if is_normalised(inputs, normalise) else ([], [])
     if own:
@@ -262,19 +262,6 @@ def _check_known(name: str, split: str, targets: Tensor, classes: int) -> None:
             f"{name}: {split}_targets[{int(row)}] = {int(greatest)}: the classes are "
             f"0..{classes - 1}"
         )
-
-
-def _check_classes(name: str, targets: Tensor, classes: int) -> None:
-    """Refuse a class that no training example has: labels that do not count from 0 make one."""
-    present = targets.unique()
-    if len(present) == classes:
-        return
-    there = set(present.tolist())
-    missing = [k for k in range(min(classes, 10_000)) if k not in there][:5]
-    raise LthError(
-        f"{name}: no training example of class {', '.join(map(str, missing))}, {classes} classes "
-        f"up to {classes - 1}: number them from 0 without a gap, or say classes={classes}"
-    )
 
 
 def split(dataset: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.store.store import Store
+from lth.train.batches import batches_of
 from lth.train.check_views import check_views
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
@@ -128,7 +129,17 @@ class Trainer:
         )
         found = self.identities.of(job)
         about = _about(job) | {"identity": found.parts, "pieces": found.pieces}
+        about["examples"] = self._examples(job)
         return replace(job, key=found.key, about=about | {"place": place._asdict()})
+
+    def _examples(self, job: Job) -> dict[str, Any]:
+        """Say what a member trains on: the data set, how many examples, how many with a label."""
+        data = self.dataset
+        shown = {"data": data.name, "training": data.training, "labelled": data.training}
+        if data.examples or job.ticket.examples:
+            batches = batches_of(job, data)
+            shown |= {"training": len(batches.train), "labelled": len(batches.labelled)}
+        return shown
 
     def _without_snapshots(
         self, jobs: Mapping[MemberId, Job], entries: Mapping[MemberId, StoredMember]

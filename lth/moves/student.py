@@ -1,0 +1,99 @@
+"""A student: another network, freshly drawn, that trains for the whole recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lth.arms.small import narrow
+from lth.errors import LthError, told
+from lth.moves.trained import Move, Trained, spec_in
+from lth.networks.rewrites.carry import full_mask
+from lth.networks.ticket import Ticket, draw_model, draw_state, drawable
+from lth.pruning.turn import Turn
+from lth.spec.argument_types import is_whole
+from lth.spec.build import Spec, fill, locate, parameters_of, target_of
+from lth.spec.plain import short
+from lth.streams import stream_seed
+
+
+def student(model: Mapping[str, Any] | None = None, widths: Sequence[int] | None = None) -> Move:
+    """Train another network from scratch, as long as the recipe says.
+
+    ``model`` is ``{kind: its factory, ...}``, or ``widths`` are those of the study's model; with
+    neither it is the study's model narrowed to as many weights as the network has now (Liu et al.
+    2019, arXiv 1810.05270, Section 3). A ``distil`` or ``show`` before it is for it. All students
+    of a trial and level start from equal weights and see the same batches, so that one who has a
+    teacher and one who has none are a pair. It takes nothing of what came before but its teacher.
+    """
+    spec = spec_in("model", model)
+    if spec is not None and widths is not None:
+        raise LthError("moves.student: give a model or widths, not both")
+    if widths is not None and (
+        not isinstance(widths, list | tuple) or not all(is_whole(w, 1) for w in widths)
+    ):
+        raise LthError(f"moves.student.widths={short(widths)}: a list of whole numbers from 1")
+
+    def move(trained: Trained, context: Turn) -> Ticket:
+        own = trained.pending or trained.ticket
+        made = _model(spec, widths, own, context)
+        context.forget()
+        said = {} if trained.pending is None else trained.pending.changes
+        taught = {k: v for k, v in own.origin.items() if k == "teacher"}
+        teacher = None if trained.pending is None else trained.pending.teacher
+        if teacher is not None:
+            context.note(_needs(taught), ())
+        seed = stream_seed("student", context.experiment.seed, context.chain.trial, context.level)
+        return Ticket(
+            model=made, mask=full_mask(made), **draw_state(made, seed)._asdict(),
+            changes={n: v for n, v in said.items() if n != "steps"}, examples=own.examples,
+            teacher=teacher, origin=taught if teacher is not None else {}, searched=False,
+        )  # fmt: skip
+
+    return move
+
+
+def _needs(taught: Mapping[str, Any]) -> dict[Any, int]:
+    runs = taught.get("teacher", {}).get("needs", [])
+    return {run if isinstance(run, int) else tuple(run): step for run, step in runs}
+
+
+def _model(spec: Spec | None, widths: Sequence[int] | None, own: Ticket, context: Turn) -> Spec:
+    """Return the student's model for this data; one that does not fit it is refused."""
+    of_study = context.experiment.model
+    if spec is None and widths is None:
+        return narrow(of_study, own.weights)
+    if spec is None:
+        name = target_of(of_study)
+        if "widths" not in parameters_of(name, locate(name)):
+            raise LthError(
+                f"moves.student.widths: {name} takes none: say model={{kind: {name}, ...}}"
+            )
+        return {**of_study, "widths": list(widths or ())}
+    shape = list(context.experiment.input_shape)
+    of_data = {n: of_study[n] for n in ("classes", "outputs") if of_study.get(n) is not None}
+    made = drawable(fill(spec, input_shape=shape, **of_data), shape)
+    _check(made, context)
+    return made
+
+
+def _check(model: Spec, context: Turn) -> None:
+    """Refuse a student of other inputs or outputs than the study's network."""
+    inputs, _ = context.probe.examples(2, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        try:
+            given = draw_model(model, 0).eval()(inputs)
+        except Exception as error:
+            raise LthError(
+                f"moves.student: {target_of(model)} does not take this data's input_shape "
+                f"{list(context.experiment.input_shape)}: {told(error)}"
+            ) from error
+        wanted = draw_model(context.experiment.model, 0).eval()(inputs)
+    shapes = [list(getattr(o, "shape", ())) for o in (given, wanted)]
+    if shapes[0] != shapes[1]:
+        raise LthError(
+            f"moves.student: {target_of(model)} gives {shapes[0]} for two examples, the study's "
+            f"network {shapes[1]}"
+        )
