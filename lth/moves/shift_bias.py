@@ -47,7 +47,7 @@ def shift_bias(label: int | Sequence[int]) -> Move:
         bias[chosen] += shift
         shifted = replace(ticket, params=ticket.params | {name: bias})
         _check_moved(_logits(shifted, inputs[:2]) - logits[:2], chosen, shift, name)
-        return replace(shifted, origin={**ticket.origin, "shift": shift})
+        return replace(shifted, origin={**ticket.origin, "bias_shift": shift})
 
     return move
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lth.arms.small import narrow
+from lth.arms.small import WIDTHS, narrow
 from lth.errors import LthError, told
 from lth.moves.trained import Move, Trained, spec_in
 from lth.networks.rewrites.carry import full_mask
@@ -19,33 +19,42 @@ from lth.spec.plain import short
 from lth.streams import stream_seed
 
 
-def student(model: Mapping[str, Any] | None = None, widths: Sequence[int] | None = None) -> Move:
+def student(
+    model: Mapping[str, Any] | None = None,
+    widths: Sequence[int] | None = None,
+    arguments: Sequence[str] = WIDTHS,
+    draw: int = 0,
+) -> Move:
     """Train another network from scratch, as long as the recipe says.
 
     ``model`` is ``{kind: its factory, ...}``, or ``widths`` are those of the study's model; with
-    neither it is the study's model narrowed to as many weights as the network has now (Liu et al.
-    2019, arXiv 1810.05270, Section 3). A ``distil`` or ``show`` before it is for it. All students
-    of a trial and level start from equal weights and see the same batches, so that one who has a
-    teacher and one who has none are a pair. It takes nothing of what came before but its teacher.
+    neither it is the study's model narrowed to as many weights as the network has now, its
+    ``arguments`` that give widths scaled together (Liu et al. 2019, arXiv 1810.05270, Section 3). A
+    ``distil`` or ``show`` before it is for it. All students of a trial, level and ``draw`` start
+    from equal weights and see the same batches: one who has a teacher and one who has none are a
+    pair. It takes nothing of what came before but its teacher.
     """
     spec = spec_in("model", model)
     if spec is not None and widths is not None:
         raise LthError("moves.student: give a model or widths, not both")
-    if widths is not None and (
-        not isinstance(widths, list | tuple) or not all(is_whole(w, 1) for w in widths)
-    ):
+    listed = isinstance(widths, list | tuple) and widths and all(is_whole(w, 1) for w in widths)
+    if widths is not None and not listed:
         raise LthError(f"moves.student.widths={short(widths)}: a list of whole numbers from 1")
+    if not is_whole(draw, 0):
+        raise LthError(f"moves.student.draw={short(draw)}: a whole number from 0")
 
     def move(trained: Trained, context: Turn) -> Ticket:
         own = trained.pending or trained.ticket
-        made = _model(spec, widths, own, context)
+        made = _model(spec, widths, own, context, arguments)
         context.forget()
         said = {} if trained.pending is None else trained.pending.changes
         taught = {k: v for k, v in own.origin.items() if k == "teacher"}
         teacher = None if trained.pending is None else trained.pending.teacher
         if teacher is not None:
             context.note(_needs(taught), ())
-        seed = stream_seed("student", context.experiment.seed, context.chain.trial, context.level)
+        seed = stream_seed(
+            "student", context.experiment.seed, context.chain.trial, context.level, draw
+        )
         return Ticket(
             model=made, mask=full_mask(made), **draw_state(made, seed)._asdict(),
             changes={n: v for n, v in said.items() if n != "steps"}, examples=own.examples,
@@ -60,11 +69,22 @@ def _needs(taught: Mapping[str, Any]) -> dict[Any, int]:
     return {run if isinstance(run, int) else tuple(run): step for run, step in runs}
 
 
-def _model(spec: Spec | None, widths: Sequence[int] | None, own: Ticket, context: Turn) -> Spec:
+def _model(
+    spec: Spec | None,
+    widths: Sequence[int] | None,
+    own: Ticket,
+    context: Turn,
+    arguments: Sequence[str],
+) -> Spec:
     """Return the student's model for this data; one that does not fit it is refused."""
     of_study = context.experiment.model
     if spec is None and widths is None:
-        return narrow(of_study, own.weights)
+        if own.weights >= context.layers.total:
+            return of_study
+        try:
+            return narrow(of_study, own.weights, arguments)
+        except LthError as error:
+            raise LthError(str(error).replace("arms.small_dense", "moves.student")) from error
     if spec is None:
         name = target_of(of_study)
         if "widths" not in parameters_of(name, locate(name)):

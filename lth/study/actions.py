@@ -268,12 +268,15 @@ def _levels(parts: Experiment) -> str:
 
 def _show(display: Display, records: list[Record], measured: Measured) -> None:
     from lth.records.table import tables
+    from lth.records.teachers import teachers
     from lth.records.verdict import verdict
 
     width = display.console.width
     for table in attempt("table", lambda: tables(records, width, measured), [], display):
         display.say(table)
     for line in attempt("verdict", lambda: verdict(records, measured), [], display):
+        display.say(line)
+    for line in attempt("teachers", lambda: teachers(records), [], display):
         display.say(line)
     display.say("")
 

@@ -20,6 +20,7 @@ from lth.provenance import now, provenance
 from lth.pruning.needs import Run, needed, scored
 from lth.records.record import Record
 from lth.records.statistics import level_line
+from lth.records.teachers import taught_points
 from lth.spec.trust import targets
 from lth.store.entry import Point, StoredMember
 from lth.store.study import Study
@@ -199,7 +200,7 @@ def records_of(
         (step, "train", "training_flops", float(cost)),
         (step, "train", "search_flops", float(search)),
     ]
-    costs = costs if setup.costed else []
+    costs = [*taught_points(ticket, entry, step), *(costs if setup.costed else [])]
     if entry.diverged is not None:
         diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
         return _rows(setup, place, ticket, entry, [diverged, *costs])

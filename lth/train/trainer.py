@@ -133,13 +133,14 @@ class Trainer:
         return replace(job, key=found.key, about=about | {"place": place._asdict()})
 
     def _examples(self, job: Job) -> dict[str, Any]:
-        """Say what a member trains on: the data set, how many examples, how many with a label."""
-        data = self.dataset
-        shown = {"data": data.name, "training": data.training, "labelled": data.training}
+        """Say what a member trains on: the data set, how many examples it has, how many are told.
+
+        ``labelled`` counts those of the trial's training split whose class the member is told.
+        """
+        data, labelled = self.dataset, self.dataset.training
         if data.examples or job.ticket.examples:
-            batches = batches_of(job, data)
-            shown |= {"training": len(batches.train), "labelled": len(batches.labelled)}
-        return shown
+            labelled = len(batches_of(job, data).labelled)
+        return {"data": data.name, "training": data.training, "labelled": labelled}
 
     def _without_snapshots(
         self, jobs: Mapping[MemberId, Job], entries: Mapping[MemberId, StoredMember]
