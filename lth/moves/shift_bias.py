@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def shift_bias(label: int | Sequence[int]) -> Move:
     never saw one, and choose it on the test set; here it is the shift of greatest accuracy on the
     trial's validation split, among equals the smallest. Nothing trains: ``measure`` follows.
     """
-    labels = [label] if is_whole(label, 0) else label
+    labels: Any = [label] if is_whole(label, 0) else label
     if (
         not isinstance(labels, list | tuple)
         or not labels
