@@ -32,7 +32,7 @@ def examples_of(
             raise LthError(f"{where}.labels={labels!r}: a whole number from 1, or null for all")
         found["labels"] = int(labels)
     if without is not None:
-        classes = [without] if is_whole(without, 0) else without
+        classes: Any = [without] if is_whole(without, 0) else without
         listed = isinstance(classes, list | tuple)
         if not listed or not classes or not all(is_whole(k, 0) for k in classes):
             raise LthError(f"{where}.without={without!r}: a class, or a list of them, or null")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lth.arms.small import WIDTHS, narrow
+from lth.arms.small import WIDTHS, count_weights, narrow
 from lth.errors import LthError, told
 from lth.moves.trained import Move, Trained, spec_in
 from lth.networks.rewrites.carry import full_mask
@@ -46,6 +46,7 @@ def student(
     def move(trained: Trained, context: Turn) -> Ticket:
         own = trained.pending or trained.ticket
         made = _model(spec, widths, own, context, arguments)
+        _check_size(made, context)
         context.forget()
         said = {} if trained.pending is None else trained.pending.changes
         taught = {k: v for k, v in own.origin.items() if k == "teacher"}
@@ -97,6 +98,16 @@ def _model(
     made = drawable(fill(spec, input_shape=shape, **of_data), shape)
     _check(made, context)
     return made
+
+
+def _check_size(model: Spec, context: Turn) -> None:
+    """Refuse a student larger than the study's dense network: densities are shares of that."""
+    own, whole = count_weights(model), context.layers.total
+    if own > whole:
+        raise LthError(
+            f"moves.student: {target_of(model)} has {own:,} weights, the study's network "
+            f"{whole:,}: let the larger one be the study's, or the teacher another study's"
+        )
 
 
 def _check(model: Spec, context: Turn) -> None:

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 
 from lth.errors import LthError, told
 from lth.moves.trained import Trained
+from lth.networks.cost import forward_flops
 from lth.networks.ticket import Net, draw_model, network_of
 from lth.pruning.needs import Needs
 from lth.pruning.turn import Turn
 from lth.spec.argument_types import is_whole
 from lth.spec.plain import short
+from lth.spec.trust import names_of, targets
 from lth.store.entry import StoredMember
 from lth.store.restore import net_of
-from lth.store.study import Study
+from lth.store.study import MEND, Study
 from lth.types import WINNER, MemberId
 
 DENSE, TRAINED, NEXT = "dense", "trained", "next"
@@ -28,6 +30,9 @@ FORMS = (
     "dense (the chain's trained dense network), trained (the network that the moves go on from), "
     "{level: 3}, {trial: 1} or {trial: next}, {study: its folder, level: 3}, or a member's key"
 )
+
+
+TRUST = "say that you trust its module: {study: its folder, trust: [mine]}"
 
 
 class NoTeacher(LthError):
@@ -91,22 +96,22 @@ def level_of(given: str | Mapping[str, Any]) -> int:
 def find(given: str | dict[str, Any], trained: Trained, context: Turn) -> Teacher:
     """Return the teacher that is named; one that is not there or does not fit is refused."""
     if given == DENSE:
-        return _of(context.dense, {}, {0: context.steps})
+        return _of(context.dense, {}, {0: context.steps}, context)
     if given == TRAINED:
         entry, took = context.trained, context.own_needs
-        return _of(entry, {"trained": True}, took)
+        return _of(entry, {"trained": True}, took, context)
     if isinstance(given, str):
         entry = None if context.experiment.store is None else context.experiment.store.get(given)
         if entry is None:
             raise LthError(f"moves.distil.teacher={given[:12]}: no such member in this store")
-        return _fitting(entry, {}, context, ())
+        return _fitting(entry, {}, context, modules_of(context.experiment.model))
     if "study" in given:
         return _of_study(given, context)
     place = _place(given, context)
     source = context.look_up(place)
     about = {k: v for k, v in place._asdict().items() if k in given}
     same = place.arm == WINNER
-    return _of(source.member, about, source.needs if same else {})
+    return _of(source.member, about, source.needs if same else {}, context)
 
 
 def _place(given: Mapping[str, Any], context: Turn) -> MemberId:
@@ -126,7 +131,7 @@ def _place(given: Mapping[str, Any], context: Turn) -> MemberId:
 
 def _of_study(given: Mapping[str, Any], context: Turn) -> Teacher:
     """Return a member of another study: of the same trial, where it has that one."""
-    trust = given.get("trust") or ()
+    trust = (*names_of(given.get("trust") or ()), *modules_of(context.experiment.model))
     study = Study(given["study"], trust)
     place = {k: v for k, v in given.items() if k in HERE and v is not None}
     trials, rates = ({getattr(p, n) for p in study.members} for n in ("trial", "lr"))
@@ -135,10 +140,11 @@ def _of_study(given: Mapping[str, Any], context: Turn) -> Teacher:
         place["trial"] = here if here in trials else min(trials, default=0)
     if "lr" not in place and context.chain.lr in rates:
         place["lr"] = context.chain.lr
-    about = {"study": str(given["study"]), **place}
-    if trust:
-        about["trust"] = [trust] if isinstance(trust, str) else list(trust)
-    return _fitting(study.entry(**place), about, context, tuple(about.get("trust", ())))
+    try:
+        entry = study.entry(**place)
+    except LthError as error:
+        raise LthError(str(error).replace(MEND, TRUST)) from error
+    return _fitting(entry, {"study": str(given["study"]), **place}, context, trust)
 
 
 def _fitting(
@@ -147,7 +153,7 @@ def _fitting(
     """Refuse a network of other inputs or other outputs than this study's."""
     if entry.diverged is not None:
         raise LthError(f"moves.distil.teacher {entry.key[:12]}: that member has diverged")
-    net = net_of(entry, trust)
+    net = net_of(entry, trust, TRUST)
     name = f"moves.distil.teacher={net.model['_target_']}"
     inputs, _ = context.probe.examples(2, torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -164,7 +170,7 @@ def _fitting(
             f"{name}: it gives {_shape(theirs)} for two examples, this study's network "
             f"{_shape(own)}: a teacher has the same classes"
         )
-    return _of(entry, about, {})
+    return _of(entry, about, {}, context, net)
 
 
 def _network(net: Net) -> nn.Module:
@@ -175,10 +181,26 @@ def _shape(outputs: Any) -> list[int] | str:
     return list(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
 
 
-def _of(entry: StoredMember, about: dict[str, Any], needs: Needs) -> Teacher:
+def _of(
+    entry: StoredMember, about: dict[str, Any], needs: Needs, context: Turn, net: Net | None = None
+) -> Teacher:
     if entry.diverged is not None:
         raise NoTeacher(f"teacher {entry.key[:12]}: that member has diverged")
-    return Teacher(entry, {**about, **saw(entry)}, needs)
+    told = {**about, **saw(entry)}
+    model = entry.about.get("model") if net is None else net.model
+    if model is not None:
+        mask = None if entry.frozen else entry.final_mask
+        told["trust"] = [
+            *modules_of([model, *entry.about.get("ticket", {}).get("views", {}).values()])
+        ]
+        told["forward_flops"] = forward_flops(model, context.experiment.input_shape, mask)
+    return Teacher(entry, told, needs)
+
+
+def modules_of(specs: Any) -> tuple[str, ...]:
+    """Return the modules of one's own that factories lie in: who trained them trusts them."""
+    names = {t.rpartition(".")[0] for t in targets(specs)}
+    return tuple(sorted(n for n in names if n.split(".")[0] not in ("lth", "torch")))
 
 
 def saw(entry: StoredMember) -> dict[str, Any]:

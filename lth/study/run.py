@@ -121,7 +121,10 @@ class Journal:
         setup = self.setup
         if not setup.costed:
             return 0
-        return training_flops(ticket, setup.dataset.input_shape, setup.recipe.batch, entry.about)
+        batch = setup.recipe.batch
+        taught = ticket.origin.get("teacher", {}).get("forward_flops", 0) * entry.about["steps"]
+        own = training_flops(ticket, setup.dataset.input_shape, batch, entry.about)
+        return own + taught * batch  # a teacher looks at every example too
 
     def _search_flops(self, member: MemberId, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.

@@ -27,6 +27,7 @@ from lth.train.evaluate import EVALUATION_BATCH, taught, teacher_of
 from lth.train.job import Job
 from lth.train.network import call, holder, places_of, see_all
 from lth.train.optimizer import forget, make_optimizer, set_rate, update
+from lth.train.uneven import filled, sums_of_own
 from lth.types import Batch, Mask, Params
 
 
@@ -91,15 +92,24 @@ class VmapEngine:
         """Measure every member on its own trial's split."""
         self.model.eval()
         found = [(*b.rows(split), b.index(split)) for b in self.batches]
+        sizes = [len(targets) for _, targets, _ in found]
         total: dict[str, list[Tensor]] = {}
         with torch.no_grad():
-            for first in range(0, len(found[0][1]), EVALUATION_BATCH):
-                part = slice(first, first + EVALUATION_BATCH)
-                inputs = torch.stack([self.dataset.prepare(i[part]) for i, _, _ in found])
-                targets = torch.stack([t[part] for _, t, _ in found])
-                rows = torch.stack([r[part] for _, _, r in found])
+            for first in range(0, max(sizes), EVALUATION_BATCH):
+                last = min(first + EVALUATION_BATCH, max(sizes))
+                parts = [filled(first, last, size) for size in sizes]
+                each = list(zip(found, parts, strict=True))
+                inputs = torch.stack([self.dataset.prepare(f[0][part]) for f, part in each])
+                targets = torch.stack([f[1][part] for f, part in each])
+                rows = torch.stack([f[2][part] for f, part in each])
                 batch = self._batch(inputs, targets, rows, None)
-                sums = self._each(self.measures, as_floats(self._run(batch.inputs)), batch)
+                own = [max(0, min(size, last) - first) for size in sizes]
+                outputs = as_floats(self._run(batch.inputs))
+                if len({*own}) == 1:
+                    sums = self._each(self.measures, outputs, batch)
+                else:
+                    mine = [own[stream] for stream in self.stream.tolist()]
+                    sums = sums_of_own(self.measures, outputs, batch, mine)
                 for name, pair in sums.items():
                     pair = [value.to(self.device) for value in pair]
                     before = total.get(name, [torch.zeros_like(v) for v in pair])
