@@ -228,6 +228,7 @@ class Turn:
         return {
             "initial": lambda: self._dense.start, "trained": lambda: self._dense.final.params,
             "dense": lambda: self.beneath, "input_shape": lambda: self.experiment.input_shape,
+            "steps": lambda: self.steps,
         }  # fmt: skip
 
     def stream(self, arm: str, copy: int) -> torch.Generator:

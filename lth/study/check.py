@@ -27,7 +27,7 @@ CALL_SIGNATURES = {
     "search": (("turn",), ()),
     "prune": (("scores", "mask", "layers"), ()),
     "rewind": (("dense", "trained"), ()),
-    "arms": (("winner", "generator"), ("initial", "trained", "dense", "input_shape")),
+    "arms": (("winner", "generator"), ("initial", "trained", "dense", "input_shape", "steps")),
 }
 """With what a part is called: by place, and by name. An arm gets of the names what it asks for."""
 
