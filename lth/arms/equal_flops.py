@@ -15,6 +15,7 @@ from lth.networks import masks
 from lth.networks.cost import forward_flops
 from lth.networks.ticket import Ticket
 from lth.spec.build import build
+from lth.spec.plain import short
 
 ROUNDS = 6
 """So often the number of updates is found anew from what a run of so many costs."""
@@ -28,6 +29,8 @@ def equal_flops(of: Callable[..., Ticket], longest: float | None = None) -> Call
     ``f_D`` those of the dense network, and ``g`` is ``f_D - f`` at a change of the mask by the
     gradient (Evci et al. 2020, arXiv 1911.11134, Appendix H). At most ``longest`` times the steps.
     """
+    if not callable(of):
+        raise LthError(f"equal_flops: of={short(of)}: it is an arm: {{_target_: its factory, ...}}")
     if longest is not None and not longest >= 1:
         raise LthError(f"equal_flops: longest={longest}: times the recipe's steps, 1 or more")
 

@@ -29,7 +29,8 @@ def over_steps_figure(histories: Sequence[History]) -> Figure | None:
         for label, (steps, values) in _lines(arm, own):
             ax.plot(
                 steps, [100 * v for v in values], drawstyle="steps-post", label=label,
-                color="black" if arm == WINNER else style.color, ls=style.ls, lw=1.7,
+                color="black" if arm == WINNER else style.color, zorder=4 if arm == WINNER else 2,
+                ls="--" if arm == WINNER else style.ls, lw=1.7,  # others may lie beneath it
             )  # fmt: skip
     ax.set_xlabel("training step")
     ax.set_ylabel("weights kept (% of the dense network's)")
