@@ -206,7 +206,7 @@ class grow_then_prune:
     ``kept(t) = final + (peak - final) (1 - (t - turn) / (until - turn)) ** 3``: Zhu & Gupta 2017
     (arXiv 1710.01878, Equation 1) in both directions. With ``regrow`` a share of what is kept is
     replaced at each pruning too, the smallest by those of the greatest gradient, along half a
-    cosine: the zero-cost regeneration of GraNet (Liu et al. 2021, arXiv 2106.10404, Section 4),
+    cosine: the zero-cost regeneration of GraNet (Liu et al. 2021, arXiv 2106.10404),
     which itself only shrinks. ``seed`` settles which of equal weights go.
     """
 
