@@ -178,18 +178,25 @@ def records_are_whole_and_early_stop_is_chosen_on_validation(study, setup):
         rows = [r for r in rows_of(study, place) if not is_budget(r)]
         metrics = {(r.split, r.metric) for r in rows}
         expected = {(s, m) for s in ("train", "validation", "test") for m in ("accuracy", "loss")}
-        assert metrics == expected | {
+        about = study.entry(**place._asdict()).about
+        said = {
             ("validation", "early_stop_step"), ("train", "training_flops"),
             ("train", "search_flops"),
-        }, place  # fmt: skip
+        }  # fmt: skip
+        if about["ticket"]["teacher"] is not None:  # what both have seen
+            said |= {("train", "teacher/labelled"), ("validation", "teacher/accuracy")}
+        if about["ticket"]["teacher"] is not None or about["ticket"]["examples"]:
+            said |= {("train", "labelled")}
+        if "bias_shift" in about["ticket"]["origin"]:
+            said |= {("validation", "bias_shift")}
+        assert metrics == expected | said, place
         early = next(r.step for r in rows if r.metric == "early_stop_step")
         curve = curves[*rows[0][1:6], place.phase]
         allowed = {s: v for s, v in curve.items() if s >= early}
         assert early == min(allowed, key=lambda s: (allowed[s], s)), place
         assert all(math.isfinite(r.value) for r in rows)
         costs = {r.metric: r.value for r in rows if r.metric.endswith("_flops")}
-        trains = study.entry(**place._asdict()).about["steps"] > 0
-        assert (costs["training_flops"] > 0) == trains and costs["search_flops"] >= 0
+        assert (costs["training_flops"] > 0) == (about["steps"] > 0) and costs["search_flops"] >= 0
 
 
 def splits_are_disjoint(study, setup):

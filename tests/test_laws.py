@@ -28,7 +28,8 @@ def settings_of(group, name):
         small = {k: 6 for k in ("every",) if k in values}
         return {"arms": {"winning_ticket": {}, name: small}, "model": lenet}
     if group == "method":
-        return {"method": [name], "rewind": {"step": 4}}
+        narrow = {"model": lenet} if "moves.student" in str(config.load("method", name)) else {}
+        return {"method": [name], "rewind": {"step": 4}} | narrow
     if group.startswith("recipe/"):
         inner = config.load(group, name)
         inner |= {"milestones": [8, 16]} if "milestones" in inner else {}

@@ -144,19 +144,3 @@ def measure() -> Move:
 
     vars(move)["ends"] = True
     return move
-
-
-def distil(loss: Mapping[str, Any] | None = None) -> Move:
-    """Learn from the chain's trained dense network (Hinton et al. 2015, arXiv 1503.02531).
-
-    Sets the teacher and the loss of what trains next, ``{kind: its factory}``; None: distillation.
-    """
-    spec = spec_in("loss", loss) or {"_target_": "lth.recipe.loss.distillation"}
-
-    def move(trained: Trained, context: Turn) -> Ticket:
-        context.note({0: context.steps}, ())
-        ticket = trained.now()
-        changes = {**ticket.changes, "loss": spec}
-        return replace(ticket, teacher=context.dense.key, changes=changes)
-
-    return move

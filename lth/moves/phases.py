@@ -8,15 +8,17 @@ through is a level below, so that it meets the winning tickets at their density.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from lth.errors import LthError
 from lth.imp import Level, Train
+from lth.moves.teacher import NoTeacher
 from lth.moves.trained import Trained, nothing_to_train
 from lth.networks.ticket import Ticket
 from lth.pruning.experiment import Experiment, Method
 from lth.pruning.needs import Run, needed
-from lth.pruning.turn import Turn
+from lth.pruning.turn import Known, Turn
 from lth.store.entry import StoredMember
 from lth.types import WINNER, MemberId, PruningChain
 
@@ -59,25 +61,31 @@ class Phases:
         self.experiment, self.train = experiment, train
         self._dense: dict[PruningChain, StoredMember] = {}
         self._standing: dict[str, tuple[int, Sources]] = {}
+        self._hanging: dict[
+            tuple[int, int], Sources
+        ] = {}  # by the level to wait for, and their own
+        self._known: dict[MemberId, Known] = {}
 
     def behind(
         self, tickets: Mapping[MemberId, Ticket], trained: Mapping[MemberId, StoredMember]
     ) -> Iterator[Level]:
         """Yield the phases that come behind a level of the loop."""
         level = next(iter(tickets)).level
+        self._note(tickets, trained)
         winners = {
             PruningChain(m.trial, m.lr): Source(tickets[m], entry, level)
             for m, entry in trained.items() if m.arm == WINNER
         }  # fmt: skip
         if level == 0:
             self._dense = {chain: source.member for chain, source in winners.items()}
-        hanging: Sources = {}
         for name, method in self.experiment.methods.items():
             if level == begins_at(method):
                 self._standing[name] = level, {(name, c): s for c, s in winners.items()}
             elif method.at == WINNERS and level in self.experiment.levels:
+                hanging = self._hanging.setdefault((max(level, waits(method)), level), {})
                 hanging |= {(name, c): s for c, s in winners.items()}
-        yield from self._phases(level, hanging)
+        for due in sorted(key for key in self._hanging if key[0] <= level):
+            yield from self._phases(due[1], self._hanging.pop(due))
         yield from self.rest(level)
 
     def rest(self, until: int | None = None) -> Iterator[Level]:
@@ -87,6 +95,7 @@ class Phases:
             waiting = {
                 n: at + 1 for n, (at, sources) in self._standing.items()
                 if sources and at < ends_at(methods[n], self.experiment)
+                and (until is None or waits(methods[n]) <= until)
             }  # fmt: skip
             level = min(waiting.values(), default=None)
             if level is None or (until is not None and level > until):
@@ -106,12 +115,13 @@ class Phases:
         phase = 0
         while going:
             phase += 1
-            made = {
-                MemberId(*chain, name, level, 0, phase): self._phase(
-                    MemberId(*chain, name, level, 0, phase), source, rest
-                )
-                for (name, chain), (source, rest) in going.items()
-            }
+            made: dict[MemberId, tuple[Ticket, Moves]] = {}
+            for (name, chain), (source, rest) in going.items():
+                member = MemberId(*chain, name, level, 0, phase)
+                with suppress(NoTeacher):  # its chain ended; or it is only planned
+                    made[member] = self._phase(member, source, rest)
+            if not made:
+                return ended
             tickets = {member: ticket for member, (ticket, _) in made.items()}
             trained = self.train(tickets)
             yield tickets, trained
@@ -125,6 +135,20 @@ class Phases:
                     ended[key] = source
         return ended
 
+    def _note(
+        self, tickets: Mapping[MemberId, Ticket], trained: Mapping[MemberId, StoredMember]
+    ) -> None:
+        """Note what may teach from now on: the members of a level, and what the winners took."""
+        for member, entry in trained.items():
+            end = entry.about["step"] + entry.about["steps"]
+            took = needed(tickets[member], tickets[member])[0]
+            self._known[member] = Known(entry, {**took, member.level: end})
+
+    def _look_up(self, place: MemberId) -> Known:
+        if place not in self._known:
+            raise NoTeacher(f"teacher {place}: it has not been trained")
+        return self._known[place]
+
     def _phase(self, member: MemberId, source: Source, moves: Moves) -> tuple[Ticket, Moves]:
         chain = PruningChain(member.trial, member.lr)
         method = self.experiment.methods[member.arm]
@@ -133,6 +157,7 @@ class Phases:
             self.experiment, chain, member.level, source.member, self._dense[chain],
             run=source.run, took=needed(source.ticket, source.ticket)[0],
             streams=(member.level, member.arm, member.phase) if own else (member.level,),
+            look_up=self._look_up,
         )  # fmt: skip
         return next_ticket(turn, source.ticket, moves)
 
@@ -160,6 +185,11 @@ def next_ticket(turn: Turn, ticket: Ticket, moves: Moves) -> tuple[Ticket, Moves
     made = turn.billed(made, ticket, move="+".join(names))
     experiment = turn.experiment
     return made.counted(experiment.layers, experiment.model), moves
+
+
+def waits(method: Method) -> int:
+    """Return the level that must be trained before a method's teachers are there."""
+    return max(getattr(move, "waits", 0) for _, move in method.moves)
 
 
 def once(method: Method) -> Moves:

@@ -85,6 +85,8 @@ def check(ticket: Any) -> None:
         "noise": is_whole(ticket.noise, 0),
         "dynamics": _is_spec(ticket.dynamics),
         "teacher": ticket.teacher is None or _is_key(ticket.teacher),
+        "examples": isinstance(ticket.examples, Mapping)
+        and ticket.examples.keys() <= {"labels", "without"},
         "sizes": isinstance(ticket.sizes, Mapping)
         and all(is_whole(s, 0) for s in ticket.sizes.values()),
         "total": ticket.total is None or is_whole(ticket.total, 1),

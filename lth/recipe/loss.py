@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from lth.data.seen import UNLABELLED
 from lth.errors import LthError
 from lth.recipe.adapt import as_loss
 from lth.types import Batch, Loss, PlainLoss
@@ -51,8 +52,9 @@ def distillation(temperature: float = 4.0, soft_weight: float = 0.9) -> Loss:
     """Learn a teacher's outputs: ``(1 - a) CE(z, y) + a T^2 KL(softmax(t / T) || softmax(z / T))``.
 
     ``z [B, K]`` are the logits, ``t`` the teacher's, ``a`` the ``soft_weight``, T the temperature
-    (Hinton et al. 2015, arXiv 1503.02531, Section 2). With ``a = 1`` a student that equals its
-    teacher has loss 0 and gradient 0.
+    (Hinton et al. 2015, arXiv 1503.02531, Section 2; there the weights are the other way round).
+    With ``a = 1`` a student that equals its teacher has loss 0 and gradient 0. CE is the mean over
+    the batch's examples that have a label, 0 if none has: a target of -100 is none.
     """
     if not temperature > 0 or not 0 <= soft_weight <= 1:
         given = f"temperature={temperature}, soft_weight={soft_weight}"
@@ -66,10 +68,16 @@ def distillation(temperature: float = 4.0, soft_weight: float = 0.9) -> Loss:
         wanted = F.log_softmax(batch.teacher / temperature, -1)
         given = F.log_softmax(outputs / temperature, -1)
         soft = (wanted.exp() * (wanted - given)).sum(-1).mean()
-        hard = F.cross_entropy(outputs.flatten(0, -2), batch.targets.flatten())
+        hard = _of_labelled(outputs.flatten(0, -2), batch.targets.flatten())
         return (1 - soft_weight) * hard + soft_weight * temperature**2 * soft
 
     return loss
+
+
+def _of_labelled(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the targets that are told."""
+    total = F.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")
+    return total / (targets != UNLABELLED).sum().clamp(min=1)
 
 
 def per_output(of: Any, weights: Sequence[float] | None = None) -> Loss:

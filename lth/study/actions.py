@@ -24,13 +24,14 @@ from lth.types import WINNER
 
 def run_study(setup: Setup, display: Display) -> None:
     """Run a study; show its table, its verdict, and where everything lies."""
-    from lth.results.figures import draw
+    from lth.results.figures import draw, draw_over_steps
 
     _headline(setup, display)
     journal = execute(setup, display)
     records, curves = journal.records, journal.curves
     measured = measured_of(setup.config)
     figures = draw(records, curves, setup.folder / "figures", teller(display), measured)
+    figures += draw_over_steps(study_of(setup), teller(display))
     lines = _finish_logger(setup, journal, figures, display)
     _show(display, records, measured)
     _say_where(display, setup.folder, figures)
@@ -76,11 +77,12 @@ def explain_study(setup: Setup, display: Display) -> None:
 
 def plot_study(setup: Setup, display: Display) -> None:
     """Draw the figures and show the table again, from the records on disk."""
-    from lth.results.figures import draw
+    from lth.results.figures import draw, draw_over_steps
 
     study, measured = study_of(setup), measured_of(setup.config)
     folder, note = study.folder / "figures", teller(display)
     figures = draw(study.records, study.curves, folder, note, measured)
+    figures += draw_over_steps(study, note)
     _show(display, study.records, measured)
     _say_where(display, study.folder, figures)
     for line in outdated(study.folder):

@@ -17,10 +17,17 @@ from lth.pruning.experiment import Experiment, Method
 from lth.pruning.needs import Reading
 from lth.pruning.rules import counts_at
 from lth.pruning.search import Preflight
-from lth.pruning.turn import Turn
+from lth.pruning.turn import Known, Turn
 from lth.store.entry import StoredMember
 from lth.streams import stream
-from lth.types import Mask, Params, PruningChain
+from lth.types import WINNER, Mask, MemberId, Params, PruningChain
+
+
+def tried(experiment: Experiment) -> Experiment:
+    """Try the search, the score and the methods of an experiment on an untrained network."""
+    check_search(experiment)
+    check_score(experiment)
+    return with_tried_methods(experiment)
 
 
 def check_search(experiment: Experiment) -> None:
@@ -131,11 +138,35 @@ def _tried_phase(
     name: str, experiment: Experiment, member: _Untrained, moves: Any
 ) -> tuple[_Untrained, Any]:
     stored = cast(StoredMember, member)
-    turn = Turn(experiment, experiment.lines[0], 1, stored, stored, run=0, took={})
+    turn = Turn(
+        experiment, experiment.lines[0], 1, stored, stored, run=0, took={},
+        look_up=lambda place: _known(place, experiment),
+    )  # fmt: skip
     with _of(name):
         ticket, rest = next_ticket(turn, member.ticket, moves)
         recipe = experiment.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)
     return _Untrained(ticket, recipe.steps - ticket.step), rest
+
+
+def _known(place: MemberId, experiment: Experiment) -> Known:
+    """Return what will stand at a place of the study; a place that it has not is refused."""
+    arms = (WINNER, *experiment.arms)
+    levels = [0, *experiment.route] if place.arm == WINNER else [*experiment.levels]
+    copies = experiment.arms[place.arm][1] if place.arm in experiment.arms else 1
+    trials = sorted({line.trial for line in experiment.lines})
+    for name, there in (
+        ("trial", trials), ("lr", sorted({line.lr for line in experiment.lines})), ("arm", arms),
+        ("level", levels), ("copy", range(copies)), ("phase", [0]),
+    ):  # fmt: skip
+        if getattr(place, name) not in there:
+            known = ", ".join(map(str, there))
+            raise LthError(
+                f"moves.distil.teacher.{name}={getattr(place, name)}: there is {known}; what a "
+                "method makes teaches from another study: {study: its folder, arm, level}"
+            )
+    chain = PruningChain(place.trial, place.lr)
+    member: Any = _Untrained(dense(experiment, chain), experiment.steps)
+    return Known(member, {place.level: experiment.steps})
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from lth.pruning.needs import Run, needed, scored
 from lth.records.budget import Budget, is_budget
 from lth.records.record import Record
 from lth.records.statistics import level_line
+from lth.records.teachers import taught_points
 from lth.spec.trust import targets
 from lth.store.entry import Point, StoredMember
 from lth.store.study import Study
@@ -130,7 +131,10 @@ class Journal:
         setup = self.setup
         if not setup.costed:
             return 0
-        return training_flops(ticket, setup.dataset.input_shape, setup.recipe.batch, entry.about)
+        batch = setup.recipe.batch
+        taught = ticket.origin.get("teacher", {}).get("forward_flops", 0) * entry.about["steps"]
+        own = training_flops(ticket, setup.dataset.input_shape, batch, entry.about)
+        return own + taught * batch  # a teacher looks at every example too
 
     def _search_flops(self, member: MemberId, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.
@@ -209,7 +213,7 @@ def records_of(
         (step, "train", "training_flops", float(cost)),
         (step, "train", "search_flops", float(search)),
     ]
-    costs = costs if setup.costed else []
+    costs = [*taught_points(ticket, entry, step), *(costs if setup.costed else [])]
     if entry.diverged is not None:
         diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
         return _rows(setup, place, ticket, entry, [diverged, *costs])

@@ -15,6 +15,7 @@ from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.store.store import Store
+from lth.train.batches import batches_of
 from lth.train.check_views import check_views
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
@@ -131,7 +132,18 @@ class Trainer:
         )
         found = self.identities.of(job)
         about = _about(job) | {"identity": found.parts, "pieces": found.pieces}
+        about["examples"] = self._examples(job)
         return replace(job, key=found.key, about=about | {"place": place._asdict()})
+
+    def _examples(self, job: Job) -> dict[str, Any]:
+        """Say what a member trains on: the data set, how many examples it has, how many are told.
+
+        ``labelled`` counts those of the trial's training split whose class the member is told.
+        """
+        data, labelled = self.dataset, self.dataset.training
+        if data.examples or job.ticket.examples:
+            labelled = len(batches_of(job, data).labelled)
+        return {"data": data.name, "training": data.training, "labelled": labelled}
 
     def _without_snapshots(
         self, jobs: Mapping[MemberId, Job], entries: Mapping[MemberId, StoredMember]
