@@ -1,6 +1,8 @@
-"""Rewrites: a network in another form."""
+"""Rewrites: the same network in another form; factories of models around a model.
 
-from lth.networks.rewrites.low_rank import low_rank
-from lth.networks.rewrites.separable import separable
+A rewritten network's model is a nested spec, ``{_target_: the factory, model: the inner spec}``
+and further arguments that say what form it has; how values come into that form is the factory's
+``carry`` (carry.py).
+"""
 
-__all__ = ["low_rank", "separable"]
+__all__: list[str] = []
