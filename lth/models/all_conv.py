@@ -26,11 +26,11 @@ def all_conv(
     """Stages of two 3x3 convolutions of one width, the second of stride 2; no pooling, no linear.
 
     A 1x1 convolution gives the logits of every place, their mean is the output: All-CNN of
-    Springenberg et al. 2015 (arXiv 1412.6806), Section 2, small. (16, 32, 64) has 72,160 weights on
-    CIFAR-10 and 71,872 on MNIST. ``separable``: all but the first are a depthwise and a 1x1
+    Springenberg et al. 2015 (arXiv 1412.6806), Section 2, small. (16, 32, 64) has 72,496 weights on
+    CIFAR-10 and 72,208 on MNIST. ``separable``: all but the first are a depthwise and a 1x1
     convolution, as in MobileNet (Howard et al. 2017, arXiv 1704.04861, Section 3) but without a
     norm between them, so that it is the network that the rewrite of that name makes of the plain
-    one: 10,352 weights on CIFAR-10. ``norm``: ``batch``, or ``none`` and biases.
+    one: 10,448 weights on CIFAR-10. ``norm``: ``batch``, or ``none`` and biases.
     """
     if norm not in NORMS:
         raise LthError(f"model.norm={norm!r}: choose from {', '.join(NORMS)}")

@@ -7,11 +7,13 @@ like any other member. Prune-and-rewind is one such list; iterative pruning repe
 """
 
 from lth.moves.keep import distil, fine_tune, measure, prune, train
+from lth.moves.low_rank import low_rank
 from lth.moves.rewind import prune_and_rewind, rewind
 from lth.moves.rewriting import rewriting
+from lth.moves.separate import separate
 from lth.moves.trained import Move, Trained
 
 __all__ = [
-    "Move", "Trained", "distil", "fine_tune", "measure", "prune", "prune_and_rewind", "rewind",
-    "rewriting", "train",
+    "Move", "Trained", "distil", "fine_tune", "low_rank", "measure", "prune", "prune_and_rewind",
+    "rewind", "rewriting", "separate", "train",
 ]  # fmt: skip

@@ -81,7 +81,7 @@ def prune(
         mask = pruned(trained, context, rate, to, score, rule)
         ticket = trained.now()
         if ticket.model != context.experiment.model:
-            return replace(ticket, mask=mask)  # its values stay beneath
+            return replace(ticket, mask=mask, params=masks.apply(ticket.params, mask))
         params = overlaid(mask, ticket.params, context.kept_beneath)
         return replace(ticket, mask=mask, params=params)
 

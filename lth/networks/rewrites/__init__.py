@@ -5,4 +5,7 @@ and further arguments that say what form it has; how values come into that form 
 ``carry`` (carry.py).
 """
 
-__all__: list[str] = []
+from lth.networks.rewrites.low_rank import low_rank
+from lth.networks.rewrites.separable import separable
+
+__all__ = ["low_rank", "separable"]

@@ -6,12 +6,12 @@ calls the pair; ``weight`` and ``bias`` stay, the one made of the pair's two wei
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from math import prod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,13 +45,18 @@ class Pair(nn.Sequential):
 
 @dataclass(frozen=True)
 class Place:
-    """A weight that layers have: the layers with their names, more than one where it is tied."""
+    """A weight that layers have: the layers with their first name, several where it is tied."""
 
     name: str
     layers: tuple[Any, ...]
 
     @property
-    def weight(self) -> nn.Parameter:
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        """What the weight is stored in: itself, or the weights of a pair."""
+        return parameters_of(self.layers[0])
+
+    @property
+    def weight(self) -> Tensor:
         """The weight itself."""
         return self.layers[0].weight
 
@@ -61,36 +66,39 @@ class Place:
         return self.weight.detach().flatten(1)
 
     @property
-    def kernel(self) -> int:
-        """Entries of a filter in one channel: ``k k``, 1 of a linear layer."""
-        return prod(self.weight.shape[2:])
+    def size(self) -> int:
+        """How many numbers the weight is stored in."""
+        return sum(p.numel() for p in self.parameters)
 
     @property
     def full(self) -> int:
         """The rank of the matrix, at most."""
-        return min(self.matrix.shape)
+        return min(*self.matrix.shape, self.parameters[0].shape[0])
 
 
-def places(model: nn.Module, why: Why) -> dict[str, Place]:
+def parameters_of(layer: Any) -> tuple[nn.Parameter, ...]:
+    """Return the weight of a layer, or the weights of a pair."""
+    if isinstance(layer, Pair):
+        return tuple(cast(Any, part).weight for part in layer)
+    return (layer._parameters["weight"],)
+
+
+def places(model: nn.Module, why: Why, pairs: type[Pair] | tuple[()] = ()) -> dict[str, Place]:
     """Return the layers that can become pairs, by their first name, in order.
 
-    ``why`` says of a layer why it cannot. No other may have its weight.
+    ``why`` says of a layer why it cannot; what is a part of ``pairs`` is none by itself. No other
+    module may have a weight of theirs.
     """
-    holders: dict[int, list[tuple[str, nn.Module, str]]] = {}
+    inside = {id(part) for m in model.modules() if isinstance(m, pairs) for part in m.children()}
+    holders = Counter(id(p) for m in model.modules() for p in m._parameters.values())
+    sharing: dict[int, list[tuple[str, nn.Module]]] = {}
     for name, module in model.named_modules():
-        for own, parameter in module._parameters.items():
-            if parameter is not None:
-                holders.setdefault(id(parameter), []).append((name, module, own))
-    found: dict[str, Place] = {}
-    for name, module in model.named_modules():
-        if why(module):
-            continue
-        sharing = holders[id(module._parameters["weight"])]
-        first = sharing[0][0]
-        fits = all(own == "weight" and not why(m) for _, m, own in sharing)
-        if fits and name == first:
-            found[first] = Place(first, tuple(m for _, m, _ in sharing))
-    return found
+        if id(module) not in inside and not why(module):
+            sharing.setdefault(id(parameters_of(module)[0]), []).append((name, module))
+    found = {
+        s[0][0]: tuple(m for _, m in s) for key, s in sharing.items() if holders[key] == len(s)
+    }
+    return {name: Place(name, layers) for name, layers in found.items()}
 
 
 def why_not(module: nn.Module) -> str:
@@ -118,7 +126,9 @@ def place_of(model: nn.Module, known: Mapping[str, Place], asked: str, why: Why)
     for place in known.values():
         if any(layers[name] is layer for layer in place.layers):
             return place
-    because = why(layers[name]) or "its weight is another kind of layer's too"
+    owner = name.rpartition(".")[0]
+    part = f"it is a part of {owner}: name that" if owner in known else ""
+    because = why(layers[name]) or part or "another kind of layer has its weight too"
     raise LthError(f"{asked} cannot be taken apart: {because}")
 
 
@@ -149,50 +159,42 @@ def of(what: str) -> Iterator[None]:
         raise LthError(f"{what}: {error}") from error
 
 
-def become(place: Place, kind: type[Pair], make: Callable[[Any], tuple[nn.Module, nn.Module]],
-           names: tuple[str, str]) -> None:  # fmt: skip
-    """Let the layers of a place be pairs from now on, of what ``make`` gives for each.
+def become(place: Place, kind: type[Pair], values: tuple[Tensor, Tensor], names: tuple[str, str],
+           groups: int = 1) -> None:  # fmt: skip
+    """Let the layers of a place be pairs from now on, of weights of these values.
 
-    All else about a layer stays: its bias, its hooks, whether it trains.
+    All else about a layer stays: its bias, its hooks, its geometry, whether it trains.
     """
+    dtype, trains = place.weight.dtype, place.parameters[0].requires_grad
+    first, second = (nn.Parameter(v.to(dtype).contiguous(), trains) for v in values)
     for layer in place.layers:
-        made, bias = make(layer), layer._parameters["bias"]
-        del layer._parameters["weight"], layer._parameters["bias"]
+        bias = layer.bias
+        for name in ("weight", "bias"):
+            layer._parameters.pop(name, None)
+        layer._modules.clear()
         layer.__class__ = kind
+        made = _layer(first, layer, groups), _layer(second)
+        made[1].register_parameter("bias", bias)
         for name, part in zip(names, made, strict=True):
             layer.add_module(name, part.train(layer.training))
-        made[1].register_parameter("bias", bias)
 
 
-def linear(weight: nn.Parameter) -> nn.Linear:
-    """Return a linear layer of this weight, ``[O, I]``, without a bias."""
-    outputs, inputs = weight.shape
-    with torch.device("meta"):
-        made = nn.Linear(inputs, outputs, bias=False)
-    made.weight = weight
-    return made
-
-
-def convolution(weight: nn.Parameter, like: Any = None, groups: int = 1) -> nn.Module:
-    """Return a convolution of this weight, ``[O, I / groups, k, k]``, without a bias.
+def _layer(weight: nn.Parameter, like: Any = None, groups: int = 1) -> nn.Module:
+    """Return a layer of this weight without a bias: linear ``[O, I]``, else a convolution.
 
     It steps, pads and dilates ``like`` another one.
     """
     outputs, inputs, *kernel = weight.shape
-    geometry = {} if like is None else {
-        n: getattr(like, n) for n in ("stride", "padding", "dilation", "padding_mode")
-    }  # fmt: skip
-    with torch.device("meta"):
-        kind: Any = CONVS[len(kernel) - 1]
-        made = kind(inputs * groups, outputs, kernel, groups=groups, bias=False, **geometry)
+    geometry = () if like is None else ("stride", "padding", "dilation", "padding_mode")
+    with torch.device("meta"):  # what it would draw is not used
+        if not kernel:
+            made: Any = nn.Linear(inputs, outputs, bias=False)
+        else:
+            own = {name: getattr(like, name) for name in geometry}
+            conv: Any = CONVS[len(kernel) - 1]
+            made = conv(inputs * groups, outputs, kernel, groups=groups, bias=False, **own)
     made.weight = weight
     return made
-
-
-def parameters_like(weight: nn.Parameter, values: Iterable[Tensor]) -> Iterator[nn.Parameter]:
-    """Yield parameters of these values, of the weight's dtype, trained if it is."""
-    for value in values:
-        yield nn.Parameter(value.to(weight.dtype).contiguous(), weight.requires_grad)
 
 
 def factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -9,22 +9,22 @@ from typing import Any
 from torch import Tensor, nn
 
 from lth.errors import LthError
+from lth.networks.net import Net, copied
+from lth.networks.rewrites.carry import full_mask
 from lth.networks.rewrites.pairs import (
     CONVS,
     Pair,
     Place,
     become,
-    convolution,
     factors,
     matching,
     names_in,
     of,
-    parameters_like,
     places,
     why_not,
 )
-
-NAMES = "depthwise", "pointwise"
+from lth.networks.ticket import network_of, state_of
+from lth.spec.build import Spec, build
 
 
 class Separable(Pair):
@@ -46,12 +46,13 @@ def separable(model: nn.Module, layers: Sequence[str] | None = None) -> nn.Modul
     ``D[i]`` are the best of rank 1 of the layer's own kernel ``K[:, i]``, so where that is
     separable the model computes the same. The depthwise one has the layer's stride, padding and
     dilation, the pointwise one its bias. ``layers`` are named, by patterns too; None: all that this
-    makes smaller but the first, as MobileNet has it, or the only one there is. The model itself is
-    changed and returned. Howard et al. 2017 (arXiv 1704.04861), Section 3.
+    makes smaller but the first convolution, as MobileNet has it, or the only one there is. Returns
+    a copy. Howard et al. 2017 (arXiv 1704.04861), Section 3.
     """
-    for place in separated(model, layers):
+    made = copied(model)
+    for place in separated(made, layers):
         _separate(place)
-    return model
+    return made
 
 
 def separated(model: nn.Module, layers: Sequence[str] | None = None) -> list[Place]:
@@ -60,10 +61,12 @@ def separated(model: nn.Module, layers: Sequence[str] | None = None) -> list[Pla
     if layers is not None:
         with of("separable.layers"):
             return matching(model, known, names_in(layers), why_whole)
-    found = [p for p in known.values() if saves(p)]
+    convs = [m for m in model.modules() if isinstance(m, CONVS) and prod(m.kernel_size) > 1]
+    first = convs[0] if len(convs) > 1 else None
+    found = [p for p in known.values() if saves(p) and first not in p.layers]
     if not found:
-        raise LthError("separable: no convolution is there that it makes smaller")
-    return found[1:] if len(found) > 1 else found
+        raise LthError("separable: no convolution is there that it makes smaller: name its layers")
+    return found
 
 
 def why_whole(module: nn.Module) -> str:
@@ -77,19 +80,24 @@ def why_whole(module: nn.Module) -> str:
 
 def saves(place: Place) -> bool:
     """Whether the separable form is smaller: ``k^2 I + I O < k^2 I O``."""
-    outputs, inputs, *_ = place.weight.shape
-    return (place.kernel + outputs) * inputs < place.kernel * inputs * outputs
+    outputs, inputs, *kernel = place.weight.shape
+    kernel = prod(kernel)
+    return (kernel + outputs) * inputs < kernel * inputs * outputs
+
+
+def carry(net: Net, model: Spec) -> Net:
+    """Return the net in separable form: the best of rank 1 of every channel, all else as it is."""
+    network = network_of(net.model, net.start)
+    state = state_of(build({**model, "model": network}))
+    return Net(model=model, mask=full_mask(model), params=state.params, buffers=state.buffers)
+
+
+vars(separable)["carry"] = carry
 
 
 def _separate(place: Place) -> None:
-    weight = place.weight
-    outputs, inputs, *kernel = weight.shape
-    left, right = factors(weight.detach().flatten(2).transpose(0, 1), 1)  # [I, O, 1], [I, 1, k k]
-    depthwise = right.reshape(inputs, 1, *kernel)
-    pointwise = left.squeeze(-1).T.reshape(outputs, inputs, *[1] * len(kernel))
-    first, second = parameters_like(weight, (depthwise, pointwise))
-
-    def make(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
-        return convolution(first, like=layer, groups=inputs), convolution(second)
-
-    become(place, Separable, make, NAMES)
+    outputs, inputs, *kernel = place.weight.shape
+    left, right = factors(place.weight.detach().flatten(2).transpose(0, 1), 1)
+    depthwise = right.reshape(inputs, 1, *kernel)  # of [I, 1, k k]
+    pointwise = left.squeeze(-1).T.reshape(outputs, inputs, *[1] * len(kernel))  # of [I, O, 1]
+    become(place, Separable, (depthwise, pointwise), ("depthwise", "pointwise"), groups=inputs)
