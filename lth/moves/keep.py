@@ -98,7 +98,7 @@ def pruned(
 ) -> Mask:
     """Return the mask of a trained network, pruned further."""
     mask, layers = trained.mask, trained.layers
-    scores = context.score(trained.state, mask, score, trained.ticket)
+    scores = context.score(trained.state, mask, score, trained.pending or trained.ticket)
     chosen = context.rule if rule is None else with_ties(rule)
     if to is not None:
         counts = _counts_to(to, chosen, mask, layers, context.layers.total)

@@ -16,7 +16,7 @@ from lth.networks.cost import uses
 from lth.networks.rewrites.low_rank import check_rank, factorisable, ranked, saves, why_none
 from lth.networks.rewrites.pairs import Place, matching, names_in, of
 from lth.networks.rewrites.ranks import at_energy, spectra_of, within
-from lth.networks.ticket import layers_of, network_of
+from lth.networks.ticket import draw_model, layers_of, network_of
 from lth.pruning.turn import Turn
 from lth.spec.argument_types import number, one_of, whole
 from lth.spec.build import Spec
@@ -69,8 +69,8 @@ def low_rank(
                 ranks = _within(network, net.model, chosen, counted, value, shape)
             spec = {"_target_": TARGET, "model": net.model, "ranks": ranks}
             _try(spec, shape)
-        if not ranks and value != 1.0:
-            warnings.warn(f"low_rank: {kind}={value} makes no layer smaller", stacklevel=2)
+        if kind == "energy" and not ranks and value < 1:
+            warnings.warn(f"low_rank: energy={value} makes no layer smaller", stacklevel=2)
         return spec
 
     return rewriting(structure, weights)
@@ -148,10 +148,17 @@ def _stored(network: nn.Module) -> list[Any]:
 
 
 def _try(spec: Spec, shape: Sequence[int]) -> None:
-    """Run the form once: a forward pass that does not call a layer would not use its factors."""
+    """Run the form once: a forward pass that has the weight itself would not use the factors."""
     if not shape:
         return  # a task's module, which only its user can run
-    used = uses(spec, shape)
-    for name in layers_of(spec).shapes:
-        if name not in used and name.rpartition(".")[0].rpartition(".")[0] in spec["ranks"]:
-            raise LthError(f"{name} would never be used: its layer is not called in forward")
+    before, after = uses(spec["model"], shape), uses(spec, shape)
+    for place in _places(draw_model(spec, 0), None).values():
+        if place.name in spec["ranks"] and not _used(place, after) and _used(place, before):
+            raise LthError(
+                f"{place.name}: the forward pass holds its weight by another way than the layer: "
+                "call the layer, or leave it out of layers"
+            )
+
+
+def _used(place: Place, times: Mapping[str, float]) -> bool:
+    return any(n.startswith(f"{place.name}." if place.name else "") for n in times)

@@ -115,23 +115,24 @@ def _tried(name: str, method: Method, experiment: Experiment) -> Method:
         known = ", ".join(map(str, [0, *experiment.route]))
         raise LthError(f"method.{name}.at={begin}: no level that is trained: there are {known}")
     ticket = dense(experiment, experiment.lines[0])
-    member, lengths = _Untrained(ticket, experiment.steps), list[int]()
+    whole = member = _Untrained(ticket, experiment.steps)
+    lengths = list[int]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an untrained network's layers may well collapse
         for _ in range(min(2, len(levels) if begin is not None else 1)):
             lengths.clear()
             moves = once(method)
             while moves:
-                member, moves = _tried_phase(name, experiment, member, moves)
+                member, moves = _tried_phase(name, experiment, member, moves, whole)
                 lengths.append(member.steps)
     return replace(method, lengths=tuple(lengths))
 
 
 def _tried_phase(
-    name: str, experiment: Experiment, member: _Untrained, moves: Any
+    name: str, experiment: Experiment, member: _Untrained, moves: Any, whole: _Untrained
 ) -> tuple[_Untrained, Any]:
-    stored = cast(StoredMember, member)
-    turn = Turn(experiment, experiment.lines[0], 1, stored, stored, run=0, took={})
+    stored, first = cast(StoredMember, member), cast(StoredMember, whole)
+    turn = Turn(experiment, experiment.lines[0], 1, stored, first, run=0, took={})
     with _of(name):
         ticket, rest = next_ticket(turn, member.ticket, moves)
         recipe = experiment.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)

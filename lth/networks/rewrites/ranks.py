@@ -74,8 +74,10 @@ def within(spectra: Sequence[Spectrum], budget: float, rest: float, of: str) -> 
 
 def spectra_of(places: Mapping[str, Place], uses: Mapping[str, float] | None) -> list[Spectrum]:
     """Return the spectra of layers; ``uses`` of their weights by name, None: each counts once."""
+    if uses is None:
+        return [Spectrum(place) for place in places.values()]
     return [
-        Spectrum(place, 1.0 if uses is None else max(u for n, u in uses.items() if _of(n, name)))
+        Spectrum(place, max((u for n, u in uses.items() if _of(n, name)), default=0.0))
         for name, place in places.items()
     ]
 
