@@ -152,10 +152,11 @@ def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
         **{group: short(wanted[group]) for group in ("rewind", "search", "score")},
         arms=list(wanted["arms"]) if name.endswith("lenet") else one_copy(wanted["arms"]),
     )  # fmt: skip
-    places = set(study.members)
+    places = {p for p in study.members if not p.phase}
     arms = wanted["arms"]
     expected = {("winning_ticket", 0), *((arm, 1) for arm in arms)}
     assert {(p.arm, p.level) for p in places} == expected
+    assert {p.arm for p in study.members} == {*arms, *wanted["method"]}
     if name.endswith("lenet"):
         assert len(places) == 1 + sum(a["copies"] for a in arms.values())
     lr = min(p.lr for p in places)
