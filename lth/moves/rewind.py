@@ -27,8 +27,8 @@ def rewind(to: int | Rewind | None = None) -> Move:
     rule = ToStep(to) if isinstance(to, int) else to
 
     def move(trained: Trained, context: Turn) -> Ticket:
-        if (net := trained.net).model != context.experiment.model:
-            return _of_another_model(trained, context, net, rule)
+        if (trained.pending or trained.ticket).model != context.experiment.model:
+            return _of_another_model(trained, context, trained.net, rule)
         start, beneath = context.rewound(trained.state, rule)
         ticket = trained.now(start.state, start.step)
         params = overlaid(ticket.mask, start.state.params, beneath)
