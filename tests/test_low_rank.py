@@ -475,6 +475,9 @@ def test_a_move_on_a_ticket_that_is_pruned_is_refused_before_work(tmp_path):
     with pytest.raises(LthError, match=r"method\.m: low_rank: it would break the network's mask"):
         setup_of(tmp_path, model=SMALL, method={"m": {"at": "dense", "moves": [
             moves.prune, PART(moves.low_rank, rank=2), moves.train]}})  # fmt: skip
+    with pytest.raises(LthError, match=r"method\.m: low_rank: it would break the network's mask"):
+        setup_of(tmp_path, model=SMALL, levels=[3], method={"m": {"moves": [
+            PART(moves.low_rank, rank=2), moves.train]}})  # fmt: skip
     assert not (tmp_path / "store").exists()
 
 

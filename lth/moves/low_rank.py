@@ -68,7 +68,8 @@ def low_rank(
                 counted = kind if kind in COUNTED else share_of
                 ranks = _within(network, net.model, chosen, counted, value, shape)
             spec = {"_target_": TARGET, "model": net.model, "ranks": ranks}
-            _try(spec, shape)
+            if context.experiment.validation is not None:  # a task's module only its user can run
+                _try(spec, shape)
         if kind == "energy" and not ranks and value < 1:
             warnings.warn(f"low_rank: energy={value} makes no layer smaller", stacklevel=2)
         return spec
@@ -149,8 +150,6 @@ def _stored(network: nn.Module) -> list[Any]:
 
 def _try(spec: Spec, shape: Sequence[int]) -> None:
     """Run the form once: a forward pass that has the weight itself would not use the factors."""
-    if not shape:
-        return  # a task's module, which only its user can run
     before, after = uses(spec["model"], shape), uses(spec, shape)
     for place in _places(draw_model(spec, 0), None).values():
         if place.name in spec["ranks"] and not _used(place, after) and _used(place, before):

@@ -119,6 +119,9 @@ def _tried(name: str, method: Method, experiment: Experiment) -> Method:
     lengths = list[int]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an untrained network's layers may well collapse
+        if begin != 0 and experiment.levels:
+            level = begin or next((n for n in sorted(experiment.levels) if n), 0)
+            member = _Untrained(_pruned(experiment, ticket, level), experiment.steps)
         for _ in range(min(2, len(levels) if begin is not None else 1)):
             lengths.clear()
             moves = once(method)
@@ -126,6 +129,14 @@ def _tried(name: str, method: Method, experiment: Experiment) -> Method:
                 member, moves = _tried_phase(name, experiment, member, moves, whole)
                 lengths.append(member.steps)
     return replace(method, lengths=tuple(lengths))
+
+
+def _pruned(experiment: Experiment, ticket: Ticket, level: int) -> Ticket:
+    """Return a ticket of a level's density: what hangs off a winner meets a mask."""
+    rule, layers = experiment.prune, experiment.layers
+    counts = counts_at(rule, masks.kept(ticket.mask), layers, level)
+    sizes = {n: ticket.params[n].abs() for n in ticket.mask}
+    return replace(ticket, mask=rule.to(sizes, ticket.mask, layers, counts))
 
 
 def _tried_phase(
