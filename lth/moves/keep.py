@@ -81,7 +81,7 @@ def prune(
         mask = pruned(trained, context, rate, to, score, rule)
         ticket = trained.now()
         if ticket.model != context.experiment.model:
-            return replace(ticket, mask=mask)  # its values stay beneath
+            return replace(ticket, mask=mask, params=masks.apply(ticket.params, mask))
         params = overlaid(mask, ticket.params, context.kept_beneath)
         return replace(ticket, mask=mask, params=params)
 
@@ -98,7 +98,7 @@ def pruned(
 ) -> Mask:
     """Return the mask of a trained network, pruned further."""
     mask, layers = trained.mask, trained.layers
-    scores = context.score(trained.state, mask, score, trained.ticket)
+    scores = context.score(trained.state, mask, score, trained.pending or trained.ticket)
     chosen = context.rule if rule is None else with_ties(rule)
     if to is not None:
         counts = _counts_to(to, chosen, mask, layers, context.layers.total)

@@ -122,24 +122,36 @@ def _tried(name: str, method: Method, experiment: Experiment) -> Method:
         known = ", ".join(map(str, [0, *experiment.route]))
         raise LthError(f"method.{name}.at={begin}: no level that is trained: there are {known}")
     ticket = dense(experiment, experiment.lines[0])
-    member, lengths = _Untrained(ticket, experiment.steps), list[int]()
+    whole = member = _Untrained(ticket, experiment.steps)
+    lengths = list[int]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an untrained network's layers may well collapse
+        if begin != 0 and experiment.levels:
+            level = begin or next((n for n in sorted(experiment.levels) if n), 0)
+            member = _Untrained(_pruned(experiment, ticket, level), experiment.steps)
         for _ in range(min(2, len(levels) if begin is not None else 1)):
             lengths.clear()
             moves = once(method)
             while moves:
-                member, moves = _tried_phase(name, experiment, member, moves)
+                member, moves = _tried_phase(name, experiment, member, moves, whole)
                 lengths.append(member.steps)
     return replace(method, lengths=tuple(lengths))
 
 
+def _pruned(experiment: Experiment, ticket: Ticket, level: int) -> Ticket:
+    """Return a ticket of a level's density: what hangs off a winner meets a mask."""
+    rule, layers = experiment.prune, experiment.layers
+    counts = counts_at(rule, masks.kept(ticket.mask), layers, level)
+    sizes = {n: ticket.params[n].abs() for n in ticket.mask}
+    return replace(ticket, mask=rule.to(sizes, ticket.mask, layers, counts))
+
+
 def _tried_phase(
-    name: str, experiment: Experiment, member: _Untrained, moves: Any
+    name: str, experiment: Experiment, member: _Untrained, moves: Any, whole: _Untrained
 ) -> tuple[_Untrained, Any]:
-    stored = cast(StoredMember, member)
+    stored, first = cast(StoredMember, member), cast(StoredMember, whole)
     turn = Turn(
-        experiment, experiment.lines[0], 1, stored, stored, run=0, took={},
+        experiment, experiment.lines[0], 1, stored, first, run=0, took={},
         look_up=lambda place: _known(place, experiment),
     )  # fmt: skip
     with _of(name):

@@ -5,6 +5,10 @@ and further arguments that say what form it has; how values come into that form 
 ``carry`` (carry.py).
 """
 
+from lth.networks.rewrites.low_rank import low_rank
 from lth.networks.rewrites.quantized_inputs import quantized_inputs
+from lth.networks.rewrites.separable import separable
 
-__all__ = ["quantized_inputs"]
+__all__ = [
+    "low_rank", "quantized_inputs", "separable",
+]  # fmt: skip
