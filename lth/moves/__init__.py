@@ -10,7 +10,7 @@ from lth.moves.clustering import cluster
 from lth.moves.distil import show
 from lth.moves.halving import halve
 from lth.moves.inputs import quantize_inputs
-from lth.moves.keep import distil, fine_tune, measure, prune, train
+from lth.moves.keep import fine_tune, measure, prune, train
 from lth.moves.low_rank import low_rank
 from lth.moves.quantizing import quantize
 from lth.moves.rewind import prune_and_rewind, rewind
