@@ -1,0 +1,1 @@
+"""Rewrites of networks: factories of a model from an inner one."""
