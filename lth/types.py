@@ -57,7 +57,9 @@ class View(Protocol):
     mask, ``w' = m * w``. After the last one what is pruned is 0 again, whatever a view made of it.
     A view may also say of itself (all are optional): ``draws = True``, it draws random numbers;
     ``holds = True``, no weight and no bias trains beside what it owns; ``mask(name, own)``, the
-    mask within the mask that it stands for (a gate): training ends with that, and the view is done.
+    mask within the mask that it stands for (a gate): training ends with that, and the view is done;
+    ``symbols(name, weight, mask, own)``, the few symbols (``Symbols``) that it makes of a weight,
+    or None: a packed file may code them in the place of what is seen.
     """
 
     def own(self, name: str, weight: Tensor, mask: Tensor) -> Params | None:
@@ -92,6 +94,18 @@ class Batch(NamedTuple):
     rows: Tensor | None = None
     step: int | None = None
     teacher: Any = None
+
+
+class Symbols(NamedTuple):
+    """A weight as few symbols: what is seen of it is ``values[ids]``, or ``steps * ids``.
+
+    ``ids`` int64, of the weight's shape; ``values`` ``[k]``, or ``steps``, one per channel and
+    shaped to be multiplied with the weight. What is pruned is 0 whatever it says here.
+    """
+
+    ids: Tensor
+    values: Tensor | None = None
+    steps: Tensor | None = None
 
 
 class Loss(Protocol):

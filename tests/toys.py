@@ -15,8 +15,12 @@ from torch import Tensor, nn
 
 from lth import config
 from lth.data import Dataset, tensors
+from lth.errors import LthError
+from lth.moves import Move, rewriting
+from lth.networks.net import Net
 from lth.networks.ticket import Ticket, draw_state, layers_of
 from lth.recipe.recipe import Recipe
+from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.streams import stream
@@ -366,3 +370,38 @@ def same_entries(a: StoredMember, b: StoredMember) -> bool:
         for name in mine:
             assert torch.equal(mine[name], other[name]), name
     return True
+
+
+def turned(model: nn.Module, order: Sequence[int]) -> nn.Module:
+    """A rewrite: the hidden units of ``mlp`` in another order; it computes the same."""
+    if sorted(order) != list(range(len(model[1].bias))):
+        raise LthError(f"turned: order={list(order)}: all hidden units, each once")
+    return model
+
+
+def _turn(net: Net, model: Spec) -> Net:
+    order = torch.tensor(model["order"])
+    params, mask = dict(net.params), dict(net.mask)
+    for part in (params, mask):
+        part["1.weight"] = part["1.weight"][order]
+        part["3.weight"] = part["3.weight"][:, order]
+    params["1.bias"] = params["1.bias"][order]
+    return replace(net, model=model, params=params, mask=mask)
+
+
+vars(turned).update(carry=_turn, masked=True)
+
+
+def turn_units(weights: str = "trained", order: Sequence[int] = tuple(range(12))[::-1]) -> Move:
+    return rewriting(
+        lambda trained, context: {
+            "_target_": "tests.toys.turned", "model": trained.net.model, "order": list(order)
+        },
+        weights,
+    )  # fmt: skip
+
+
+def see_scaled() -> Move:
+    """See the weights through trained scales from here on."""
+    views: dict[str, Spec] = {"scale": {"_target_": "lth.networks.views.scaled"}}
+    return lambda trained, context: replace(trained.now(), views=views)

@@ -6,8 +6,12 @@ train (``prune``) is followed at once by the next, and every ticket that trains 
 like any other member. Prune-and-rewind is one such list; iterative pruning repeats it.
 """
 
-from lth.moves.keep import distil, fine_tune, prune, train
+from lth.moves.keep import distil, fine_tune, measure, prune, train
 from lth.moves.rewind import prune_and_rewind, rewind
+from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
 
-__all__ = ["Move", "Trained", "distil", "fine_tune", "prune", "prune_and_rewind", "rewind", "train"]
+__all__ = [
+    "Move", "Trained", "distil", "fine_tune", "measure", "prune", "prune_and_rewind", "rewind",
+    "rewriting", "train",
+]  # fmt: skip

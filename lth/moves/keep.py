@@ -9,6 +9,7 @@ from typing import Any, cast
 from lth.errors import LthError
 from lth.moves.trained import Move, Trained, check_number, spec_in
 from lth.networks import masks
+from lth.networks.layers import Layers
 from lth.networks.ticket import Ticket
 from lth.pruning.experiment import with_ties
 from lth.pruning.rules import Prune
@@ -79,6 +80,8 @@ def prune(
     def move(trained: Trained, context: Turn) -> Ticket:
         mask = pruned(trained, context, rate, to, score, rule)
         ticket = trained.now()
+        if ticket.model != context.experiment.model:
+            return replace(ticket, mask=mask)  # its values stay beneath
         params = overlaid(mask, ticket.params, context.kept_beneath)
         return replace(ticket, mask=mask, params=params)
 
@@ -94,14 +97,14 @@ def pruned(
     rule: Prune | None,
 ) -> Mask:
     """Return the mask of a trained network, pruned further."""
-    mask = trained.mask
-    scores = context.score(trained.state, mask, score)
+    mask, layers = trained.mask, trained.layers
+    scores = context.score(trained.state, mask, score, trained.ticket)
     chosen = context.rule if rule is None else with_ties(rule)
     if to is not None:
-        counts = _counts_to(to, chosen, mask, context)
-        return chosen.to(scores, mask, context.layers, counts, ties=context.ties)
+        counts = _counts_to(to, chosen, mask, layers, context.layers.total)
+        return chosen.to(scores, mask, layers, counts, ties=context.ties)
     chosen = chosen if rate is None else _at_rate(chosen, rate)
-    return chosen(scores, mask, context.layers, ties=context.ties)
+    return chosen(scores, mask, layers, ties=context.ties)
 
 
 def _at_rate(rule: Prune, rate: float) -> Prune:
@@ -110,20 +113,37 @@ def _at_rate(rule: Prune, rate: float) -> Prune:
     return cast(Prune, replace(cast(Any, rule), rate=rate))
 
 
-def _counts_to(density: float, rule: Prune, mask: Mask, context: Turn) -> Mapping[str, int]:
-    """Return how many weights each layer, or all together, keep of what is left at a density."""
-    alive, layers = masks.kept(mask), context.layers
+def _counts_to(
+    density: float, rule: Prune, mask: Mask, layers: Layers, total: int
+) -> Mapping[str, int]:
+    """Return how many weights each layer, or all together, keep of what is left at a density.
+
+    It is a share of the ``total`` of the study's dense network.
+    """
+    alive = masks.kept(mask)
     rest = layers.total - sum(layers.sizes[n] for n in mask)
-    target, now = round(density * layers.total) - rest, sum(alive.values())
+    target, now = round(density * total) - rest, sum(alive.values())
     if not 0 < target < now:
         raise LthError(
-            f"moves.prune.to={density}: it keeps {density:.3g} of {layers.total} weights, and "
+            f"moves.prune.to={density}: it keeps {density:.3g} of {total} weights, and "
             f"{now + rest} are left, {rest} of which cannot be pruned"
         )
     counts = rule.remaining(alive, layers)
     if set(counts) == {""}:
         return {"": target}
     return {n: round(alive[n] * target / now) for n in counts}
+
+
+def measure() -> Move:
+    """Measure the network as it is: the phase ends here, and nothing trains."""
+
+    def move(trained: Trained, context: Turn) -> Ticket:
+        if trained.step == 0:
+            raise LthError("moves.measure: this network has not been trained at all")
+        return trained.now()
+
+    vars(move)["ends"] = True
+    return move
 
 
 def distil(loss: Mapping[str, Any] | None = None) -> Move:

@@ -142,18 +142,21 @@ def next_ticket(turn: Turn, ticket: Ticket, moves: Moves) -> tuple[Ticket, Moves
 
     ``ticket`` is what the turn's trained member trained from.
     """
-    trained, names, made, name = Trained(ticket, turn), list[str](), ticket, ""
+    trained, names, made, name, ended = Trained(ticket, turn), list[str](), ticket, "", False
     while moves:
         (name, move), moves = moves[0], moves[1:]
         names.append(name)
         made = move(trained, turn)
         if not isinstance(made, Ticket):
             raise LthError(f"its move {name} gave a {type(made).__name__}: it must give a Ticket")
-        if not nothing_to_train(made):
+        ended = getattr(move, "ends", False)
+        if ended or not nothing_to_train(made):
             break
         trained = trained.having(made)
-    if nothing_to_train(made):
-        raise LthError(f"{name} leaves nothing to train: end it with fine_tune, train or rewind")
+    if nothing_to_train(made) and not ended:
+        raise LthError(
+            f"{name} leaves nothing to train: end it with fine_tune, train, rewind or measure"
+        )
     made = turn.billed(made, ticket, move="+".join(names))
     experiment = turn.experiment
     return made.counted(experiment.layers, experiment.model), moves

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from lth.errors import LthError
-from lth.networks.ticket import State, Ticket
+from lth.networks.layers import Layers
+from lth.networks.ticket import Net, State, Ticket, layers_of
 from lth.pruning.needs import of_mask
 from lth.pruning.turn import Turn, overlaid
 from lth.spec.build import Spec, build
@@ -64,8 +65,36 @@ class Trained:
 
     @property
     def state(self) -> State:
-        """Its weights, 0 where it is pruned, and its buffers."""
-        return self.context.final if self.pending is None else self.pending.start
+        """Its weights, 0 where it is pruned, and its buffers, without what views own."""
+        if self.pending is not None:
+            return self.pending.plain_start
+        if not self.ticket.views:
+            return self.context.final
+        plain, own = (self.now().plain_start, self.context.final)
+        return State(plain.params, {n: b for n, b in own.buffers.items() if n in plain.buffers})
+
+    @property
+    def net(self) -> Net:
+        """The network as it is now: model, mask, views, and what these own, as trained."""
+        return self.now().net
+
+    @property
+    def layers(self) -> Layers:
+        """The layers of its own model, which a rewrite may have made another than the study's."""
+        experiment, model = self.context.experiment, self._now.model
+        if model == experiment.model:
+            return experiment.layers
+        return layers_of(model, experiment.input_shape, self.included)
+
+    @property
+    def included(self) -> tuple[str, ...]:
+        """Parameters of its model that the pruning rule counts among the weights."""
+        own = layers_of(self._now.model)
+        return tuple(n for n in getattr(self.context.rule, "include", ()) if n in own.parameters)
+
+    @property
+    def _now(self) -> Ticket:
+        return self.pending or self.ticket
 
     def having(self, ticket: Ticket) -> Trained:
         """Return it changed by a ticket that has nothing to train."""
@@ -80,11 +109,16 @@ class Trained:
         """
         if self.pending is not None and state is None:
             return self.pending
-        step, state = self.step if step is None else step, state or self.state
-        said = {} if self.pending is None else self.pending.changes
-        params = overlaid(self.mask, state.params, self.context.kept_beneath)
+        step = self.step if step is None else step
+        state = self.context.final if state is None else state
+        said, ticket = ({}, self.ticket) if self.pending is None else (
+            self.pending.changes, self.pending
+        )  # fmt: skip
+        params = state.params
+        if ticket.model == self.context.experiment.model:  # of another nothing lies beneath
+            params = overlaid(self.mask, params, self.context.kept_beneath)
         return replace(
-            self.ticket, mask=self.mask, params=params, buffers=state.buffers, step=step,
+            ticket, mask=self.mask, params=params, buffers=state.buffers, owned={}, step=step,
             changes={**said, "steps": step}, stretch=1.0, dynamics=None, gate=None,
             teacher=None if self.pending is None else self.pending.teacher, origin={},
         )  # fmt: skip

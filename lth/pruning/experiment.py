@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
+from torch import Tensor
+
 from lth.networks.layers import Layers
 from lth.networks.ticket import State, Ticket
 from lth.pruning.probe import Probe
@@ -67,7 +69,8 @@ class Experiment:
     """What the loop is made of.
 
     ``levels`` names those at which arms are compared, ``lines`` the chains of levels, each a trial
-    at a learning rate; ``probe`` gives a trial's examples to scores that ask for a gradient.
+    at a learning rate; ``probe`` gives a trial's examples to scores that ask for a gradient, and
+    ``validation`` all of its validation split, prepared, to moves that choose.
     """
 
     model: Spec
@@ -81,6 +84,7 @@ class Experiment:
     levels: tuple[int, ...]
     probe: Callable[[int], Probe]
     recipe: Recipe
+    validation: Callable[[int], tuple[Tensor, Tensor]] | None = None
     input_shape: tuple[int, ...] = ()
     seed: int = 0
     methods: Mapping[str, Method] = field(default_factory=dict)

@@ -13,7 +13,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from lth.errors import LthError
 from lth.networks import masks
 from lth.networks.layers import Layers
 from lth.networks.ticket import State, Ticket
@@ -101,12 +103,30 @@ class Turn:
         """The dense network's trained weights: they lie beneath the mask where weights are kept."""
         return self._dense.final.params
 
-    def score(self, network: State, mask: Mask, score: Score | None = None) -> Params:
-        """Score the weights of a network under a mask; one stream for all calls of a turn."""
+    def score(
+        self, network: State, mask: Mask, score: Score | None = None, began: Ticket | None = None
+    ) -> Params:
+        """Score the weights of a network under a mask; one stream for all calls of a turn.
+
+        ``began`` is what a network of another model than the study's trained from.
+        """
+        initial, probe = (lambda: self.initial), self.probe
+        if began is not None and began.model != self.experiment.model:
+            initial, probe.model = (lambda: began.params), began.model
         return (score or self.experiment.score)(
-            network.params, initial=self.initial, mask=mask, generator=self.generator,
-            buffers=network.buffers, probe=self.probe,
+            network.params, initial=initial(), mask=mask, generator=self.generator,
+            buffers=network.buffers, probe=probe,
         )  # fmt: skip
+
+    def validation(self, number: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the trial's validation split, prepared, or its first ``number`` examples.
+
+        What is chosen in a study, a threshold or a number of bits, is chosen on these.
+        """
+        if self.experiment.validation is None:
+            raise LthError("a task's validation data are its module's own: no move can look there")
+        inputs, targets = self.experiment.validation(self.chain.trial)
+        return inputs[:number], targets[:number]
 
     def prune(self, scores: Params, mask: Mask, counts: Mapping[str, int] | None = None) -> Mask:
         """Apply the rule for one level, or down to ``counts``."""

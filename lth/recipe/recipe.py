@@ -131,7 +131,7 @@ class Recipe:
         another ``schedule``, ``optimizer``, ``lr`` and ``steps``, the step that training ends at.
         """
         recipe = replace(self, **changes) if changes else self
-        steps = start + max(1, round(stretch * (recipe.steps - start)))
+        steps = start + max(recipe.steps > start, round(stretch * (recipe.steps - start)))
         if steps == recipe.steps:
             return recipe
         stretched = {

@@ -12,7 +12,8 @@ from lth.spec.build import Spec, spec_of
 from lth.spec.trust import Trust, allow
 
 ROOMS = {
-    "model": ("models",), "dynamics": ("pruning.dynamic",), "gate": ("networks.gates",),
+    "model": ("models", "networks.rewrites"), "dynamics": ("pruning.dynamic",),
+    "gate": ("networks.gates",),
     "views": ("networks.gates", "networks.views"),
     "changes": ("recipe.schedule", "recipe.loss"),
 }  # fmt: skip

@@ -15,6 +15,8 @@ from lth.spec.build import build
 from lth.train.batches import Batches
 from lth.train.job import Streams
 
+Validation = Callable[[int], tuple[Tensor, Tensor]]
+
 
 def probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Callable[[int], Probe]:
     """Return a trial's probe: examples of its own training split."""
@@ -30,3 +32,14 @@ def probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Calla
         return Probe(config["model"], dataset.input_shape, groups, loss, examples)
 
     return probe
+
+
+def validation(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Validation:
+    """Return what gives a trial's validation split, prepared as evaluations prepare it."""
+
+    def rows(trial: int) -> tuple[Tensor, Tensor]:
+        batches = Batches(dataset, Streams(config["seed"], trial, 0), recipe.batch)
+        inputs, targets = batches.rows("validation")
+        return dataset.prepare(inputs), targets
+
+    return rows

@@ -33,7 +33,7 @@ from lth.study.check import (
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.study.preflight import check_score, check_search, with_tried_methods
-from lth.study.probes import probes
+from lth.study.probes import probes, validation
 from lth.study.settings import arms_of, chains_of, check_values, levels_of, make
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
@@ -156,7 +156,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
         arms=arms, levels=levels, recipe=recipe, seed=config["seed"],
         lines=tuple(chains_of(config["trials"], recipe.rates)),
         probe=probes(config, dataset, recipe), input_shape=dataset.input_shape,
-        methods=methods_of(config["method"], arms),
+        validation=validation(config, dataset, recipe), methods=methods_of(config["method"], arms),
     )  # fmt: skip
     check_search(experiment)
     check_score(experiment)

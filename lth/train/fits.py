@@ -47,6 +47,9 @@ class Fits:
             stepped = "profiler" in self._values or bool(cohort.courses[0].job.lightning)
             module = CohortModule(cohort, self._after_block, bool(self._values), stepped)
             splits = Splits(cohort.splits) if module.hooked and cohort.splits else None
+            if cohort.over:  # nothing trains: of no batches Lightning makes no fit at all
+                module.measure_alone(trainer.precision_plugin)
+                return
             with _heard():
                 trainer.fit(module, train_dataloaders=Blocks(cohort), val_dataloaders=splits)
 

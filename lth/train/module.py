@@ -126,6 +126,13 @@ class CohortModule(pl.LightningModule):
         with self.trainer.precision_plugin.val_step_context():
             self._after_block(self.cohort, True)
 
+    def measure_alone(self, precision: Any) -> None:
+        """Measure members that have nothing to train, in the trainer's precision; hand them on."""
+        with precision.val_step_context():
+            for split in self.cohort.splits:
+                self.cohort.evaluate(split)
+            self._after_block(self.cohort, True)
+
     def _measure(self) -> None:
         """Measure without Lightning's validation, which nobody would hear."""
         with self.trainer.precision_plugin.val_step_context():

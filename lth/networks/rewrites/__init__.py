@@ -1,1 +1,12 @@
-"""Rewrites of networks: factories of a model from an inner one."""
+"""Rewrites: the same network in another form; factories of models around a model.
+
+A rewritten network's model is a nested spec, ``{_target_: the factory, model: the inner spec}``
+and further arguments that say what form it has; how values come into that form is the factory's
+``carry`` (carry.py).
+"""
+
+from lth.networks.rewrites.gates import always, gated
+from lth.networks.rewrites.nesting import at_ticket, nested
+from lth.networks.rewrites.slim import at_width, slimmable
+
+__all__ = ["always", "at_ticket", "at_width", "gated", "nested", "slimmable"]

@@ -20,39 +20,40 @@ RANK = "rank"
 """The buffer that says of every weight how many of the masks keep it."""
 
 
-def nested(model: nn.Module, tickets: int = 2) -> nn.Module:
+def nested(model: nn.Module, levels: Sequence[int] = (0, 1)) -> nn.Module:
     """Run a network under several nested masks, BatchNorms of their own for each.
 
-    The buffer ``rank`` of a layer says how many of the ``tickets`` masks keep each weight: all of
-    them until ``with_ranks`` writes them. In training the outputs are a tuple, sparsest first;
-    outside it they are those under the largest mask, the network's own. Iterative pruning's masks
-    are nested (Frankle & Carbin 2019, arXiv 1803.03635), so one file holds a ticket of every level;
+    ``levels`` name the masks, largest first. The buffer ``rank`` of a layer says how many of them
+    keep each weight: all, until ``with_ranks`` writes it. In training the outputs are a tuple,
+    sparsest first; outside it they are those under the largest mask. Iterative pruning's masks are
+    nested (Frankle & Carbin 2019, arXiv 1803.03635), so one file holds a ticket of every level;
     NestedNet trains such weights together (Kim et al. 2018, arXiv 1712.03781).
     """
-    if not is_whole(tickets, 1):
-        raise LthError(f"nested: tickets={tickets!r}: a whole number from 1")
-    return Nested(model, tickets)
+    rising = all(is_whole(n, 0) for n in levels) and list(levels) == sorted(set(levels))
+    if not levels or not rising:
+        raise LthError(f"nested: levels={list(levels)}: at least one, and they rise")
+    return Nested(model, levels)
 
 
-def at_ticket(model: nn.Module, ticket: int) -> nn.Module:
-    """Return one of nested tickets as an ordinary network: 0 is the largest, the last the least."""
+def at_ticket(model: nn.Module, level: int) -> nn.Module:
+    """Return one of nested tickets as an ordinary network."""
     if not isinstance(model, Nested):
         raise LthError(f"at_ticket: a {type(model).__name__} holds no nested tickets")
-    known = len(model.networks)
-    if not is_whole(ticket, 0) or ticket >= known:
-        raise LthError(f"at_ticket: ticket={ticket!r}: the network holds {known}, 0 the largest")
-    network = model.networks[known - 1 - ticket]
+    if level not in model.levels:
+        known = ", ".join(map(str, model.levels))
+        raise LthError(f"at_ticket: level={level!r}: the network holds tickets of {known}")
+    network = model.networks[-1 - model.levels.index(level)]
     readers = {m: m.alone() for m in network.modules() if isinstance(m, Under)}
-    layers = {m: Under(m, 1).alone() for m in network.modules() if _ranked(m)}
+    layers = {m: Under(m, 1).alone() for m in network.modules() if RANK in m._buffers}
     return copied(network, readers | layers)
 
 
 class Nested(nn.Module):
     """A network, and itself under each smaller mask, which read its weights."""
 
-    def __init__(self, model: nn.Module, tickets: int) -> None:
+    def __init__(self, model: nn.Module, levels: Sequence[int]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.levels, tickets = model, tuple(levels), len(levels)
         layers, _ = layers_and_norms(model, "nested")
         for layer in layers.values():
             full = torch.full_like(layer.weight, tickets, dtype=torch.uint8, requires_grad=False)
@@ -110,10 +111,6 @@ def carry_ticket(net: Net, model: Spec) -> Net:
     plain = by_rebuilding(at_ticket)(net, model)
     params = {n: net.params[f"model.{n}"] if n in plain.mask else p for n, p in plain.params.items()}
     return replace(plain, params=params)
-
-
-def _ranked(module: nn.Module) -> bool:
-    return RANK in module._buffers
 
 
 vars(nested).update(carry=by_rebuilding(nested), masked=True)
