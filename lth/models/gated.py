@@ -70,7 +70,7 @@ def gated(
     the input and decides on all blocks. A gate is open where its logit is above 0; ``bias`` is
     where it starts. ``estimator`` says how gates learn: straight_through (Bengio et al. 2013, arXiv
     1308.3432), gumbel with a ``temperature`` (Jang et al. 2017, arXiv 1611.01144), reinforce (Wu et
-    al. 2018, Section 3.2; with the loss ``policy_gradient``). ``blocks`` names what may be skipped,
+    al. 2018; with the loss ``policy_gradient``). ``blocks`` names what may be skipped,
     None: all residual blocks, modules with a ``shortcut`` or a ``downsample``.
 
     In training it gives ``(logits [B, K], share [B])``, the share of the multiply-adds that the
@@ -137,6 +137,8 @@ class Gated(nn.Module):
                 gates[path] = GatedChannels(block, switch, groups, bias)
             else:
                 gates[path] = GatedBlock(block, switch, bias if by == "blocks" else None)
+        parts = [f":{g}" for g in range(groups)] if by == "channels" else [""]
+        self.names = [path + part for path in gates for part in parts]
         if by == "policy":
             self.policy = policy_network(first_layer(model), len(gates), bias)
         self.model = in_place(model, gates)
@@ -187,7 +189,7 @@ def share_of(chosen: Sequence[Chosen]) -> Tensor:
 def policy_network(layer: Any, blocks: int, bias: float) -> nn.Module:
     """Return a small network from an input to a logit for each block: ``[B, C, H, W] -> [B, G]``.
 
-    A strided convolution of 16 channels; of flat inputs a hidden layer of 16. All start at ``bias``.
+    A strided convolution of 16 channels; of flat inputs a hidden layer of 16.
     """
     head = nn.Linear(16, blocks)
     nn.init.zeros_(head.weight)

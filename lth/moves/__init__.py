@@ -6,12 +6,15 @@ train (``prune``) is followed at once by the next, and every ticket that trains 
 like any other member. Prune-and-rewind is one such list; iterative pruning repeats it.
 """
 
+from lth.moves.gates import always, gate
 from lth.moves.keep import distil, fine_tune, measure, prune, train
+from lth.moves.nested import at_ticket, nested_tickets
 from lth.moves.rewind import prune_and_rewind, rewind
 from lth.moves.rewriting import rewriting
+from lth.moves.slim import at_width, slim
 from lth.moves.trained import Move, Trained
 
 __all__ = [
-    "Move", "Trained", "distil", "fine_tune", "measure", "prune", "prune_and_rewind", "rewind",
-    "rewriting", "train",
+    "Move", "Trained", "always", "at_ticket", "at_width", "distil", "fine_tune", "gate", "measure",
+    "nested_tickets", "prune", "prune_and_rewind", "rewind", "rewriting", "slim", "train",
 ]  # fmt: skip

@@ -131,7 +131,8 @@ def _tried_phase(
     name: str, experiment: Experiment, member: _Untrained, moves: Any
 ) -> tuple[_Untrained, Any]:
     stored = cast(StoredMember, member)
-    turn = Turn(experiment, experiment.lines[0], 1, stored, stored, run=0, took={})
+    winners = dict.fromkeys([0, *experiment.route], stored)
+    turn = Turn(experiment, experiment.lines[0], 1, stored, stored, run=0, took={}, winners=winners)
     with _of(name):
         ticket, rest = next_ticket(turn, member.ticket, moves)
         recipe = experiment.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)

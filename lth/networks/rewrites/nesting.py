@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +44,13 @@ def at_ticket(model: nn.Module, level: int) -> nn.Module:
         known = ", ".join(map(str, model.levels))
         raise LthError(f"at_ticket: level={level!r}: the network holds tickets of {known}")
     network = model.networks[-1 - model.levels.index(level)]
-    readers = {m: m.alone() for m in network.modules() if isinstance(m, Under)}
-    layers = {m: Under(m, 1).alone() for m in network.modules() if RANK in m._buffers}
-    return copied(network, readers | layers)
+    readers: dict[nn.Module, nn.Module] = {
+        m: m.alone() for m in network.modules() if isinstance(m, Under)
+    }
+    if not readers:  # the largest
+        held, _ = layers_and_norms(network, "at_ticket")
+        readers = {layer: Under(layer, 1).alone() for layer in held.values()}
+    return copied(network, readers)
 
 
 class Nested(nn.Module):
@@ -94,7 +99,7 @@ def with_ranks(net: Net, masks: Sequence[Mask]) -> Net:
 
     The masks are those of the network inside; a layer that they do not name is never pruned.
     """
-    for outer, inner in zip(masks, masks[1:], strict=False):
+    for outer, inner in pairwise(masks):
         if not is_nested(inner, outer):
             raise LthError("nested: a mask keeps weights that the one before it does not")
     buffers = dict(net.buffers)
@@ -109,8 +114,8 @@ def with_ranks(net: Net, masks: Sequence[Mask]) -> Net:
 def carry_ticket(net: Net, model: Spec) -> Net:
     """Take one ticket out of nested ones: its weights, its norms, its mask, what lies beneath."""
     plain = by_rebuilding(at_ticket)(net, model)
-    params = {n: net.params[f"model.{n}"] if n in plain.mask else p for n, p in plain.params.items()}
-    return replace(plain, params=params)
+    beneath = {n: net.params[f"model.{n}"] for n in plain.mask}
+    return replace(plain, params=plain.params | beneath)
 
 
 vars(nested).update(carry=by_rebuilding(nested), masked=True)

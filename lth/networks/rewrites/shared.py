@@ -77,7 +77,8 @@ def own_layer(layer: Layer, weight: Tensor, bias: Tensor | None, groups: int) ->
     else:
         made.out_channels, made.in_channels, made.groups = outs, ins, groups
     made.weight = nn.Parameter(weight.detach().clone(), layer.weight.requires_grad)
-    made.bias = None if bias is None else nn.Parameter(bias.detach().clone(), bias.requires_grad)
+    if bias is not None:
+        made.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
     made._buffers.clear()  # a plain layer has none
     return made
 
@@ -86,11 +87,10 @@ def narrow_norm(norm: _BatchNorm, units: int) -> _BatchNorm:
     """Return a norm of the first units of another."""
     made = copy.deepcopy(norm)
     made.num_features = units
-    for held in (made._parameters, made._buffers):
-        for name, value in held.items():
-            if value is not None and value.ndim:
-                part = value.detach()[:units].clone()
-                held[name] = nn.Parameter(part) if held is made._parameters else part
+    for name, value in norm.named_parameters():
+        setattr(made, name, nn.Parameter(value.detach()[:units].clone(), value.requires_grad))
+    for name, value in norm.named_buffers():
+        setattr(made, name, value[:units].clone() if value.ndim else value.clone())
     return made
 
 

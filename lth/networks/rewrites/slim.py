@@ -18,7 +18,6 @@ from lth.networks.rewrites.shared import (
     copied,
     layers_and_norms,
     narrow_norm,
-    own_layer,
 )
 from lth.spec.argument_types import is_whole
 
@@ -32,7 +31,7 @@ def slimmable(
     has BatchNorms of its own (Yu et al. 2019, arXiv 1812.08928, Section 3.2). In training the
     outputs are a tuple, narrow to full; outside it they are the full network's. ``sandwich`` draws
     so many of the widths between the least and the greatest for every batch, None: takes all (Yu &
-    Huang 2019, arXiv 1903.05134, Section 3.2).
+    Huang 2019, arXiv 1903.05134).
     """
     return Slimmable(model, checked(widths), sandwich)
 
