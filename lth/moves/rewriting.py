@@ -54,7 +54,7 @@ def _rewound(trained: Trained, context: Turn, net: Net) -> Ticket:
     ticket = trained.now()
     changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
     changes |= {} if start.schedule is None else {"schedule": start.schedule}
-    parts = parts_of(form) | {"mask": net.mask}
+    parts = parts_of(form) | {"mask": net.mask, "params": masks.apply(form.params, net.mask)}
     return replace(ticket, **parts, step=start.step, changes=changes, sizes={})
 
 
@@ -63,6 +63,7 @@ def _drawn(trained: Trained, context: Turn, net: Net) -> Ticket:
     state, ticket = draw_state(net.model, draw_seed(context.generator)), trained.now()
     changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
     parts = parts_of(net) | state._asdict() | {"owned": {}}
+    parts["params"] = masks.apply(state.params, net.mask)  # nothing lies beneath
     return replace(ticket, **parts, step=0, changes=changes, sizes={})
 
 

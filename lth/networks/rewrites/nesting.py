@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -14,7 +13,6 @@ from lth.networks.masks import is_nested
 from lth.networks.net import Net
 from lth.networks.rewrites.shared import Layer, Reader, by_rebuilding, copied, layers_and_norms
 from lth.spec.argument_types import is_whole
-from lth.spec.build import Spec
 from lth.types import Mask
 
 RANK = "rank"
@@ -111,12 +109,5 @@ def with_ranks(net: Net, masks: Sequence[Mask]) -> Net:
     return Net(model=net.model, mask=mask, params=net.params, buffers=buffers)
 
 
-def carry_ticket(net: Net, model: Spec) -> Net:
-    """Take one ticket out of nested ones: its weights, its norms, its mask, what lies beneath."""
-    plain = by_rebuilding(at_ticket)(net, model)
-    beneath = {n: net.params[f"model.{n}"] for n in plain.mask}
-    return replace(plain, params=plain.params | beneath)
-
-
 vars(nested).update(carry=by_rebuilding(nested), masked=True)
-vars(at_ticket).update(carry=carry_ticket, masked=True)
+vars(at_ticket).update(carry=by_rebuilding(at_ticket), masked=True)

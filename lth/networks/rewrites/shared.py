@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth.errors import LthError
 from lth.files import tensors_digest
+from lth.networks import masks
 from lth.networks.drawn import State, drawing, network_of, state_of
 from lth.networks.net import Net
 from lth.spec.build import Spec, arguments
@@ -130,7 +131,8 @@ def by_rebuilding(factory: Callable[..., nn.Module]) -> Callable[[Net, Spec], Ne
     """Return the ``carry`` of a rewrite whose factory keeps the values of the module it is given.
 
     The net's module is built, rewritten, and read; masks go through in the place of the weights.
-    What the factory draws beside depends on the net's values alone.
+    What the factory draws beside depends on the net's values alone. Beneath the mask is 0: of
+    another model than the study's nothing lies there.
     """
 
     def carry(net: Net, model: Spec) -> Net:
@@ -145,7 +147,9 @@ def by_rebuilding(factory: Callable[..., nn.Module]) -> Callable[[Net, Spec], Ne
         state, odd = made(net.params), made(_marked(net))
         kept = made({n: net.mask[n].to(p) if n in net.mask else p for n, p in net.params.items()})
         mask: Mask = {n: kept.params[n] != 0 for n, p in odd.params.items() if p.isnan().any()}
-        return Net(model=model, mask=mask, params=state.params, buffers=state.buffers)
+        return Net(
+            model=model, mask=mask, params=masks.apply(state.params, mask), buffers=state.buffers
+        )
 
     return carry
 
