@@ -135,15 +135,10 @@ def _parts(outputs: Any, number: int, name: str) -> tuple[Tensor, ...]:
 
 
 def per_output(of: Any, weights: Sequence[float] | None = None) -> Loss:
-    """Add the losses of several outputs, a tuple or a dict of them, times ``weights`` (else 1).
-
-    One output alone is the last: what a network answers that gives all of them in training only.
-    """
+    """Add the losses of several outputs, a tuple or a dict of them, times ``weights`` (else 1)."""
     each = as_loss(of, "per_output")
 
     def loss(outputs: Any, batch: Batch) -> Tensor:
-        if isinstance(outputs, Tensor):
-            return each(outputs, batch) * (1.0 if weights is None else weights[-1])
         listed = list(outputs.values()) if isinstance(outputs, Mapping) else list(outputs)
         factors = [1.0] * len(listed) if weights is None else weights
         if len(factors) != len(listed):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -35,8 +34,7 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
         outputs = as_floats(_logits(network.eval(), model, dataset, several=several))
         _check_loss(recipe.loss, outputs, batch)
         _check_measures(recipe, outputs, batch)
-    taken = several or partial(_takes, recipe.loss, batch)
-    outputs = as_floats(_logits(network.train(), model, dataset, " in training", taken))
+    outputs = as_floats(_logits(network.train(), model, dataset, " in training", several))
     _check_step(model, as_loss(build(recipe.loss))(outputs, batch))
     _check_memory(model, network, dataset)
     odd = sorted(n for n, _ in before ^ _shapes(network))
@@ -107,9 +105,8 @@ def _check_plain(model: Spec, network: nn.Module, again: nn.Module) -> None:
 
 
 def _logits(
-    network: nn.Module, model: Spec, dataset: Dataset, when: str = "",
-    several: bool | Callable[[Any], bool] = False,
-) -> Any:  # fmt: skip
+    network: nn.Module, model: Spec, dataset: Dataset, when: str = "", several: bool = False
+) -> Any:
     name, shape = f"model={target_of(model)}", list(dataset.input_shape)
     with drawing(0):
         try:
@@ -119,8 +116,7 @@ def _logits(
                 f"{name}: it does not take the data's input_shape {shape}{when}: "
                 f"{first_line(error)}" + _of_tokens(dataset)
             ) from error
-    taken = several(logits) if callable(several) else several
-    if taken and not isinstance(logits, Tensor):
+    if several and not isinstance(logits, Tensor):
         return logits  # its loss and measures say whether they take it
     sizes, (wanted, fits) = tuple(getattr(logits, "shape", ())), _wanted(logits, dataset)
     if not fits or logits.is_complex():
@@ -131,14 +127,6 @@ def _logits(
             f"{wanted}{mend}"
         )
     return logits
-
-
-def _takes(loss: Spec, batch: Batch, outputs: Any) -> bool:
-    """Whether a loss takes what a network gives in training: several outputs, exits or widths."""
-    try:
-        return isinstance(as_loss(build(loss))(as_floats(outputs), batch), Tensor)
-    except Exception:
-        return False  # the network's outputs are then refused in their own words
 
 
 def _wanted(outputs: Any, dataset: Dataset) -> tuple[tuple[int, ...], bool]:
