@@ -6,12 +6,13 @@ train (``prune``) is followed at once by the next, and every ticket that trains 
 like any other member. Prune-and-rewind is one such list; iterative pruning repeats it.
 """
 
+from lth.moves.exits import attach_exits, exit_early, with_loss
 from lth.moves.keep import distil, fine_tune, measure, prune, train
 from lth.moves.rewind import prune_and_rewind, rewind
 from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
 
 __all__ = [
-    "Move", "Trained", "distil", "fine_tune", "measure", "prune", "prune_and_rewind", "rewind",
-    "rewriting", "train",
+    "Move", "Trained", "attach_exits", "distil", "exit_early", "fine_tune", "measure", "prune",
+    "prune_and_rewind", "rewind", "rewriting", "train", "with_loss",
 ]  # fmt: skip

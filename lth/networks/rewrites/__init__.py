@@ -5,4 +5,7 @@ and further arguments that say what form it has; how values come into that form 
 ``carry`` (carry.py).
 """
 
-__all__: list[str] = []
+from lth.networks.rewrites.early import early_exit
+from lth.networks.rewrites.exits import with_exits
+
+__all__ = ["early_exit", "with_exits"]
