@@ -176,7 +176,7 @@ def test_the_sandwich_draws_what_lies_between(monkeypatch):
         (lambda: moves.at_width(), "give width, or macs"),
         (lambda: moves.at_width(0.5, 100), "give width, or macs"),
         (lambda: moves.at_width(2), "width=2"),
-        (lambda: moves.at_width(macs=0), "macs=0: a whole number"),
+        (lambda: moves.at_width(macs=0), "macs=0: a number above 0"),
         (lambda: moves.slim([1.0], weights="mine"), "weights"),
     ],
 )  # fmt: skip
@@ -243,15 +243,16 @@ def test_a_budget_of_multiply_adds_chooses_the_width(tmp_path):
         "fits": standing(SLIM, TRAIN, at(macs=fits), MEASURE),
         "less": standing(SLIM, TRAIN, at(macs=fits - 1), MEASURE),
         "any": standing(at(macs=fits), MEASURE),
+        "share": standing(SLIM, TRAIN, at(macs=1.0), MEASURE),
     }
     study = run_study(tmp_path, model=toys.norm_net, levels=0, trials=1, method=methods)
     chosen = {arm: last(study, arm).about["model"]["width"] for arm in methods}
-    assert (chosen["fits"], chosen["less"]) == (0.5, 0.25)
+    assert (chosen["fits"], chosen["less"], chosen["share"]) == (0.5, 0.25, 1.0)
     assert 0.5 <= chosen["any"] < 1
     assert macs_at(study.entry().about["model"], chosen["any"], shape) <= fits
-    with pytest.raises(LthError, match=r"method.m: moves.at_width: macs=1: width 0.25 takes"):
+    with pytest.raises(LthError, match=r"method.m: moves.at_width: macs=2: width 0.25 takes"):
         toys.setup_of(
-            tmp_path, model=toys.norm_net, method={"m": standing(SLIM, at(macs=1), MEASURE)}
+            tmp_path, model=toys.norm_net, method={"m": standing(SLIM, at(macs=2), MEASURE)}
         )
 
 

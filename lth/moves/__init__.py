@@ -6,6 +6,7 @@ train (``prune``) is followed at once by the next, and every ticket that trains 
 like any other member. Prune-and-rewind is one such list; iterative pruning repeats it.
 """
 
+from lth.moves.exits import attach_exits, exit_early, with_loss
 from lth.moves.gates import always, gate
 from lth.moves.keep import distil, fine_tune, measure, prune, train
 from lth.moves.nested import at_ticket, nested_tickets
@@ -15,6 +16,7 @@ from lth.moves.slim import at_width, slim
 from lth.moves.trained import Move, Trained
 
 __all__ = [
-    "Move", "Trained", "always", "at_ticket", "at_width", "distil", "fine_tune", "gate", "measure",
-    "nested_tickets", "prune", "prune_and_rewind", "rewind", "rewriting", "slim", "train",
+    "Move", "Trained", "always", "at_ticket", "at_width", "attach_exits", "distil", "exit_early",
+    "fine_tune", "gate", "measure", "nested_tickets", "prune", "prune_and_rewind", "rewind",
+    "rewriting", "slim", "train", "with_loss",
 ]  # fmt: skip

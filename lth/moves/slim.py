@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lth.errors import LthError
+from lth.moves.exits import per_output_of
 from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained, check_number
 from lth.networks.cost import forward_flops
@@ -43,12 +44,12 @@ def at_width(width: float | None = None, macs: int | None = None, weights: str =
     """Take one width of a slimmable network, or of any: an ordinary narrow network.
 
     ``width`` is a share of the units, or the greatest whose multiply-adds for an input are within
-    ``macs``: of a slimmable network one of its widths, else any hundredth. ``measure`` may follow,
-    or training.
+    ``macs`` (up to 1: a share of the full width's): of a slimmable network one of its widths, else
+    any hundredth. ``measure`` may follow, or training.
     """
     if (width is None) == (macs is None):
         raise LthError("moves.at_width: give width, or macs, a budget of multiply-adds")
-    check_number("macs", macs, whole=True)
+    check_number("macs", macs)
     if width is not None:
         rewrites.check_width("moves.at_width", width)
 
@@ -65,7 +66,7 @@ def trained_together(move: Move) -> Move:
 
     def together(trained: Trained, context: Turn) -> Ticket:
         ticket = move(trained, context)
-        loss = {"_target_": "lth.recipe.loss.per_output", "of": context.recipe.loss}
+        loss = per_output_of(context.recipe.loss, None)
         return replace(ticket, changes={**ticket.changes, "loss": loss})
 
     return together
@@ -77,14 +78,15 @@ def macs_at(model: Spec, width: float, input_shape: Sequence[int]) -> int:
     return forward_flops(spec, input_shape, None) // 2
 
 
-def _widest(model: Spec, macs: int, context: Turn) -> float:
+def _widest(model: Spec, macs: float, context: Turn) -> float:
     """Return the greatest width within a budget; multiply-adds rise with the width."""
     shape, slimmed = context.experiment.input_shape, model["_target_"] == SLIMMABLE
     known = list(model["widths"]) if slimmed else [n / 100 for n in range(1, 101)]
+    macs = macs * macs_at(model, 1.0, shape) if macs <= 1 else macs
     least = macs_at(model, known[0], shape)
     if least > macs:
         raise LthError(
-            f"moves.at_width: macs={macs}: width {known[0]:g} takes {least:,} multiply-adds already"
+            f"moves.at_width: macs={macs:g}: width {known[0]:g} takes {least:,} multiply-adds already"
         )
     return known[_last(known, lambda width: macs_at(model, width, shape) <= macs)]
 

@@ -135,10 +135,16 @@ def _parts(outputs: Any, number: int, name: str) -> tuple[Tensor, ...]:
 
 
 def per_output(of: Any, weights: Sequence[float] | None = None) -> Loss:
-    """Add the losses of several outputs, a tuple or a dict of them, times ``weights`` (else 1)."""
+    """Add the losses of several outputs, a tuple or a dict of them, times ``weights`` (else 1).
+
+    A single tensor is the last of the outputs: what a network of several exits or widths gives
+    where it is measured.
+    """
     each = as_loss(of, "per_output")
 
     def loss(outputs: Any, batch: Batch) -> Tensor:
+        if isinstance(outputs, Tensor):
+            return each(outputs, batch) * (1.0 if weights is None else weights[-1])
         listed = list(outputs.values()) if isinstance(outputs, Mapping) else list(outputs)
         factors = [1.0] * len(listed) if weights is None else weights
         if len(factors) != len(listed):

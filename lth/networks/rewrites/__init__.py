@@ -5,8 +5,12 @@ and further arguments that say what form it has; how values come into that form 
 ``carry`` (carry.py).
 """
 
+from lth.networks.rewrites.early import early_exit
+from lth.networks.rewrites.exits import with_exits
 from lth.networks.rewrites.gates import always, gated
 from lth.networks.rewrites.nesting import at_ticket, nested
 from lth.networks.rewrites.slim import at_width, slimmable
 
-__all__ = ["always", "at_ticket", "at_width", "gated", "nested", "slimmable"]
+__all__ = [
+    "always", "at_ticket", "at_width", "early_exit", "gated", "nested", "slimmable", "with_exits",
+]  # fmt: skip
