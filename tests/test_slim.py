@@ -250,7 +250,9 @@ def test_a_budget_of_multiply_adds_chooses_the_width(tmp_path):
     assert (chosen["fits"], chosen["less"], chosen["share"]) == (0.5, 0.25, 1.0)
     assert 0.5 <= chosen["any"] < 1
     assert macs_at(study.entry().about["model"], chosen["any"], shape) <= fits
-    with pytest.raises(LthError, match=r"method.m: moves.at_width: macs=2: width 0.25 takes"):
+    with pytest.raises(
+        LthError, match=r"method.m: moves.at_width: macs=2: already width 0.25 takes"
+    ):
         toys.setup_of(
             tmp_path, model=toys.norm_net, method={"m": standing(SLIM, at(macs=2), MEASURE)}
         )

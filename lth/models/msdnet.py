@@ -67,7 +67,8 @@ class MSDNet(nn.Module):
             self.heads.append(Classifier(widths[scales - 1], classes))
 
     def forward(self, inputs: Tensor) -> Any:
-        """Map ``[B, C, H, W]`` to logits ``[B, K]``: of all classifiers in training, or the last's."""
+        """Map ``[B, C, H, W]`` to logits ``[B, K]``: of all classifiers in training, or the last's.
+        """
         features, found = self.stem(inputs), list[Tensor]()
         for n, (block, head) in enumerate(zip(self.blocks, self.heads, strict=True), 1):
             features = block(features)

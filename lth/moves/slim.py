@@ -40,7 +40,9 @@ def slim(
     return trained_together(rewriting(structure, weights))
 
 
-def at_width(width: float | None = None, macs: int | None = None, weights: str = "trained") -> Move:
+def at_width(
+    width: float | None = None, macs: float | None = None, weights: str = "trained"
+) -> Move:
     """Take one width of a slimmable network, or of any: an ordinary narrow network.
 
     ``width`` is a share of the units, or the greatest whose multiply-adds for an input are within
@@ -86,7 +88,7 @@ def _widest(model: Spec, macs: float, context: Turn) -> float:
     least = macs_at(model, known[0], shape)
     if least > macs:
         raise LthError(
-            f"moves.at_width: macs={macs:g}: width {known[0]:g} takes {least:,} multiply-adds already"
+            f"moves.at_width: macs={macs:g}: already width {known[0]:g} takes {least:,} of them"
         )
     return known[_last(known, lambda width: macs_at(model, width, shape) <= macs)]
 

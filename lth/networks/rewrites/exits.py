@@ -99,9 +99,7 @@ class WithExits(nn.Module):
             return self.model(inputs)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features, outputs = given_by(self.model, self.after, inputs)
-        logits = [
-            head(features[name][0]) for name, head in zip(self.after, self.heads, strict=True)
-        ]
+        logits = [head(features[name][0]) for name, head in zip(self.after, self.heads, strict=True)]
         return (*logits, outputs)
 
     def stages(self) -> list[Stage]:
