@@ -228,6 +228,8 @@ def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[
     if not isinstance(chosen, Mapping | list | tuple):
         raise LthError(f"method={short(chosen)}: a list of names, or a mapping to at and moves")
     entries = dict(chosen) if isinstance(chosen, Mapping) else {_listed(n): {} for n in chosen}
+    whole = [n for n, m in overlay.items() if isinstance(m, Mapping) and "moves" in m]
+    entries |= {n: {} for n in whole if n not in entries}  # which an experiment writes out itself
     methods = {}
     for name, method in entries.items():
         given = {} if isinstance(method, str) else method
@@ -235,7 +237,7 @@ def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[
         if not isinstance(given, Mapping):
             raise LthError(f"method.{name}={short(method)}: a mapping with at and moves")
         preset = method if isinstance(method, str) else name
-        base = {} if "moves" in given else _preset(preset, own, "method")
+        base = {} if "moves" in given or name in whole else _preset(preset, own, "method")
         base = {**base, **(overlay.get(name) or {})}
         moves = given.get("moves", base.get("moves"))
         if not isinstance(moves, list | tuple) or not moves:
