@@ -14,6 +14,8 @@ from lth.networks.net import Net
 from lth.networks.rewrites.carry import carried, full_mask
 from lth.networks.ticket import Ticket, draw_model, draw_state, network_of
 from lth.recipe import loss as losses
+from lth.results.analysis.policies import policies, said
+from lth.train.stacked import trains_alone
 from lth.types import Batch
 from tests import toys
 from tests.toys import counts, run_study
@@ -337,3 +339,51 @@ def test_a_gated_network_is_a_study_of_its_own(tmp_path):
 
 def tiny_gated(input_shape, classes):
     return tiny(input_shape, classes, "blocks")
+
+
+def test_what_gates_do_is_analysed_and_a_collapse_is_said_as_one(tmp_path):
+    from lth.results.analysis.summary import summary
+    from lth.results.analysis.table import Analysis
+
+    study = run_study(
+        tmp_path, model=tiny, levels=0, trials=1, arms=["winning_ticket"],
+        method={"gates": standing(gate(penalty=0.0), TRAIN)},
+    )  # fmt: skip
+    rows = [row for member in Analysis(study) for row in member.rows]
+    found = {r.measure: r.value for r in rows if r.arm == "gates"}
+    assert (found["policies"], found["usage_mean"], found["usage_std"]) == (1, 1, 0)
+    assert "usage_difficulty" not in found  # nothing varies
+    assert not any(r.measure == "policies" for r in rows if r.arm == "winning_ticket")
+    (line,) = [text for text in summary(rows, study.records) if "gated" in text]
+    assert line == ("gates: 100.0 % of what is gated runs; collapsed: one policy for every input, "
+                    "so that it is a static network")  # fmt: skip
+
+
+def test_policies_and_difficulty_by_hand():
+    network, x = made(), examples()
+    targets = torch.arange(24) % 4
+    with torch.no_grad():
+        open_, macs_ = network.decide(x)[1:]
+        share = (open_.double() @ macs_.double()) / macs_.sum()
+        hard = {0: share - 1, 1: 1 - share}
+        for sign in (0, 1):  # a static network whose loss falls, or rises, with what is run
+            logits = torch.zeros(24, 4)
+            logits[torch.arange(24), targets] = (0.3 - hard[sign].float()) * 9
+            found = policies(network, x, targets, lambda part, z=logits: z)
+            assert found.policies == len({tuple(row) for row in open_.tolist()}) > 1
+            assert found.usage_mean == pytest.approx(share.mean().item())
+            assert found.usage_std == pytest.approx(share.std(correction=0).item())
+            assert (found.usage_difficulty > 0.7) == (sign == 0)
+        wrong = logits.argmax(1) != targets
+        assert found.usage_right == pytest.approx(share[~wrong].mean().item())
+    words = said("m", [dict(found.measures()), {"policies": 1.0, "usage_mean": 0.5}])
+    assert "collapsed in 1 of 2 trials" in words and f"{found.policies} policies" in words
+
+
+def test_members_whose_gates_go_by_their_inputs_are_not_stacked():
+    recipe = toys.recipe(loss={"_target_": "lth.recipe.loss.with_computation",
+                               "of": {"_target_": "lth.recipe.loss.cross_entropy"}})  # fmt: skip
+    small = {**RESNET, "input_shape": [1, 4, 4], "depth": 8}
+    job = toys.job(spec() | {"model": small}, density=2, recipe=recipe)
+    assert trains_alone(job, toys.blobs())
+    assert not trains_alone(toys.job(small, density=2), toys.blobs())

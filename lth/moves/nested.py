@@ -36,19 +36,19 @@ def nested_tickets(levels: Sequence[int] | None = None, weights: str = "rewound"
         raise LthError(f"moves.nested_tickets: levels={levels!r}: a list of levels, or null")
 
     def move(trained: Trained, context: Turn) -> Ticket:
-        if trained.net.model != context.experiment.model or trained.net.views:
-            raise LthError(
-                "moves.nested_tickets: it is of the study's own network: let it be first"
-            )
+        began = trained.ticket
+        if trained.pending or began.model != context.experiment.model or began.views:
+            raise LthError("moves.nested_tickets: it is of the study's own network: put it first")
         masks = _masks(levels, context)
         start = context.rewound(context.dense.final)[0] if weights == "rewound" else None
-        net = _holding(masks, start or Start(context.dense.final, trained.step), context)
-        ticket = replace(trained.now(), **parts_of(net), sizes={})
+        at = start or Start(context.dense.final, trained.step)
+        ticket = trained.now(at.state, at.step)
+        ticket = replace(ticket, **parts_of(_holding(masks, at, context)), sizes={})
         if start is None:
             return ticket
         changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
         changes |= {} if start.schedule is None else {"schedule": start.schedule}
-        return replace(ticket, step=start.step, changes=changes)
+        return replace(ticket, changes=changes)
 
     return trained_together(move)
 

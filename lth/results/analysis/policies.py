@@ -47,7 +47,8 @@ def said(arm: str, each: Sequence[Mapping[str, float]]) -> str:
     used += f"; collapsed in {len(each) - len(alive)} of {len(each)} trials" * (
         len(alive) < len(each)
     )
-    found = {n: mean([m[n] for m in alive if n in m]) for n in Policies._fields}
+    values = {n: [m[n] for m in alive if n in m] for n in Policies._fields}
+    found = {n: mean(v) if v else float("nan") for n, v in values.items()}
     return (
         f"{used}; {found['policies']:.0f} policies, standard deviation "
         f"{100 * found['usage_std']:.1f} points, correlation with difficulty "

@@ -132,7 +132,8 @@ class Analysis:
             return
         assert member.final is not None
         dense = self.members.get(place._replace(arm=WINNER, level=0, copy=0)) or member
-        static = network_of(dense.model, dense.final or dense.start).to(self.dataset.device).eval()
+        static = network_of(dense.model, dense.final or dense.start).eval()
+        static = static.to(self.dataset.train_inputs.device)
         load_state(evaluator.network, member.final)
         inputs, targets = self.splits(place.trial)["test"]
         found = policies(evaluator.network, self.dataset.prepare(inputs), targets, static)
