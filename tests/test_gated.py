@@ -15,7 +15,9 @@ from lth.networks.rewrites.carry import carried, full_mask
 from lth.networks.ticket import Ticket, draw_model, draw_state, network_of
 from lth.recipe import loss as losses
 from lth.results.analysis.policies import policies, said
+from lth.store.store import Store
 from lth.train.stacked import trains_alone
+from lth.train.work import Stopped
 from lth.types import Batch
 from tests import toys
 from tests.toys import counts, run_study
@@ -215,6 +217,8 @@ def test_computation_is_paid_for():
         (lambda: gated(draw_model(toys.NORM, 0)), "no residual block"),
         (lambda: gated(draw_model(toys.NORM, 0), by="channels", blocks=["0"]), "no block of two"),
         (lambda: models.gated.always(draw_model(RESNET, 0), ["x"]), "x: no such block; there are"),
+        (lambda: models.gated.always(gated(draw_model(RESNET, 0), by="channels"), []),
+         "gates are of channels"),
         (lambda: moves.gate(by="x"), "by"),
         (lambda: moves.gate(estimator="reinforce", target=0.5), "takes a penalty alone"),
         (lambda: moves.always(blocks=True), "blocks=True"),
@@ -387,3 +391,23 @@ def test_members_whose_gates_go_by_their_inputs_are_not_stacked():
     job = toys.job(spec() | {"model": small}, density=2, recipe=recipe)
     assert trains_alone(job, toys.blobs())
     assert not trains_alone(toys.job(small, density=2), toys.blobs())
+
+
+@pytest.mark.parametrize("name", ["gumbel", "sandwich"])
+def test_a_member_that_draws_in_training_goes_on_bit_for_bit(name, tmp_path):
+    inner = {"_target_": "lth.recipe.loss.cross_entropy"}
+    models_ = {
+        "gumbel": ({"_target_": f"{REWRITES}.gated", "model": TINY, "estimator": "gumbel"},
+                   {"_target_": "lth.recipe.loss.with_computation", "of": inner}),
+        "sandwich": ({"_target_": f"{REWRITES}.slimmable", "model": toys.NORM,
+                      "widths": [0.25, 0.5, 0.75, 1.0], "sandwich": 1},
+                     {"_target_": "lth.recipe.loss.per_output", "of": inner}),
+    }  # fmt: skip
+    model, loss = models_[name]
+    job, calls = toys.job(model, density=2, recipe=toys.recipe(loss=loss)), []
+    (whole,) = toys.train([job], tmp_path / "a")
+    with pytest.raises(Stopped):
+        toys.train([job], tmp_path / "b", stop=lambda: bool(calls) or calls.append(1))
+    assert Store(tmp_path / "b").get_partial(job.key)
+    (resumed,) = toys.train([job], tmp_path / "b")
+    assert toys.same_entries(whole, resumed)

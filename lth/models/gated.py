@@ -89,6 +89,8 @@ def gated(
 def always(model: nn.Module, blocks: Sequence[str]) -> nn.Module:
     """Fix a policy: of a network's residual blocks, gated or not, run these, skip the others."""
     network = model.model if isinstance(model, Gated) else model
+    if any(isinstance(m, GatedChannels) for m in network.modules()):
+        raise LthError("always: the network's gates are of channels; it fixes those of blocks")
     gates = {p: m for p, m in network.named_modules() if isinstance(m, GatedBlock)}
     found = {p: m.block for p, m in gates.items()} or blocks_of(network, None)
     if unknown := [name for name in blocks if name not in found]:
