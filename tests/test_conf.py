@@ -134,10 +134,10 @@ def one_copy(arms):
 
 
 def on_a_few(value):
-    """The same moves for ten images."""
+    """The same moves for ten images, and one level."""
     if isinstance(value, dict):
-        given = {k: on_a_few(v) for k, v in value.items()}
-        return given | {"labels": 5} if value.get("labels") else given
+        few = {k: v for k, v in {"level": 1, "labels": 5}.items() if value.get(k)}
+        return {k: on_a_few(v) for k, v in value.items()} | few
     return [on_a_few(v) for v in value] if isinstance(value, list) else value
 
 

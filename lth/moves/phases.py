@@ -1,6 +1,7 @@
 """The loop with its methods: what their moves make of trained members, phase after phase.
 
-A method ``at: winners`` hangs off the trained winning ticket of every level compared. One that
+A method ``at: winners`` hangs off the trained winning ticket of every level compared, one ``at:
+last`` off that of the last. One that
 stands alone begins at the dense network, or at a level's winner; each time its moves are gone
 through is a level below, so that it meets the winning tickets at their density.
 """
@@ -22,8 +23,8 @@ from lth.pruning.turn import Known, Turn
 from lth.store.entry import StoredMember
 from lth.types import WINNER, MemberId, PruningChain
 
-WINNERS, DENSE = "winners", "dense"
-"""Where a method begins, if not at a level."""
+WINNERS, LAST, DENSE = "winners", "last", "dense"
+"""Where a method begins, if not at a level; the first two hang, off all levels or the last."""
 
 Moves = Sequence[tuple[str, Callable[..., Ticket]]]
 
@@ -60,6 +61,7 @@ class Phases:
     def __init__(self, experiment: Experiment, train: Train) -> None:
         self.experiment, self.train = experiment, train
         self._dense: dict[PruningChain, StoredMember] = {}
+        self._winners: dict[PruningChain, dict[int, StoredMember]] = {}
         self._standing: dict[str, tuple[int, Sources]] = {}
         self._hanging: dict[
             tuple[int, int], Sources
@@ -76,12 +78,14 @@ class Phases:
             PruningChain(m.trial, m.lr): Source(tickets[m], entry, level)
             for m, entry in trained.items() if m.arm == WINNER
         }  # fmt: skip
+        for chain, source in winners.items():
+            self._winners.setdefault(chain, {})[level] = source.member
         if level == 0:
             self._dense = {chain: source.member for chain, source in winners.items()}
         for name, method in self.experiment.methods.items():
             if level == begins_at(method):
                 self._standing[name] = level, {(name, c): s for c, s in winners.items()}
-            elif method.at == WINNERS and level in self.experiment.levels:
+            elif begins_at(method) is None and level in levels_of(method, self.experiment):
                 hanging = self._hanging.setdefault((max(level, waits(method)), level), {})
                 hanging |= {(name, c): s for c, s in winners.items()}
         for due in sorted(key for key in self._hanging if key[0] <= level):
@@ -152,12 +156,13 @@ class Phases:
     def _phase(self, member: MemberId, source: Source, moves: Moves) -> tuple[Ticket, Moves]:
         chain = PruningChain(member.trial, member.lr)
         method = self.experiment.methods[member.arm]
-        own = method.at == WINNERS or member.phase > 1  # else it is as the winner of its level
+        own = begins_at(method) is None or member.phase > 1  # else it is as the winner of its level
         turn = Turn(
             self.experiment, chain, member.level, source.member, self._dense[chain],
             run=source.run, took=needed(source.ticket, source.ticket)[0],
             streams=(member.level, member.arm, member.phase) if own else (member.level,),
             look_up=self._look_up,
+            winners=self._winners[chain],
         )  # fmt: skip
         return next_ticket(turn, source.ticket, moves)
 
@@ -194,12 +199,12 @@ def waits(method: Method) -> int:
 
 def once(method: Method) -> Moves:
     """Return the moves that are gone through at a level."""
-    return method.moves * ((method.repeat or 1) if method.at == WINNERS else 1)
+    return method.moves * ((method.repeat or 1) if begins_at(method) is None else 1)
 
 
 def begins_at(method: Method) -> int | None:
     """Return the level whose winner a method that stands alone begins at, None if it hangs."""
-    if method.at == WINNERS:
+    if method.at in (WINNERS, LAST):
         return None
     return 0 if method.at == DENSE else int(method.at)
 
@@ -208,7 +213,8 @@ def levels_of(method: Method, experiment: Experiment) -> list[int]:
     """Return the levels at which a method has members."""
     begin = begins_at(method)
     if begin is None:
-        return list(experiment.levels)
+        levels = list(experiment.levels)
+        return levels if method.at == WINNERS or not levels else [max(levels)]
     return list(range(begin + 1, ends_at(method, experiment) + 1))
 
 

@@ -67,6 +67,7 @@ def _drawn(trained: Trained, context: Turn, net: Net) -> Ticket:
     state, ticket = draw_state(net.model, draw_seed(context.generator)), trained.now()
     changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
     parts = parts_of(net) | state._asdict() | {"owned": {}}
+    parts["params"] = masks.apply(state.params, net.mask)  # nothing lies beneath
     return replace(ticket, **parts, step=0, changes=changes, sizes={})
 
 

@@ -62,7 +62,7 @@ def trace(network: nn.Module, input_shape: Sequence[int], layers: Mapping[str, s
 
     The example is of zeros; a network that refuses numbers with a point gets whole ones (tokens).
     """
-    network.eval()
+    answering(network)
     try:
         return _run(network, torch.zeros(1, *input_shape), layers)
     except Exception as error:
@@ -74,6 +74,18 @@ def trace(network: nn.Module, input_shape: Sequence[int], layers: Mapping[str, s
                 f"{type(network).__name__}: its FLOPs and output layer are found by one example "
                 f"of zeros, shape {[1, *input_shape]}, which it does not take: {first}"
             ) from error
+
+
+def answering(network: nn.Module) -> nn.Module:
+    """Return a network as it is measured; one of several exits as it is, and with all of them.
+
+    Such a one (``stages``) answers once where it is measured, and from every exit in training: its
+    layers are as they are measured, and what holds them is in training.
+    """
+    network.eval()
+    for module in network.modules() if hasattr(network, "stages") else ():
+        module.training = next(module.children(), None) is not None
+    return network
 
 
 def _run(network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> Trace:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from lth.networks.ticket import draw_model
+from lth.networks.trace import answering
 from lth.spec.build import Spec
 from lth.streams import stream_seed
 from lth.types import Loss, Params, PlainLoss
@@ -49,7 +50,8 @@ class Probe:
         """
         drawn = stream_seed("model", *self._stands(generator))
         self.seen += len(inputs)
-        model = draw_model(self.model, 0).train(training)
+        model = draw_model(self.model, 0)
+        model = model.train() if training else answering(model)
         model = model.to(inputs.dtype) if inputs.is_floating_point() else model  # tokens are whole
         copies = {n: b.clone() for n, b in buffers.items()}  # a norm in training writes to them
         with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):

@@ -44,7 +44,8 @@ class Turn:
 
     ``score`` is the study's (``score(network, mask)``), ``rule`` its pruning rule, ``ties`` the
     seed by which equal scores are told apart, ``start`` the state that tickets are rewound to.
-    ``run`` is the run that gave ``trained``, and ``took`` what that took.
+    ``run`` is the run that gave ``trained``, and ``took`` what that took; ``winners`` are the
+    chain's trained winning tickets so far, by level.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Turn:
         took: Needs | None = None,
         streams: tuple[str | int, ...] | None = None,
         look_up: LookUp | None = None,
+        winners: Mapping[int, StoredMember] | None = None,
     ) -> None:
         self.experiment, self.chain, self.level = experiment, chain, level
         self._trained, self._dense = trained, dense
+        self.winners = winners or {}
         self._last = experiment.steps
         if run is not None:
             self._last = trained.about["step"] + trained.about["steps"]
@@ -162,6 +165,16 @@ class Turn:
         start = rule(self.dense.at, state)
         beneath = rule(self._dense.at, self._dense.final).state
         return replace(start, state=State(*start.state)), beneath.params
+
+    def winning_mask(self, level: int) -> Mask:
+        """Return the mask of the chain's winning ticket at a level; what it took is noted."""
+        if level not in self.winners:
+            known = ", ".join(map(str, self.winners))
+            raise LthError(f"level {level}: no winning ticket of it so far; there are {known}")
+        above = self.experiment.search.trained_levels(level)
+        runs = [*above] if self.experiment.search.iterates else [0]
+        self.note(dict.fromkeys(runs, self.steps) if level else {}, [level] if level else [])
+        return self.winners[level].mask
 
     def note(self, needs: Needs, scored: Iterable[Run]) -> None:
         """Note runs that a ticket took, and those whose masks it took: their scoring counts."""

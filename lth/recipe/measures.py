@@ -114,10 +114,13 @@ def of_loss(loss: Any) -> Measure:
 def per_output(of: Measure, names: Sequence[str] | None = None) -> Measure:
     """Measure every output by itself where there are several: a tuple, a list or a dict of them.
 
-    Of a tuple they are ``exit1``, ``exit2``, ..., or as ``names`` says; of a dict its keys.
+    Of a tuple they are ``exit1``, ``exit2``, ..., or as ``names`` says; of a dict its keys. A
+    single tensor, which a network of several exits gives where it is measured, is measured alone.
     """
 
-    def measure(outputs: Any, batch: Batch) -> dict[str, Any]:
+    def measure(outputs: Any, batch: Batch) -> Any:
+        if isinstance(outputs, Tensor):
+            return of(outputs, batch)
         named = outputs if isinstance(outputs, Mapping) else _named(outputs, names)
         found: dict[str, Any] = {}
         for name, each in named.items():

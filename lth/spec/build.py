@@ -97,7 +97,10 @@ def _check_arguments(target: str, accepted: Mapping[str, Any], given: Mapping[st
 
 
 def fill(spec: Mapping[str, Any], **extra: Any) -> Spec:
-    """Return ``spec``, completed by those of ``extra`` that its factory takes and it lacks."""
+    """Return ``spec``, completed by those of ``extra`` that its factory takes and it lacks.
+
+    So is the ``model`` that it may be of.
+    """
     target = target_of(spec)
     factory = locate(target)
     accepted = parameters_of(target, factory)
@@ -106,7 +109,11 @@ def fill(spec: Mapping[str, Any], **extra: Any) -> Spec:
         for k, v in extra.items()
         if k in accepted and spec.get(k) is None
     }
-    return {**spec, **missing}
+    found = {**spec, **missing}
+    inner = spec.get("model")
+    if isinstance(inner, Mapping) and "_target_" in inner:  # a rewrite is of another model
+        found["model"] = fill(inner, **extra)
+    return found
 
 
 def complete(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from lth.recipe.adapt import as_loss
 from lth.recipe.evaluation import as_floats
 from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec, build, target_of
-from lth.types import Batch
+from lth.types import Batch, Loss
 
 
 def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
@@ -34,8 +35,10 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
         outputs = as_floats(_logits(network.eval(), model, dataset, several=several))
         _check_loss(recipe.loss, outputs, batch)
         _check_measures(recipe, outputs, batch)
-    outputs = as_floats(_logits(network.train(), model, dataset, " in training", several))
-    _check_step(model, as_loss(build(recipe.loss))(outputs, batch))
+    loss = as_loss(build(recipe.loss))
+    takes = several or partial(_takes, loss, batch)
+    outputs = as_floats(_logits(network.train(), model, dataset, " in training", takes))
+    _check_step(model, loss(outputs, batch))
     _check_memory(model, network, dataset)
     odd = sorted(n for n, _ in before ^ _shapes(network))
     if odd:
@@ -43,6 +46,15 @@ def check_model(model: Spec, dataset: Dataset, recipe: Recipe) -> None:
             f"model={target_of(model)}: {odd[0]} appears, goes or changes its shape in a forward "
             "pass: register it in __init__, as it will be, or keep it out of the buffers"
         )
+
+
+def _takes(loss: Loss, batch: Batch, outputs: Any) -> bool:
+    """Whether a loss takes several outputs, which a network may give in training alone."""
+    try:
+        loss(as_floats(outputs), batch)
+    except Exception:
+        return False
+    return True
 
 
 def _check_memory(model: Spec, network: nn.Module, dataset: Dataset) -> None:
@@ -105,8 +117,9 @@ def _check_plain(model: Spec, network: nn.Module, again: nn.Module) -> None:
 
 
 def _logits(
-    network: nn.Module, model: Spec, dataset: Dataset, when: str = "", several: bool = False
-) -> Any:
+    network: nn.Module, model: Spec, dataset: Dataset, when: str = "",
+    several: bool | Callable[[Any], bool] = False,
+) -> Any:  # fmt: skip
     name, shape = f"model={target_of(model)}", list(dataset.input_shape)
     with drawing(0):
         try:
@@ -116,11 +129,12 @@ def _logits(
                 f"{name}: it does not take the data's input_shape {shape}{when}: "
                 f"{first_line(error)}" + _of_tokens(dataset)
             ) from error
-    if several and not isinstance(logits, Tensor):
+    if not isinstance(logits, Tensor) and (several(logits) if callable(several) else several):
         return logits  # its loss and measures say whether they take it
     sizes, (wanted, fits) = tuple(getattr(logits, "shape", ())), _wanted(logits, dataset)
     if not fits or logits.is_complex():
         mend = ": let it return the logits alone" if when and not sizes else ""
+        mend += ", or recipe.loss be lth.recipe.loss.per_output" if mend else ""
         mend += "; model.classes is left to the data" if dataset.classes else ""
         raise LthError(
             f"{name}: two examples give {sizes or f'a {type(logits).__name__}'}{when}, not "

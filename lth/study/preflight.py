@@ -8,19 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import torch
+from torch import Tensor
+
 from lth.errors import LthError, told
 from lth.imp import dense
 from lth.moves.phases import begins_at, levels_of, next_ticket, once
 from lth.networks import masks
-from lth.networks.ticket import State, Ticket
+from lth.networks.ticket import State, Ticket, draw_model, drawing
 from lth.pruning.experiment import Experiment, Method
 from lth.pruning.needs import Reading
 from lth.pruning.rules import counts_at
 from lth.pruning.search import Preflight
 from lth.pruning.turn import Known, Turn
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import as_floats
+from lth.recipe.recipe import Recipe
+from lth.spec.build import build
 from lth.store.entry import StoredMember
 from lth.streams import stream
-from lth.types import WINNER, Mask, MemberId, Params, PruningChain
+from lth.types import WINNER, Batch, Mask, MemberId, Params, PruningChain
 
 
 def tried(experiment: Experiment) -> Experiment:
@@ -153,10 +160,13 @@ def _tried_phase(
     turn = Turn(
         experiment, experiment.lines[0], 1, stored, first, run=0, took={},
         look_up=lambda place: _known(place, experiment),
+        winners=dict.fromkeys([0, *experiment.route], first),
     )  # fmt: skip
     with _of(name):
         ticket, rest = next_ticket(turn, member.ticket, moves)
         recipe = experiment.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)
+        if ticket.model != member.ticket.model and experiment.validation is not None:
+            _try_model(ticket, recipe, *experiment.validation(experiment.lines[0].trial))
     return _Untrained(ticket, recipe.steps - ticket.step), rest
 
 
@@ -179,6 +189,16 @@ def _known(place: MemberId, experiment: Experiment) -> Known:
     chain = PruningChain(place.trial, place.lr)
     member: Any = _Untrained(dense(experiment, chain), experiment.steps)
     return Known(member, {place.level: experiment.steps})
+
+
+def _try_model(ticket: Ticket, recipe: Recipe, inputs: Tensor, targets: Tensor) -> None:
+    """Run a network that moves have made on two examples, as it trains and as it is measured."""
+    network, batch = draw_model(ticket.model, 0).train(), Batch(inputs[:2].cpu(), targets[:2].cpu())
+    with drawing(0), torch.no_grad():
+        outputs = as_floats(network(batch.inputs))
+        if ticket.teacher is None:
+            as_loss(build(recipe.loss))(outputs, batch)
+        network.eval()(batch.inputs)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from lth.errors import LthError, first_line
 from lth.networks import masks
@@ -103,12 +104,18 @@ def synflow() -> Score:
         positive, running = _positive(final, dtype), _positive(buffers, dtype)
         leaves = _leaves(positive, mask)
         ones = torch.ones(1, *probe.input_shape, dtype=dtype)
-        total = probe.logits(leaves, running, ones, training=False).double().sum()
+        total = _total(probe.logits(leaves, running, ones, training=False))
         weights = [leaves[n] for n in mask]
         gradients = gradients_of(total, weights)
         return {n: (w * g).detach() for n, w, g in zip(mask, weights, gradients, strict=True)}
 
     return score
+
+
+def _total(outputs: Any) -> Tensor:
+    """Add up the outputs, of every exit where there are several."""
+    each = [z.double().sum() for z in tree_leaves(outputs)]
+    return sum(each[1:], each[0])
 
 
 def _positive(tensors: Params, dtype: torch.dtype | None) -> Params:
@@ -147,7 +154,7 @@ def _warn_of_loss(scores: Params, final: Params, buffers: Params, probe: Probe) 
     quiet, ones = replace(probe, seen=0), torch.ones(1, *probe.input_shape, dtype=double)
     with torch.no_grad():
         one, two, three = (
-            float(quiet.logits(positive, running, c * ones, training=False).sum())
+            float(_total(quiet.logits(positive, running, c * ones, training=False)))
             for c in (1, 2, 3)
         )
     if abs(three - 2 * two + one) > 1e-6 * abs(three - one):
@@ -187,7 +194,8 @@ def _of_loss(
         leaves = _leaves(final, mask)
         inputs, targets = probe.examples(per_class * probe.classes, generator)
         logits = probe.logits(leaves, buffers, inputs, generator=generator)
-        loss = as_loss(probe.loss)(logits / temperature, Batch(inputs, targets))
+        logits = tree_map(lambda z: z / temperature, logits)  # of every output
+        loss = as_loss(probe.loss)(logits, Batch(inputs, targets))
         scores = formula(loss, [leaves[n] for n in mask])
         return {n: s.detach() for n, s in zip(mask, scores, strict=True)}
 

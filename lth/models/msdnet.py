@@ -1,0 +1,164 @@
+"""A small multi-scale dense network: classifiers at several depths, all on coarse features."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lth.errors import LthError
+from lth.models.check import image, whole
+from lth.models.init import initialise
+
+Features = list[Tensor]
+"""All that has been computed so far, by scale, the finest first: ``[B, C, H / 2^s, W / 2^s]``."""
+
+
+def msdnet(
+    *,
+    input_shape: Sequence[int],
+    classes: int,
+    blocks: int = 4,
+    layers: int = 2,
+    scales: int = 3,
+    width: int = 8,
+    growth: int = 4,
+    reduce: bool = True,
+    init: str = "kaiming_normal",
+) -> nn.Module:
+    """``blocks`` classifiers, ``layers`` apart, on the coarsest of ``scales`` of dense features.
+
+    Every layer adds ``growth * 2^s`` maps at scale s, from all maps of that scale and of the next
+    finer one (Huang et al. 2018, arXiv 1703.09844, Section 4 and Figure 2). ``reduce``: blocks let
+    go of the finest scales one after the other, as theirs do. In training it gives a tuple, the
+    logits ``[B, K]`` of every classifier (``lth.recipe.loss.per_output``); as it is measured, those
+    of the last.
+    """
+    for name, value in (("blocks", blocks), ("layers", layers), ("width", width)):
+        whole(name, value)
+    whole("growth", growth)
+    channels, *_ = image(input_shape, 2 ** whole("scales", scales), f"{scales} scales")
+    if not isinstance(reduce, bool):
+        raise LthError(f"model.reduce={reduce!r}: true or false")
+    made = MSDNet(channels, whole("classes", classes, 2), blocks, layers, scales, width, growth,
+                  reduce)  # fmt: skip
+    return initialise(made, init)
+
+
+class MSDNet(nn.Module):
+    """Blocks of layers, and a classifier behind each."""
+
+    def __init__(
+        self, channels: int, classes: int, blocks: int, layers: int, scales: int, width: int,
+        growth: int, reduce: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.stem = Stem(channels, width, scales)
+        self.blocks, self.heads = nn.ModuleList(), nn.ModuleList()
+        widths = {s: width * 2**s for s in range(scales)}
+        for n in range(blocks):
+            first = n * scales // blocks if reduce else 0  # the finest scale that is left
+            block = Block({s: w for s, w in widths.items() if s >= first}, layers, growth)
+            widths = block.widths
+            self.blocks.append(block)
+            self.heads.append(Classifier(widths[scales - 1], classes))
+
+    def forward(self, inputs: Tensor) -> Any:
+        """Map ``[B, C, H, W]`` to logits ``[B, K]``: of all classifiers in training, or the last's."""
+        features, found = self.stem(inputs), list[Tensor]()
+        for n, (block, head) in enumerate(zip(self.blocks, self.heads, strict=True), 1):
+            features = block(features)
+            if self.training or n == len(self.blocks):
+                found.append(head(features[-1]))
+        return tuple(found) if self.training else found[-1]
+
+    def stages(self) -> list[tuple[Callable[[Any], Features], Callable[[Features], Tensor]]]:
+        """Return what runs from one classifier to the next, and the classifiers."""
+        first, *others = self.blocks
+        advance = [lambda inputs: first(self.stem(inputs)), *others]
+        return [(go, _coarsest(head)) for go, head in zip(advance, self.heads, strict=True)]
+
+
+def _coarsest(head: nn.Module) -> Callable[[Features], Tensor]:
+    return lambda features: head(features[-1])
+
+
+class Stem(nn.Module):
+    """The first layer: the image at every scale, each from the one before it."""
+
+    def __init__(self, channels: int, width: int, scales: int) -> None:
+        super().__init__()
+        wide = [channels, *(width * 2**s for s in range(scales))]
+        self.scales = nn.ModuleList(
+            _conv(wide[s], wide[s + 1], stride=1 if s == 0 else 2) for s in range(scales)
+        )
+
+    def forward(self, inputs: Tensor) -> Features:
+        """Map ``[B, C, H, W]`` to features of every scale."""
+        found: Features = []
+        for conv in self.scales:
+            found.append(conv(found[-1] if found else inputs))
+        return found
+
+
+class Block(nn.Module):
+    """Layers of dense features, of the scales named in ``widths``; finer ones are let go."""
+
+    def __init__(self, widths: Mapping[int, int], layers: int, growth: int) -> None:
+        super().__init__()
+        self.layers, self.widths = nn.ModuleList(), dict(widths)
+        for _ in range(layers):
+            self.layers.append(Layer(self.widths, growth))
+            self.widths = {s: w + growth * 2**s for s, w in self.widths.items()}
+
+    def forward(self, features: Features) -> Features:
+        """Add what every layer makes of all that there is."""
+        features = features[-len(self.widths) :]
+        for layer in self.layers:
+            made = layer(features)
+            features = [torch.cat(pair, 1) for pair in zip(features, made, strict=True)]
+        return features
+
+
+class Layer(nn.Module):
+    """New maps at each scale: half of them from the next finer scale, where there is one."""
+
+    def __init__(self, widths: Mapping[int, int], growth: int) -> None:
+        super().__init__()
+        self.same, self.finer = nn.ModuleList(), nn.ModuleList()
+        for scale, wide in widths.items():
+            new = growth * 2**scale
+            from_finer = new // 2 if scale - 1 in widths else 0
+            self.same.append(_conv(wide, new - from_finer))
+            if from_finer:
+                self.finer.append(_conv(widths[scale - 1], from_finer, stride=2))
+
+    def forward(self, features: Features) -> Features:
+        """Return the new maps of every scale."""
+        made = [conv(maps) for conv, maps in zip(self.same, features, strict=True)]
+        down = [conv(maps) for conv, maps in zip(self.finer, features[:-1], strict=True)]
+        joined = [torch.cat(pair, 1) for pair in zip(down, made[1:], strict=True)]
+        return [made[0], *joined]
+
+
+class Classifier(nn.Module):
+    """A strided convolution, the mean of every map, a linear layer: ``[B, C, H, W] -> [B, K]``."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.conv = _conv(channels, channels, stride=2)
+        self.output = nn.Linear(channels, classes)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map the coarsest features to logits."""
+        return self.output(self.conv(maps).mean((2, 3)))
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Convolve 3x3, normalise, rectify."""
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    parts = OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU())
+    return nn.Sequential(parts)
