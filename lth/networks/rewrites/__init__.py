@@ -5,4 +5,6 @@ and further arguments that say what form it has; how values come into that form 
 ``carry`` (carry.py).
 """
 
-__all__: list[str] = []
+from lth.networks.rewrites.narrow import narrowed
+
+__all__ = ["narrowed"]

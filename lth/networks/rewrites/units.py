@@ -1,0 +1,308 @@
+"""The units of a network that can be taken out: which outputs and inputs go together.
+
+Found by following units through the network (follow.py) and proven by trial: a network without
+some of them must compute what it computes where nothing uses them. Units that an addition joins
+are one group. What cannot be proven stays.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from lth.errors import LthError, told
+from lth.networks.drawn import draw_model, memory_key
+from lth.networks.rewrites.cut import cut
+from lth.networks.rewrites.follow import (
+    NONE,
+    SEVERAL,
+    Follower,
+    Seen,
+    Spot,
+    example_of,
+    relu_of,
+)
+from lth.spec.build import Spec
+
+Places = Mapping[str, tuple[int, ...]]
+"""By module name: numbers of its outputs, or of its inputs."""
+
+MIXED = "they are mixed before another layer takes them"
+FIXED = "they reach the network's outputs, or meet what is no unit"
+TRIED = "the network does not run, or computes something else, without some of them"
+
+
+class Group(NamedTuple):
+    """Units that can only go together: outputs of modules, and the inputs that take them."""
+
+    outputs: Places
+    inputs: Places
+
+
+@dataclass(frozen=True)
+class Units:
+    """The groups of a network that can go, in order; ``stuck`` says why others of a layer stay.
+
+    ``outputs`` and ``inputs`` count those of every module that can be cut; ``layers`` names those
+    whose outputs are units; ``relus`` is the first ReLU that a layer's units pass.
+    """
+
+    outputs: Mapping[str, int]
+    inputs: Mapping[str, int]
+    layers: tuple[str, ...]
+    groups: tuple[Group, ...]
+    stuck: Mapping[str, str]
+    relus: Mapping[str, tuple[Spot, Tensor]] = field(default_factory=dict)
+
+    def families(self) -> list[tuple[tuple[str, ...], list[int]]]:
+        """Return layers whose units are joined, and the groups of each family, in order."""
+        found: list[tuple[set[str], list[int]]] = []
+        for number, group in enumerate(self.groups):
+            names = {n for n in group.outputs if n in self.layers}
+            same = [f for f in found if f[0] & names]
+            found = [f for f in found if not f[0] & names]
+            joined = set(names).union(*(f[0] for f in same))
+            numbers = sorted([number, *(n for f in same for n in f[1])])
+            found.append((joined, numbers))
+        ordered = sorted(found, key=lambda f: f[1][0])
+        return [(tuple(n for n in self.layers if n in names), g) for names, g in ordered]
+
+    def without(self, gone: Iterable[int]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """Return which outputs and inputs of modules are left without some groups."""
+        groups = [self.groups[n] for n in gone]
+        return (
+            _left(self.outputs, [g.outputs for g in groups]),
+            _left(self.inputs, [g.inputs for g in groups]),
+        )
+
+    def beyond(self, keep: Mapping[str, Collection[int]]) -> list[int]:
+        """Return the groups that go where only some units of layers are kept; refuse what cannot.
+
+        Units that are joined to those that go, go too; layers may name the same ones.
+        """
+        for name, kept in keep.items():
+            self.check(name, kept)
+        going = [n for n, group in enumerate(self.groups) if _goes(group, keep)]
+        outputs, _ = self.without(going)
+        for name, kept in keep.items():
+            left = outputs.get(name, list(range(self.outputs[name])))
+            if left != list(kept):
+                raise LthError(self._why_not(name, set(left) - set(kept)))
+        return going
+
+    def check(self, name: str, kept: Collection[int]) -> None:
+        """Refuse units of a layer that it does not have, or none."""
+        if name not in self.outputs:
+            known = ", ".join(self.layers)
+            raise LthError(f"narrowed.keep.{name}: no layer whose units are known; there are {known}")
+        check_numbers(f"narrowed.keep.{name}", kept, self.outputs[name])
+
+    def _why_not(self, name: str, units: Collection[int]) -> str:
+        if not units:
+            return f"narrowed.keep.{name}: units that it keeps are joined to some that go"
+        why = self.stuck.get(name, "units joined to them are kept")
+        return f"narrowed.keep.{name}: unit {min(units)} cannot go: {why}"
+
+
+def check_numbers(name: str, kept: Any, size: int) -> None:
+    """Refuse what are not some of ``size`` numbers, in order."""
+    listed = list(kept) if isinstance(kept, list | tuple) else []
+    whole = all(isinstance(k, int) and not isinstance(k, bool) for k in listed)
+    if not listed or not whole or listed != sorted({*listed}) or not 0 <= listed[0]:
+        raise LthError(f"{name}={str(kept)[:60]}: units to keep, at least one, from 0 up, in order")
+    if listed[-1] >= size:
+        raise LthError(f"{name}: it has {size} units, and no {listed[-1]}")
+
+
+def _goes(group: Group, keep: Mapping[str, Collection[int]]) -> bool:
+    return any(
+        u not in keep[n] for n, units in group.outputs.items() if n in keep for u in units
+    )
+
+
+def _left(sizes: Mapping[str, int], gone: Sequence[Places]) -> dict[str, list[int]]:
+    lost: dict[str, set[int]] = {}
+    for places in gone:
+        for name, numbers in places.items():
+            lost.setdefault(name, set()).update(numbers)
+    return {n: [i for i in range(sizes[n]) if i not in lost[n]] for n in sizes if n in lost}
+
+
+def units_of(model: Spec, input_shape: Sequence[int]) -> Units:
+    """Return the units of the network that a spec names, for examples of a shape."""
+    key = memory_key(model), tuple(input_shape)
+    if key not in _found:
+        _found[key] = find_units(draw_model(model, 0), input_shape)
+    return _found[key]
+
+
+_found: dict[Any, Units] = {}  # a pure function's memory, nothing else
+
+
+def find_units(network: nn.Module, input_shape: Sequence[int]) -> Units:
+    """Follow a network's units, and try which can go; the network stays as it is."""
+    with torch.device("cpu"):
+        followed = Follower(in_numbers(network), input_shape)
+        found = _Joined(followed).units()
+        return _proven(in_numbers(network), found, input_shape)
+
+
+def in_numbers(network: nn.Module) -> nn.Module:
+    """Return a copy that can run, also of a module that holds no numbers."""
+    try:
+        network = copy.deepcopy(network)
+    except Exception as error:
+        raise LthError(f"{type(network).__name__} cannot be copied: {told(error)}") from error
+    if any(t.is_meta for t in (*network.parameters(), *network.buffers())):
+        network = network.to_empty(device="cpu")
+        with torch.no_grad():
+            for tensor in (*network.parameters(), *network.buffers()):
+                tensor.fill_(1)
+    return network
+
+
+class _Joined:
+    """Outputs and inputs, joined where a unit of the one is seen at the other."""
+
+    def __init__(self, followed: Follower) -> None:
+        self.followed, self.parent = followed, dict[tuple[str, str, int], tuple[str, str, int]]()
+        self.mixed, self.fixed = set[str](), set[tuple[str, str, int]]()
+        self.relus: dict[str, tuple[Spot, Tensor]] = {}
+
+    def units(self) -> Units:
+        """Follow every layer, join what belongs together, and list the groups."""
+        followed, layers = self.followed, self.followed.layers
+        taken = {
+            s: d.clone()
+            for mode in (False, True)
+            for s, d in followed.differing(mode, "", torch.ones(1, dtype=torch.bool)).items()
+            if s.kind in ("in", "through", "out")
+        }
+        fixed = {s: d | (s.kind == "out") for s, d in taken.items()}
+        untouched = {s: ~d for s, d in taken.items()}
+        outputs = {n: _count(m) for n, m in layers.items() if n in followed.called}
+        for name, count in outputs.items():
+            seen = followed.sources(name, count)
+            if (relu := relu_of(seen, layers[name])) is not None:
+                self.relus[name] = relu
+            for spot in fixed:
+                self._join(name, spot, seen[spot])
+                fixed[spot] |= seen[spot] == SEVERAL
+                untouched[spot] &= seen[spot] == NONE
+        for spot, here in fixed.items():  # what shows no unit is no unit's place
+            for feature in (here | untouched[spot]).nonzero().flatten().tolist():
+                self.fixed.add(self._root(_node(spot, feature)))
+        inputs = {s.name: len(d) for s, d in fixed.items() if s.kind == "in"}
+        through = {s.name: len(d) for s, d in fixed.items() if s.kind == "through"}
+        return self._listed(outputs, through, inputs)
+
+    def _join(self, layer: str, spot: Spot, seen: Tensor) -> None:
+        if bool((seen == SEVERAL).any()):
+            self.mixed.add(layer)
+        for feature in (seen >= 0).nonzero().flatten().tolist():
+            a, b = self._root(("out", layer, int(seen[feature]))), self._root(_node(spot, feature))
+            self.parent[b] = a
+
+    def _root(self, node: tuple[str, str, int]) -> tuple[str, str, int]:
+        while (above := self.parent.get(node, node)) != node:
+            self.parent[node] = self.parent.get(above, above)
+            node = above
+        return node
+
+    def _listed(
+        self, outputs: Mapping[str, int], through: Mapping[str, int], inputs: Mapping[str, int]
+    ) -> Units:
+        members: dict[tuple[str, str, int], dict[str, dict[str, list[int]]]] = {}
+        nodes = [("out", n, i) for n, size in (outputs | through).items() for i in range(size)]
+        nodes += [("in", n, i) for n, size in inputs.items() for i in range(size)]
+        for kind, name, number in nodes:
+            group = members.setdefault(self._root((kind, name, number)), {"out": {}, "in": {}})
+            group[kind].setdefault(name, []).append(number)
+        fixed, groups, stuck = {self._root(n) for n in self.fixed}, list[Group](), {}
+        for root, group in members.items():
+            names = [n for n in group["out"] if n in outputs]
+            if root in fixed or any(n in self.mixed for n in names):
+                for name in names:
+                    stuck[name] = MIXED if name in self.mixed else stuck.get(name, FIXED)
+            elif names:
+                groups.append(Group(_tuples(group["out"]), _tuples(group["in"])))
+        return Units(
+            dict(outputs) | dict(through), dict(inputs), tuple(outputs), tuple(groups), stuck,
+            self.relus,
+        )  # fmt: skip
+
+
+def _node(spot: Spot, feature: int) -> tuple[str, str, int]:
+    kind = {"in": "in", "through": "out", "out": "logits"}[spot.kind]
+    return kind, spot.name, feature
+
+
+def _tuples(places: Mapping[str, Sequence[int]]) -> Places:
+    return {n: tuple(numbers) for n, numbers in places.items()}
+
+
+def _count(module: nn.Module) -> int:
+    return int(getattr(module, "out_features", 0) or getattr(module, "out_channels", 0))
+
+
+def _proven(network: nn.Module, units: Units, shape: Sequence[int]) -> Units:
+    """Return the units without the families that do not stand the trial."""
+    example = example_of(network, shape)
+    families = units.families()
+    halves = [_half(units, names, numbers) for names, numbers in families]
+    if _stands(network, units, [n for half in halves for n in half], example):
+        return units
+    held: list[int] = []
+    stuck = dict(units.stuck)
+    for (names, numbers), half in zip(families, halves, strict=True):
+        if _stands(network, units, half, example):
+            held += numbers
+        else:
+            stuck |= dict.fromkeys(names, TRIED)
+    return replace(units, groups=tuple(units.groups[n] for n in sorted(held)), stuck=stuck)
+
+
+def _half(units: Units, names: Sequence[str], numbers: Sequence[int]) -> list[int]:
+    """Return every second group of a family, so that no layer loses all of its units."""
+    held = [units.groups[n] for n in numbers]
+    whole = any(sum(len(g.outputs.get(n, ())) for g in held) == units.outputs[n] for n in names)
+    return list(numbers[1::2]) if whole else list(numbers[::2])
+
+
+def _stands(network: nn.Module, units: Units, gone: Sequence[int], example: Tensor) -> bool:
+    """Whether a network without some groups computes what it does where nothing uses them."""
+    keep, inputs = units.without(gone)
+    narrow = copy.deepcopy(network)
+    cut(narrow, keep, inputs)
+    unused = copy.deepcopy(network)
+    for name, kept in inputs.items():
+        weight: Any = unused.get_submodule(name).weight
+        lost = torch.ones(weight.shape[1], dtype=torch.bool)
+        lost[kept] = False
+        with torch.no_grad():
+            weight[:, lost] = 0.0
+    try:
+        return _same(narrow, unused, example)
+    except Exception:
+        return False
+
+
+def _same(narrow: nn.Module, unused: nn.Module, example: Tensor) -> bool:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        given, wanted = (_outputs(n.eval()(example)) for n in (narrow, unused))
+        trained = [[t.shape for t in _outputs(n.train()(example))] for n in (narrow, unused)]
+    close = [
+        torch.allclose(a, b, atol=1e-4 * float(b.abs().max().clamp(1.0)), equal_nan=True)
+        for a, b in zip(given, wanted, strict=True)
+    ]
+    return all(close) and trained[0] == trained[1]
+
+
+def _outputs(given: Any) -> list[Tensor]:
+    return [t for t in tree_leaves(given) if isinstance(t, Tensor)]
