@@ -7,11 +7,12 @@ like any other member. Prune-and-rewind is one such list; iterative pruning repe
 """
 
 from lth.moves.keep import distil, fine_tune, measure, prune, train
+from lth.moves.neurons import drop_dead, prune_neurons
 from lth.moves.rewind import prune_and_rewind, rewind
 from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
 
 __all__ = [
-    "Move", "Trained", "distil", "fine_tune", "measure", "prune", "prune_and_rewind", "rewind",
-    "rewriting", "train",
+    "Move", "Trained", "distil", "drop_dead", "fine_tune", "measure", "prune", "prune_and_rewind",
+    "prune_neurons", "rewind", "rewriting", "train",
 ]  # fmt: skip

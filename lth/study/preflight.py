@@ -116,22 +116,23 @@ def _tried(name: str, method: Method, experiment: Experiment) -> Method:
         raise LthError(f"method.{name}.at={begin}: no level that is trained: there are {known}")
     ticket = dense(experiment, experiment.lines[0])
     member, lengths = _Untrained(ticket, experiment.steps), list[int]()
+    whole = member
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an untrained network's layers may well collapse
         for _ in range(min(2, len(levels) if begin is not None else 1)):
             lengths.clear()
             moves = once(method)
             while moves:
-                member, moves = _tried_phase(name, experiment, member, moves)
+                member, moves = _tried_phase(name, experiment, member, whole, moves)
                 lengths.append(member.steps)
     return replace(method, lengths=tuple(lengths))
 
 
 def _tried_phase(
-    name: str, experiment: Experiment, member: _Untrained, moves: Any
+    name: str, experiment: Experiment, member: _Untrained, whole: _Untrained, moves: Any
 ) -> tuple[_Untrained, Any]:
-    stored = cast(StoredMember, member)
-    turn = Turn(experiment, experiment.lines[0], 1, stored, stored, run=0, took={})
+    stored, first = cast(StoredMember, member), cast(StoredMember, whole)
+    turn = Turn(experiment, experiment.lines[0], 1, stored, first, run=0, took={})
     with _of(name):
         ticket, rest = next_ticket(turn, member.ticket, moves)
         recipe = experiment.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)

@@ -30,7 +30,9 @@ def cut(network: nn.Module, keep: Kept, inputs: Kept) -> None:
         _resize_outputs(network.get_submodule(name), len(kept), name in through)
     for name, kept in inputs.items():
         module: Any = network.get_submodule(name)
-        setattr(module, "in_features" if isinstance(module, nn.Linear) else "in_channels", len(kept))
+        setattr(
+            module, "in_features" if isinstance(module, nn.Linear) else "in_channels", len(kept)
+        )
 
 
 def cuts(keep: Kept, inputs: Kept) -> Iterator[tuple[str, int, Sequence[int]]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from lth.networks.rewrites.follow import example_of, unit_axis
 from lth.networks.rewrites.units import Units
@@ -85,28 +86,25 @@ def can_take(module: nn.Module, values: Tensor) -> Tensor:
     return (values == 0) | (held & ~values.isnan())
 
 
-def _pads(module: Any) -> bool:
-    padded = getattr(module, "padding", 0)
-    return not isinstance(module, nn.Linear) and padded not in (0, "valid") and (
-        isinstance(padded, str) or any(padded)
-    ) and module.padding_mode == "zeros"  # fmt: skip
+def _pads(module: nn.Module) -> bool:
+    """Whether a convolution sees zeros around its inputs."""
+    if not isinstance(module, _ConvNd) or module.padding_mode != "zeros":
+        return False
+    padding = module.padding
+    return padding != "valid" if isinstance(padding, str) else any(padding)
 
 
 def foldable(
-    network: nn.Module, weights: Params, units: Units, among: Collection[int],
-    shape: Sequence[int],
+    network: nn.Module, units: Units, still: Collection[int], shape: Sequence[int]
 ) -> tuple[set[int], dict[str, Tensor]]:  # fmt: skip
-    """Return the constant groups whose constants all that take them can hold, and these."""
-    found = constant_groups(weights, units, among)
-    if not found:
-        return set(), {}
+    """Return the constant groups whose constants all that take them can hold, and what is seen."""
     values = constants(network, units, shape)
     fits = {n: can_take(network.get_submodule(n), v) for n, v in values.items()}
-    held = {g for g in found if _all_take(units.groups[g].inputs, fits)}
-    return held, values
+    return {g for g in still if taken_by_all(units.groups[g].inputs, fits)}, values
 
 
-def _all_take(inputs: Mapping[str, Sequence[int]], fits: Mapping[str, Tensor]) -> bool:
+def taken_by_all(inputs: Mapping[str, Sequence[int]], fits: Mapping[str, Tensor]) -> bool:
+    """Whether all layers that take a group's units can hold their constants."""
     return all(bool(fits[n][list(places)].all()) for n, places in inputs.items() if n in fits)
 
 

@@ -21,11 +21,9 @@ from torch.utils._pytree import tree_leaves
 
 from lth.errors import LthError, told
 
-aten = torch.ops.aten
-RELUS = {
-    aten.relu, aten.relu_, aten.threshold, aten.threshold_, aten.clamp_min, aten.clamp_min_,
-    aten.hardtanh, aten.hardtanh_,
-}  # fmt: skip
+RELUS = frozenset({
+    "relu", "relu_", "threshold", "threshold_", "clamp_min", "clamp_min_", "hardtanh", "hardtanh_",
+})  # fmt: skip
 """What is 0 where a unit is off."""
 
 ROWS = 3
@@ -48,6 +46,12 @@ Seen = dict[Spot, Tensor]
 """By spot: which unit each feature shows, int64 ``[features]``."""
 
 
+def is_relu(operation: Any) -> bool:
+    """Whether an operation of torch's is a ReLU."""
+    packet = getattr(operation, "overloadpacket", None)
+    return getattr(packet, "__name__", "") in RELUS
+
+
 def unit_axis(module: nn.Module) -> int:
     """Return the axis of a layer's outputs, and inputs, along which its units lie."""
     return -1 if isinstance(module, nn.Linear) else 1
@@ -67,13 +71,16 @@ def channelwise_in(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def _mixes(module: nn.Module) -> bool:
-    plain = isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd)
-    return plain and module.groups == 1
+    return _convolves(module) and getattr(module, "groups", 0) == 1
 
 
 def _depthwise(module: nn.Module) -> bool:
-    plain = isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd)
-    return plain and 1 < module.groups == module.in_channels == module.out_channels
+    sizes = {getattr(module, n, 0) for n in ("groups", "in_channels", "out_channels")}
+    return _convolves(module) and len(sizes) == 1 and 1 not in sizes
+
+
+def _convolves(module: nn.Module) -> bool:
+    return isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd)
 
 
 def _per_channel(module: nn.Module) -> bool:
@@ -115,7 +122,7 @@ class Follower(TorchDispatchMode):
     ) -> Any:
         """Do the operation; look at what a ReLU gives, along either axis."""
         found = func(*args, **(kwargs or {}))
-        if func.overloadpacket in RELUS and isinstance(found, Tensor) and found.ndim > 1:
+        if is_relu(func) and found.ndim > 1:
             for axis in (1, -1):
                 self._note("relu", str(axis), found, axis)
         return found

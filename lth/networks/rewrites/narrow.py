@@ -129,10 +129,11 @@ def _set(wide: Any, tensor: Any, name: str, keep: Kept, inputs: Kept) -> Any:
 def _folded(net: Net, units: Units, gone: Sequence[int], shape: Sequence[int]) -> Params:
     """Return a net's params, the constants of groups that go in biases, where that is exact."""
     seen = masks.apply(net.params, net.mask)
-    if not constant_groups(seen, units, gone):
+    still = constant_groups(seen, units, range(len(units.groups))) & {*gone}
+    if not still:
         return net.params
     network = network_of(net.model, net.plain_start)
-    held, values = foldable(network, seen, units, gone, shape)
+    held, values = foldable(network, units, still, shape)
     found = folded(seen, units, held, values)
     return {n: p if found[n] is seen[n] else found[n] for n, p in net.params.items()}
 

@@ -23,7 +23,6 @@ from lth.networks.rewrites.follow import (
     NONE,
     SEVERAL,
     Follower,
-    Seen,
     Spot,
     example_of,
     relu_of,
@@ -100,7 +99,9 @@ class Units:
         """Refuse units of a layer that it does not have, or none."""
         if name not in self.outputs:
             known = ", ".join(self.layers)
-            raise LthError(f"narrowed.keep.{name}: no layer whose units are known; there are {known}")
+            raise LthError(
+                f"narrowed.keep.{name}: no layer whose units are known; there are {known}"
+            )
         check_numbers(f"narrowed.keep.{name}", kept, self.outputs[name])
 
     def _why_not(self, name: str, units: Collection[int]) -> str:
@@ -121,9 +122,7 @@ def check_numbers(name: str, kept: Any, size: int) -> None:
 
 
 def _goes(group: Group, keep: Mapping[str, Collection[int]]) -> bool:
-    return any(
-        u not in keep[n] for n, units in group.outputs.items() if n in keep for u in units
-    )
+    return any(u not in keep[n] for n, units in group.outputs.items() if n in keep for u in units)
 
 
 def _left(sizes: Mapping[str, int], gone: Sequence[Places]) -> dict[str, list[int]]:
@@ -219,7 +218,7 @@ class _Joined:
         self, outputs: Mapping[str, int], through: Mapping[str, int], inputs: Mapping[str, int]
     ) -> Units:
         members: dict[tuple[str, str, int], dict[str, dict[str, list[int]]]] = {}
-        nodes = [("out", n, i) for n, size in (outputs | through).items() for i in range(size)]
+        nodes = [("out", n, i) for n, size in {**outputs, **through}.items() for i in range(size)]
         nodes += [("in", n, i) for n, size in inputs.items() for i in range(size)]
         for kind, name, number in nodes:
             group = members.setdefault(self._root((kind, name, number)), {"out": {}, "in": {}})
