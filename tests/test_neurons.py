@@ -1,7 +1,6 @@
 """Neurons and channels taken out: found, proven, equal, smaller; and the moves that choose them."""
 
 import dataclasses
-import functools
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from lth import LthError, Ticket, config, moves
+from lth import LthError, Ticket, config
 from lth.networks import masks
 from lth.networks.net import Net
 from lth.networks.rewrites import narrowed
@@ -257,6 +256,9 @@ def dead_in(spec, layer, units, bias=0.5):
     if f"{layer}.bias" in params:
         params[f"{layer}.bias"] = params[f"{layer}.bias"].clone()
         params[f"{layer}.bias"][units] = bias
+    elif spec == toys.NORM:
+        params["1.bias"] = params["1.bias"].clone()
+        params["1.bias"][units] = 5.0
     return dataclasses.replace(net, mask=mask, params=params)
 
 
@@ -467,8 +469,8 @@ def test_over_all_layers_together_no_layer_is_emptied(tmp_path):
 
 def test_ties_are_drawn_and_the_same_again(tmp_path):
     def kept(seed, out):
-        part = functools.partial(moves.prune_neurons, importance=equals, rate=0.5)
-        study = run(out, part, MEASURE, seed=seed)
+        equal = {"_target_": "tests.test_neurons.equals"}
+        study = run(out, PRUNE | {"importance": equal, "rate": 0.5}, MEASURE, seed=seed)
         return member(study).model["keep"]["hidden"]
 
     first = kept(0, tmp_path / "a")
@@ -476,8 +478,8 @@ def test_ties_are_drawn_and_the_same_again(tmp_path):
     assert first not in ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9])
 
 
-def equals(net, units, left, **_):
-    return torch.zeros(len(left))
+def equals():
+    return lambda net, units, left, **_: torch.zeros(len(left))
 
 
 def test_dead_units_go_and_the_outputs_stay(tmp_path):

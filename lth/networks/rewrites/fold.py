@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from lth.networks.drawn import drawing
 from lth.networks.rewrites.follow import example_of, unit_axis
 from lth.networks.rewrites.units import Units
 from lth.types import Params
@@ -68,7 +69,7 @@ def constants(network: nn.Module, units: Units, shape: Sequence[int]) -> dict[st
     ]
     example = example_of(network, shape)
     seen.clear()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), drawing(0):
         network.eval()(example)
     for handle in handles:
         handle.remove()

@@ -9,7 +9,7 @@ units, by one digit of their numbers in base 2, so a few passes tell which unit 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lth.errors import LthError, told
+from lth.networks.drawn import drawing
 
 RELUS = frozenset({
     "relu", "relu_", "threshold", "threshold_", "clamp_min", "clamp_min_", "hardtanh", "hardtanh_",
@@ -102,7 +103,10 @@ def _of_own_weights(network: nn.Module) -> dict[str, nn.Module]:
 
 
 class Follower(TorchDispatchMode):
-    """Passes of one network over one example; the first of a mode is what others differ from."""
+    """Passes of one network over one example; the first of a mode is what others differ from.
+
+    Units are followed in evaluation mode, and in training mode too where that runs other modules.
+    """
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
         super().__init__()
@@ -116,6 +120,9 @@ class Follower(TorchDispatchMode):
         self._calls: dict[tuple[str, str], int] = {}
         self._first, self._mode = True, False
         self._buffers = {n: b.clone() for n, b in network.named_buffers()}
+        runs = [{s[:3] for s in self._pass(t, None) if s.kind != "relu"} for t in (False, True)]
+        self.modes = (False,) if runs[0] == runs[1] else (False, True)
+        self._first = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -128,10 +135,10 @@ class Follower(TorchDispatchMode):
         return found
 
     def sources(self, layer: str, units: int) -> Seen:
-        """Return which unit of a layer is seen where, over both modes."""
+        """Return which unit of a layer is seen where."""
         found: Seen = {}
         numbers, digits = torch.arange(units), max(1, (units - 1).bit_length())
-        for training in (False, True):
+        for training in self.modes:
             ones = [self.differing(training, layer, (numbers >> k) % 2 == 1) for k in range(digits)]
             zeros = [
                 self.differing(training, layer, (numbers >> k) % 2 == 0) for k in range(digits)
@@ -142,10 +149,6 @@ class Follower(TorchDispatchMode):
 
     def differing(self, training: bool, layer: str, units: Tensor) -> dict[Spot, Tensor]:
         """Return which features differ where some units of a layer (of the input: "") do."""
-        if not any(spot.training == training for spot in self.reference):
-            self._first = True
-            self._pass(training, None)
-        self._first = False
         return self._pass(training, (layer, units))
 
     def _pass(self, training: bool, changed: tuple[str, Tensor] | None) -> dict[Spot, Tensor]:
@@ -156,12 +159,12 @@ class Follower(TorchDispatchMode):
         example = self.example
         if changed is not None and changed[0] == "":
             example = _changed_input(example)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), self._hooked(), self:
-            torch.manual_seed(0)  # a dropout drops the same in every pass
+        # a dropout drops the same in every pass
+        with torch.no_grad(), drawing(0), self._hooked(), nullcontext() if training else self:
             outputs = _run(self.network, example)
-            for number, tensor in enumerate(tree_leaves(outputs)):
-                if isinstance(tensor, Tensor):
-                    self._note("out", str(number), tensor.reshape(1, -1), 1)
+        for number, tensor in enumerate(tree_leaves(outputs)):
+            if isinstance(tensor, Tensor):
+                self._note("out", str(number), tensor.reshape(1, -1), 1)
         if self._differs.keys() != {s for s in self.reference if s.training == training}:
             if changed is not None:
                 raise _unsteady(self.network)
@@ -222,7 +225,7 @@ def example_of(network: nn.Module, shape: Sequence[int]) -> Tensor:
     """Return a few examples that the network takes: numbers, or tokens."""
     generator = torch.Generator("cpu").manual_seed(0)
     drawn = torch.randn(ROWS, *shape, generator=generator, device="cpu")
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), drawing(0):
         try:
             network.eval()(drawn)
         except Exception as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from lth.errors import LthError, told
-from lth.networks.drawn import draw_model, memory_key
+from lth.networks.drawn import draw_model, drawing, memory_key
 from lth.networks.rewrites.cut import cut
 from lth.networks.rewrites.follow import (
     NONE,
@@ -146,7 +147,7 @@ _found: dict[Any, Units] = {}  # a pure function's memory, nothing else
 
 def find_units(network: nn.Module, input_shape: Sequence[int]) -> Units:
     """Follow a network's units, and try which can go; the network stays as it is."""
-    with torch.device("cpu"):
+    with torch.device("cpu") if torch.empty(0).is_meta else nullcontext():
         followed = Follower(in_numbers(network), input_shape)
         found = _Joined(followed).units()
         return _proven(in_numbers(network), found, input_shape)
@@ -179,7 +180,7 @@ class _Joined:
         followed, layers = self.followed, self.followed.layers
         taken = {
             s: d.clone()
-            for mode in (False, True)
+            for mode in followed.modes
             for s, d in followed.differing(mode, "", torch.ones(1, dtype=torch.bool)).items()
             if s.kind in ("in", "through", "out")
         }
@@ -293,9 +294,9 @@ def _stands(network: nn.Module, units: Units, gone: Sequence[int], example: Tens
 
 
 def _same(narrow: nn.Module, unused: nn.Module, example: Tensor) -> bool:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        given, wanted = (_outputs(n.eval()(example)) for n in (narrow, unused))
-        trained = [[t.shape for t in _outputs(n.train()(example))] for n in (narrow, unused)]
+    with torch.no_grad():
+        given, wanted = (_drawn(n.eval(), example) for n in (narrow, unused))
+        trained = [[t.shape for t in _drawn(n.train(), example)] for n in (narrow, unused)]
     close = [
         torch.allclose(a, b, atol=1e-4 * float(b.abs().max().clamp(1.0)), equal_nan=True)
         for a, b in zip(given, wanted, strict=True)
@@ -303,5 +304,6 @@ def _same(narrow: nn.Module, unused: nn.Module, example: Tensor) -> bool:
     return all(close) and trained[0] == trained[1]
 
 
-def _outputs(given: Any) -> list[Tensor]:
-    return [t for t in tree_leaves(given) if isinstance(t, Tensor)]
+def _drawn(network: nn.Module, example: Tensor) -> list[Tensor]:
+    with drawing(0):
+        return [t for t in tree_leaves(network(example)) if isinstance(t, Tensor)]
