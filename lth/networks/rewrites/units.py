@@ -11,7 +11,7 @@ import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,29 +20,11 @@ from torch.utils._pytree import tree_leaves
 from lth.errors import LthError, told
 from lth.networks.drawn import draw_model, drawing, memory_key
 from lth.networks.rewrites.cut import cut
-from lth.networks.rewrites.follow import (
-    NONE,
-    SEVERAL,
-    Follower,
-    Spot,
-    example_of,
-    relu_of,
-)
+from lth.networks.rewrites.follow import Follower, Spot, example_of
+from lth.networks.rewrites.join import Group, Joined, Places
 from lth.spec.build import Spec
 
-Places = Mapping[str, tuple[int, ...]]
-"""By module name: numbers of its outputs, or of its inputs."""
-
-MIXED = "they are mixed before another layer takes them"
-FIXED = "they reach the network's outputs, or meet what is no unit"
 TRIED = "the network does not run, or computes something else, without some of them"
-
-
-class Group(NamedTuple):
-    """Units that can only go together: outputs of modules, and the inputs that take them."""
-
-    outputs: Places
-    inputs: Places
 
 
 @dataclass(frozen=True)
@@ -149,8 +131,16 @@ def find_units(network: nn.Module, input_shape: Sequence[int]) -> Units:
     """Follow a network's units, and try which can go; the network stays as it is."""
     with torch.device("cpu") if torch.empty(0).is_meta else nullcontext():
         followed = Follower(in_numbers(network), input_shape)
-        found = _Joined(followed).units()
+        found = _found_in(followed)
         return _proven(in_numbers(network), found, input_shape)
+
+
+def _found_in(followed: Follower) -> Units:
+    joined = Joined(followed)
+    return Units(
+        {**joined.outputs, **joined.through}, joined.inputs, tuple(joined.outputs),
+        tuple(joined.groups), joined.stuck, joined.relus,
+    )  # fmt: skip
 
 
 def in_numbers(network: nn.Module) -> nn.Module:
@@ -165,90 +155,6 @@ def in_numbers(network: nn.Module) -> nn.Module:
             for tensor in (*network.parameters(), *network.buffers()):
                 tensor.fill_(1)
     return network
-
-
-class _Joined:
-    """Outputs and inputs, joined where a unit of the one is seen at the other."""
-
-    def __init__(self, followed: Follower) -> None:
-        self.followed, self.parent = followed, dict[tuple[str, str, int], tuple[str, str, int]]()
-        self.mixed, self.fixed = set[str](), set[tuple[str, str, int]]()
-        self.relus: dict[str, tuple[Spot, Tensor]] = {}
-
-    def units(self) -> Units:
-        """Follow every layer, join what belongs together, and list the groups."""
-        followed, layers = self.followed, self.followed.layers
-        taken = {
-            s: d.clone()
-            for mode in followed.modes
-            for s, d in followed.differing(mode, "", torch.ones(1, dtype=torch.bool)).items()
-            if s.kind in ("in", "through", "out")
-        }
-        fixed = {s: d | (s.kind == "out") for s, d in taken.items()}
-        untouched = {s: ~d for s, d in taken.items()}
-        outputs = {n: _count(m) for n, m in layers.items() if n in followed.called}
-        for name, count in outputs.items():
-            seen = followed.sources(name, count)
-            if (relu := relu_of(seen, layers[name])) is not None:
-                self.relus[name] = relu
-            for spot in fixed:
-                self._join(name, spot, seen[spot])
-                fixed[spot] |= seen[spot] == SEVERAL
-                untouched[spot] &= seen[spot] == NONE
-        for spot, here in fixed.items():  # what shows no unit is no unit's place
-            for feature in (here | untouched[spot]).nonzero().flatten().tolist():
-                self.fixed.add(self._root(_node(spot, feature)))
-        inputs = {s.name: len(d) for s, d in fixed.items() if s.kind == "in"}
-        through = {s.name: len(d) for s, d in fixed.items() if s.kind == "through"}
-        return self._listed(outputs, through, inputs)
-
-    def _join(self, layer: str, spot: Spot, seen: Tensor) -> None:
-        if bool((seen == SEVERAL).any()):
-            self.mixed.add(layer)
-        for feature in (seen >= 0).nonzero().flatten().tolist():
-            a, b = self._root(("out", layer, int(seen[feature]))), self._root(_node(spot, feature))
-            self.parent[b] = a
-
-    def _root(self, node: tuple[str, str, int]) -> tuple[str, str, int]:
-        while (above := self.parent.get(node, node)) != node:
-            self.parent[node] = self.parent.get(above, above)
-            node = above
-        return node
-
-    def _listed(
-        self, outputs: Mapping[str, int], through: Mapping[str, int], inputs: Mapping[str, int]
-    ) -> Units:
-        members: dict[tuple[str, str, int], dict[str, dict[str, list[int]]]] = {}
-        nodes = [("out", n, i) for n, size in {**outputs, **through}.items() for i in range(size)]
-        nodes += [("in", n, i) for n, size in inputs.items() for i in range(size)]
-        for kind, name, number in nodes:
-            group = members.setdefault(self._root((kind, name, number)), {"out": {}, "in": {}})
-            group[kind].setdefault(name, []).append(number)
-        fixed, groups, stuck = {self._root(n) for n in self.fixed}, list[Group](), {}
-        for root, group in members.items():
-            names = [n for n in group["out"] if n in outputs]
-            if root in fixed or any(n in self.mixed for n in names):
-                for name in names:
-                    stuck[name] = MIXED if name in self.mixed else stuck.get(name, FIXED)
-            elif names:
-                groups.append(Group(_tuples(group["out"]), _tuples(group["in"])))
-        return Units(
-            dict(outputs) | dict(through), dict(inputs), tuple(outputs), tuple(groups), stuck,
-            self.relus,
-        )  # fmt: skip
-
-
-def _node(spot: Spot, feature: int) -> tuple[str, str, int]:
-    kind = {"in": "in", "through": "out", "out": "logits"}[spot.kind]
-    return kind, spot.name, feature
-
-
-def _tuples(places: Mapping[str, Sequence[int]]) -> Places:
-    return {n: tuple(numbers) for n, numbers in places.items()}
-
-
-def _count(module: nn.Module) -> int:
-    return int(getattr(module, "out_features", 0) or getattr(module, "out_channels", 0))
 
 
 def _proven(network: nn.Module, units: Units, shape: Sequence[int]) -> Units:
