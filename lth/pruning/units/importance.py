@@ -127,7 +127,7 @@ def taylor(examples: int = 256) -> Importance:
 def surviving() -> Importance:
     """How many of a unit's incoming weights a mask keeps: where a ticket of weights is dense.
 
-    By this Chen et al. 2022 (arXiv 2202.04736, Section 3) regroup weight tickets into channels.
+    As Chen et al. 2022 (arXiv 2202.04736) choose the channels that a ticket of weights is worth.
     """
 
     def score(net: Net, units: Units, left: Sequence[int], **_: Any) -> Tensor:
