@@ -134,9 +134,10 @@ def one_copy(arms):
 
 
 def on_a_few(value):
-    """The same moves for ten images, and one level."""
+    """The same moves for ten images, once through, for one level."""
     if isinstance(value, dict):
-        few = {k: v for k, v in {"level": 1, "labels": 5}.items() if value.get(k)}
+        few = {"level": 1, "labels": 5, "repeat": 1}
+        few = {k: v for k, v in few.items() if value.get(k)}
         return {k: on_a_few(v) for k, v in value.items()} | few
     return [on_a_few(v) for v in value] if isinstance(value, list) else value
 

@@ -15,6 +15,7 @@ from lth.moves.inputs import quantize_inputs
 from lth.moves.keep import fine_tune, measure, prune, train
 from lth.moves.low_rank import low_rank
 from lth.moves.nested import at_ticket, nested_tickets
+from lth.moves.neurons import drop_dead, prune_neurons
 from lth.moves.quantizing import quantize
 from lth.moves.rewind import prune_and_rewind, rewind
 from lth.moves.rewriting import rewriting
@@ -27,7 +28,8 @@ from lth.moves.trained import Move, Trained
 
 __all__ = [
     "Move", "Trained", "always", "at_ticket", "at_width", "attach_exits", "by_sensitivity",
-    "cluster", "distil", "exit_early", "fine_tune", "gate", "halve", "low_rank", "measure",
-    "nested_tickets", "prune", "prune_and_rewind", "quantize", "quantize_inputs", "rewind",
-    "rewriting", "separate", "shift_bias", "show", "slim", "student", "train", "with_loss",
+    "cluster", "distil", "drop_dead", "exit_early", "fine_tune", "gate", "halve", "low_rank",
+    "measure", "nested_tickets", "prune", "prune_and_rewind", "prune_neurons", "quantize",
+    "quantize_inputs", "rewind", "rewriting", "separate", "shift_bias", "show", "slim", "student",
+    "train", "with_loss",
 ]  # fmt: skip
