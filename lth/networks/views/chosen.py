@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lth.errors import LthError
@@ -23,6 +24,7 @@ def chosen(name: str, weight: Tensor, layers: Sequence[str] | None, kinds: Seque
     return named and ("conv" if weight.ndim > 2 else "linear") in kinds
 
 
+@torch.compiler.assume_constant_result  # names and patterns stay what they are
 def number_for(name: str, given: PerLayer) -> int | None:
     """Return a layer's number: that of its name, else of the longest pattern that fits.
 
