@@ -397,9 +397,7 @@ def test_a_student_of_a_class_never_shown_knows_it_only_by_its_teacher(tmp_path)
     measured = {n: {"_target_": f"lth.recipe.measures.{n}"} | k for n, k in
                 {"accuracy": {}, "recall": {"label": 3}}.items()}  # fmt: skip
     settings = {"steps": 200, "batch": 20, "lr": 0.02, "eval_every": 100, "measures": measured}
-    study = run_study(
-        tmp_path, method=methods, arms=[WINNER], levels=1, trials=1, recipe=settings
-    )
+    study = run_study(tmp_path, method=methods, arms=[WINNER], levels=1, trials=1, recipe=settings)
 
     def recall(arm, phase):
         return value(study, "recall", arm=arm, phase=phase, split="test", step=200)
