@@ -62,16 +62,15 @@ class EarlyExit(nn.Module):
         state, rows = inputs, torch.arange(len(inputs), device=inputs.device)
         stages, left = self.stages(), torch.zeros_like(rows)
         answers: Tensor | None = None
-        for n, (stage, threshold) in enumerate(
-            zip(stages, (*self.thresholds, 0.0), strict=True)
-        ):
+        for n, (stage, threshold) in enumerate(zip(stages, (*self.thresholds, 0.0), strict=True)):
             state = stage.advance(state)
             if threshold > 1:
                 continue
             logits = stage.classify(state)
             leaves = CONFIDENCES[self.confidence](logits) >= threshold
             leaves = leaves | (threshold <= 0)  # also what is no number
-            answers = logits.new_zeros(len(inputs), logits.shape[-1]) if answers is None else answers
+            if answers is None:
+                answers = logits.new_zeros(len(inputs), logits.shape[-1])
             answers[rows[leaves]], left[rows[leaves]] = logits[leaves], n
             if bool(leaves.all()):
                 break

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from lth.errors import LthError, first_line, nearest
 from lth.models.init import initialise
+from lth.networks import masks
 from lth.networks.drawn import State, draw_state
 from lth.networks.net import Net
 from lth.networks.rewrites.cuts import Cuts, evaluating, grouped, own_segments
@@ -99,7 +100,9 @@ class WithExits(nn.Module):
             return self.model(inputs)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features, outputs = given_by(self.model, self.after, inputs)
-        logits = [head(features[name][0]) for name, head in zip(self.after, self.heads, strict=True)]
+        logits = [
+            head(features[name][0]) for name, head in zip(self.after, self.heads, strict=True)
+        ]
         return (*logits, outputs)
 
     def stages(self) -> list[Stage]:
@@ -286,14 +289,18 @@ def _changed_in_place(model: nn.Module, names: Sequence[str], example: Tensor) -
 
 
 def prefixed(net: Net, model: Spec, new: State | None = None) -> Net:
-    """Return a net whose model is within another, as its ``model``; ``new`` is what that adds."""
+    """Return a net whose model is within another, as its ``model``; ``new`` is what that adds.
+
+    Beneath the mask lies nothing: the dense network's values are another model's.
+    """
 
     def under(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {f"model.{name}": tensor for name, tensor in tensors.items()}
 
     new = new or State({}, {})
     return replace(
-        net, model=model, mask=under(net.mask), params=new.params | under(net.params),
+        net, model=model, mask=under(net.mask),
+        params=new.params | under(masks.apply(net.params, net.mask)),
         buffers=new.buffers | under(net.buffers),
     )  # fmt: skip
 
