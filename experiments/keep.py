@@ -9,7 +9,8 @@ over pairs and trials, least and greatest, at every point of the lines). Of a co
 
     python -m experiments.keep out/compare/<name> experiments/<paper>/<result>
 
-it copies ``compare.csv``, ``equal_cost.csv`` and ``compare.png``; its ``about.json`` has the
+it copies ``compare.csv``, ``equal_cost.csv`` and ``compare.png``, or of one with an axis
+``pareto.csv``, ``equal_budget.csv`` and ``pareto.png``; its ``about.json`` has the
 command, commit and settings of every study that was compared.
 """
 
@@ -76,7 +77,7 @@ def keep_comparison(source: Path, folder: Path) -> None:
     found = json.loads((source / "provenance.json").read_text(encoding="utf-8"))
     about = json.dumps(describe_comparison(found), indent=2, ensure_ascii=False) + "\n"
     write_atomic(folder / "about.json", about.encode())
-    for name in COMPARISON:
+    for name in COMPARISON if (source / COMPARISON[0]).is_file() else AT_EQUAL_BUDGETS:
         shutil.copyfile(source / name, folder / name)
 
 
@@ -133,7 +134,8 @@ def describe_comparison(about: dict[str, Any]) -> dict[str, Any]:
         described["config"] = {k: v for k, v in config.items() if k not in shared}
     command = _command(about, ("out", "data.root", "logger", "studies"))
     command += f" 'studies=[{','.join(f'out/studies/{study.id}' for study in studies)}]'"
-    kept = {k: about[k] for k in ("commit", "written", "reference", "densities", "dense_flops")}
+    said = ("commit", "written", "reference", "densities", "dense_flops", "axis")
+    kept = {k: about[k] for k in said if k in about}
     return {"command": command, **kept, "config": shared, "studies": found}
 
 
@@ -143,8 +145,9 @@ def _command(about: dict[str, Any], left_out: tuple[str, ...]) -> str:
 
 
 COMPARISON = ("compare.csv", "equal_cost.csv", "compare.png")
+AT_EQUAL_BUDGETS = ("pareto.csv", "equal_budget.csv", "pareto.png")
 
-HERE = ("out", "logger", "action", "studies", "reference")
+HERE = ("out", "logger", "action", "studies", "reference", "axis", "budgets")
 ELSEWHERE = ("out", "data.root", "logger", "name", "action")
 
 
@@ -154,7 +157,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"usage: python -m experiments.keep STUDY FOLDER\n\n{__doc__}")
     source, folder = map(Path, arguments)
     try:
-        if (source / "equal_cost.csv").is_file():
+        if any((source / name).is_file() for name in (COMPARISON[1], AT_EQUAL_BUDGETS[1])):
             keep_comparison(source, folder)
         else:
             keep(Study(source), folder)

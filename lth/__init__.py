@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lth import data as data
+    from lth.api import fit as fit
     from lth.api import run as run
     from lth.errors import LthError as LthError
     from lth.networks.ticket import Ticket as Ticket
+    from lth.packing import pack as pack
+    from lth.packing import unpack as unpack
     from lth.store.study import Study as Study
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "run": "lth.api", "Study": "lth.store.study", "Ticket": "lth.networks.ticket",
-    "LthError": "lth.errors",
+    "run": "lth.api", "fit": "lth.api", "Study": "lth.store.study", "Ticket": "lth.networks.ticket",
+    "LthError": "lth.errors", "pack": "lth.packing.packed", "unpack": "lth.packing.packed",
 }  # fmt: skip
 
-__all__ = ["LthError", "Study", "Ticket", "data", "run"]
+__all__ = ["LthError", "Study", "Ticket", "data", "fit", "pack", "run", "unpack"]
 
 
 def __getattr__(name: str) -> Any:

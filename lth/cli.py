@@ -39,6 +39,12 @@ Settings (name=value):
   action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
                               and at equal total cost: out/compare/<name>; reference=study/arm
                               (or either) names what differences are to
+  action=compare axis=bytes   accuracy of packed networks against bytes, macs, params or density,
+                              and at equal budgets (budgets=[27000,44000]); studies=[one] will do
+  action=fit fit.knob=..      try values of a setting (fit.values=[2,3,4], or fit.low to fit.high),
+                              choose the best on validation within fit.budget='bytes<=27000'
+                              (or params, nonzeros, macs, density; of fit.trials=all or mean)
+  budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
   task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
   trainer.X=..                with task=lightning any argument of pl.Trainer
   name=TEXT                   of the study's folder, or the comparison's
@@ -153,7 +159,7 @@ def task(composed: Any) -> None:
 
 
 def _act(settings: dict[str, Any], console: Any) -> None:
-    from lth.study.actions import ACTIONS
+    from lth.study.actions import ACTIONS, ALONE
     from lth.study.progress import Display
     from lth.study.setup import prepare
 
@@ -162,7 +168,7 @@ def _act(settings: dict[str, Any], console: Any) -> None:
             f"warning: {message}", style="yellow", highlight=False, soft_wrap=True
         )
         # to compare studies that there are needs neither data nor a model
-        given = settings if settings["action"] == "compare" else prepare(settings)
+        given = settings if settings["action"] in ALONE else prepare(settings)
         ACTIONS[settings["action"]](given, Display(console))
 
 

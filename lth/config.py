@@ -25,11 +25,14 @@ __all__ = [
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of one choice; ``arms`` and ``method`` take several, ``experiment`` sets the others."""
 
-ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare")
+ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare", "fit")
+
+FIT = ("knob", "values", "low", "high", "budget", "trials")
+"""What action=fit is told."""
 
 NOT_IN_STUDY_ID = (
     "name", "out", "trials", "levels", "arms", "method", "logger", "action", "studies", "reference",
-    "trainer",
+    "trainer", "budget", "axis", "budgets", "fit",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
 
@@ -222,14 +225,15 @@ def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str
 
 
 def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:
-    """Return ``{name: {at, moves, repeat}}`` in the order asked for."""
+    """Return ``{name: {at, moves, repeat}}``: those written out, then those asked for in order."""
     if isinstance(chosen, str):
         chosen = [chosen]
     if not isinstance(chosen, Mapping | list | tuple):
         raise LthError(f"method={short(chosen)}: a list of names, or a mapping to at and moves")
     entries = dict(chosen) if isinstance(chosen, Mapping) else {_listed(n): {} for n in chosen}
+    written = {n: m for n, m in overlay.items() if n not in entries and "moves" in m}
     methods = {}
-    for name, method in entries.items():
+    for name, method in {**written, **entries}.items():
         given = {} if isinstance(method, str) else method
         given = {"moves": given} if isinstance(given, list | tuple) else given
         if not isinstance(given, Mapping):

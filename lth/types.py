@@ -56,7 +56,8 @@ class View(Protocol):
     Views of a network come in an order, each seeing what the one before it gave; the first is the
     mask, ``w' = m * w``. After the last one what is pruned is 0 again, whatever a view made of it.
     A view may also say of itself (all are optional): ``draws = True``, it draws random numbers;
-    ``holds = True``, no weight and no bias trains beside what it owns; ``mask(name, own)``, the
+    ``holds = True``, no weight and no bias trains beside what it owns; ``replaces = True``, what is
+    seen does not depend on the weights it looks at, which do not train; ``mask(name, own)``, the
     mask within the mask that it stands for (a gate): training ends with that, and the view is done;
     ``symbols(name, weight, mask, own)``, the few symbols (``Symbols``) that it makes of a weight,
     or None: a packed file may code them in the place of what is seen.

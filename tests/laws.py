@@ -19,8 +19,12 @@ from lth.imp import loop, with_arms
 from lth.moves.phases import with_phases
 from lth.networks import masks
 from lth.networks.ticket import draw_state, layers_of
+from lth.packing import pack
 from lth.pruning.rules import kept_by_level
 from lth.pruning.turn import Turn
+from lth.records.budget import is_budget
+from lth.store.restore import net_of
+from lth.study.budgets import is_wanted
 from lth.study.progress import Display
 from lth.study.run import execute, study_of
 from lth.study.setup import Setup, prepare
@@ -171,20 +175,28 @@ def records_are_whole_and_early_stop_is_chosen_on_validation(study, setup):
         if (r.split, r.metric) == ("validation", "loss"):
             curves[*r[1:6], r.phase][r.step] = r.value
     for place in study.members:
-        rows = rows_of(study, place)
+        rows = [r for r in rows_of(study, place) if not is_budget(r)]
         metrics = {(r.split, r.metric) for r in rows}
         expected = {(s, m) for s in ("train", "validation", "test") for m in ("accuracy", "loss")}
-        assert metrics == expected | {
+        about = study.entry(**place._asdict()).about
+        said = {
             ("validation", "early_stop_step"), ("train", "training_flops"),
             ("train", "search_flops"),
-        }, place  # fmt: skip
+        }  # fmt: skip
+        if about["ticket"]["teacher"] is not None:  # what both have seen
+            said |= {("train", "teacher/labelled"), ("validation", "teacher/accuracy")}
+        if about["ticket"]["teacher"] is not None or about["ticket"]["examples"]:
+            said |= {("train", "labelled")}
+        if "bias_shift" in about["ticket"]["origin"]:
+            said |= {("validation", "bias_shift")}
+        assert metrics == expected | said, place
         early = next(r.step for r in rows if r.metric == "early_stop_step")
         curve = curves[*rows[0][1:6], place.phase]
         allowed = {s: v for s, v in curve.items() if s >= early}
         assert early == min(allowed, key=lambda s: (allowed[s], s)), place
         assert all(math.isfinite(r.value) for r in rows)
         costs = {r.metric: r.value for r in rows if r.metric.endswith("_flops")}
-        assert costs["training_flops"] > 0 and costs["search_flops"] >= 0
+        assert (costs["training_flops"] > 0) == (about["steps"] > 0) and costs["search_flops"] >= 0
 
 
 def splits_are_disjoint(study, setup):
@@ -216,7 +228,24 @@ def rows_of(study, place):
     return [r for r in study.records if r[1:6] == where and r.phase == place.phase]
 
 
+def budgets_are_of_the_packed_file(study, setup):
+    """Law 11: the file that is weighed is the file that is scored."""
+    for place in study.members if is_wanted(setup.config) else ():
+        if study.entry(**place._asdict()).diverged is not None:
+            continue
+        found, rows = study.budget(**place._asdict()), rows_of(study, place)
+        last = max(r.step for r in rows)
+        ends = {r.split: r.value for r in rows if (r.metric, r.step) == ("accuracy", last)}
+        assert (found.accuracy, found.validation) == (ends["test"], ends["validation"]), place
+        packed = pack(net_of(study.entry(**place._asdict()), study.trust))
+        assert found.bytes == len(packed), place
+        assert found.nonzeros <= found.params and found.macs_nonzero <= found.macs
+        costs = [r.value for r in rows if r.metric in ("training_flops", "search_flops")]
+        assert found.search_macs == sum(costs) / 2, place
+
+
 LAWS = [
+    budgets_are_of_the_packed_file,
     pruned_weights_are_zero, densities_follow_the_recursion, winners_start_where_the_rule_says,
     masks_nest, arms_are_pure_functions, moves_are_pure_functions, arms_are_no_larger_than_they_say,
     records_are_whole_and_early_stop_is_chosen_on_validation, splits_are_disjoint,

@@ -101,3 +101,14 @@ def test_two_checkouts_take_turns_and_ratios_are_of_speeds():
     assert [name for n, name, *_ in order if n == 2] == ["after"] * 2 + ["before"] * 2
     ratio = before_after.ratio([0.9, 1.0, 1.1, 1.0, 1.0])
     assert ratio.median == 1.0 and 0.9 <= ratio.low <= ratio.high <= 1.1
+
+
+def test_packed_bytes_are_compared(capsys):
+    from benchmarks import packing
+
+    packing.main(["--values", "16"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    for row in rows:
+        entropy, huffman, _, packed, lzma = (float(n.replace(",", "")) for n in row[3:8])
+        assert packed <= huffman and packed < 1.02 * entropy + 60
+        assert packed < lzma

@@ -133,6 +133,15 @@ def one_copy(arms):
     return {n: a | {"copies": 1} for n, a in arms.items()}
 
 
+def on_a_few(value):
+    """The same moves for ten images, once through, for one level."""
+    if isinstance(value, dict):
+        few = {"level": 1, "labels": 5, "repeat": 1}
+        few = {k: v for k, v in few.items() if value.get(k)}
+        return {k: on_a_few(v) for k, v in value.items()} | few
+    return [on_a_few(v) for v in value] if isinstance(value, list) else value
+
+
 def short(spec):
     """The same rule, search or score for three steps of training on ten images."""
     few = {"step": 0, "length": 3, "every": 1, "per_class": 1}
@@ -151,11 +160,13 @@ def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
         recipe={"steps": 3, "batch": 4, "eval_every": 2},
         **{group: short(wanted[group]) for group in ("rewind", "search", "score")},
         arms=list(wanted["arms"]) if name.endswith("lenet") else one_copy(wanted["arms"]),
+        method=on_a_few(wanted["method"]),
     )  # fmt: skip
-    places = set(study.members)
+    places = {p for p in study.members if not p.phase}
     arms = wanted["arms"]
-    expected = {("winning_ticket", 0), *((arm, 1) for arm in arms)}
+    expected = {("winning_ticket", 0), *((arm, 1) for arm in [*arms, *wanted["method"]])}
     assert {(p.arm, p.level) for p in places} == expected
+    assert {p.arm for p in study.members} == {*arms, *wanted["method"]}
     if name.endswith("lenet"):
         assert len(places) == 1 + sum(a["copies"] for a in arms.values())
     lr = min(p.lr for p in places)

@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 from torch.func import functional_call
 
 from lth import LthError, config
+from lth.arms import equal_flops
 from lth.arms import gradual as gradual_arm
+from lth.arms import grow_then_prune as grow_arm
 from lth.arms import rigl as rigl_arm
 from lth.networks import masks
 from lth.networks.cost import forward_flops
 from lth.networks.ticket import draw_model, draw_state
-from lth.pruning.dynamic import MaskUpdate, gradual, rigl, sparse_evolution
+from lth.pruning.dynamic import MaskUpdate, gradual, grow_then_prune, rigl, sparse_evolution
+from lth.results.analysis.histories import histories
+from lth.results.figures import draw_over_steps
+from lth.results.figures.over_steps import over_steps_figure
 from lth.spec.build import build, spec_of
 from lth.store.store import Store
 from lth.streams import stream
@@ -44,7 +49,10 @@ RIGL = {"_target_": "lth.pruning.dynamic.rigl", "every": 6, "fraction": 0.4, "se
 SET = RIGL | {"_target_": "lth.pruning.dynamic.sparse_evolution"}
 FINAL = {"1.weight": 40, "3.weight": 11}
 GRADUAL = {"_target_": "lth.pruning.dynamic.gradual", "every": 6, "final": FINAL}
-SCHEDULES = {"rigl": RIGL, "set": SET, "gradual": GRADUAL}
+GROW = {"_target_": "lth.pruning.dynamic.grow_then_prune", "every": 4, "final": FINAL,
+        "start": {"1.weight": 60, "3.weight": 20}, "peak": {"1.weight": 130, "3.weight": 40},
+        "regrow": 0.3, "seed": 5}  # fmt: skip
+SCHEDULES = {"rigl": RIGL, "set": SET, "gradual": GRADUAL, "grow": GROW}
 
 
 def look(weights, mask, gradient=None, step=100, steps=1000):
@@ -129,9 +137,125 @@ def test_gradual_pruning_follows_the_cube():
     assert short.updates(3)[-1] == 2 and short.settled(3) == 3
 
 
+def growing(**changes):
+    counts = {"start": {"w": 10}, "peak": {"w": 60}, "final": {"w": 5}}
+    return grow_then_prune(**counts | {"every": 5, "turn": 0.2, "until": 0.6} | changes)
+
+
+def test_connections_grow_to_the_turn_and_shrink_to_the_end_along_two_cubes():
+    rule = growing()
+    assert rule.updates(100) == (*range(5, 60, 5), 60) and 20 in rule.updates(100)
+    for step in range(100):
+        if step < 20:
+            expected = 60 - 50 * (1 - step / 20) ** 3
+        else:
+            expected = 5 + 55 * (1 - min(1, (step - 20) / 40)) ** 3
+        assert abs(rule.count("w", 100, step, 100) - expected) <= 0.5, step
+    assert rule.settled(100) == 61
+    assert [rule.by_gradient(s, 100) for s in (5, 20, 21, 60)] == [True, True, False, False]
+    assert growing(regrow=0.5).by_gradient(60, 100)
+    for steps in range(1, 12):  # few steps, the last of which still trains
+        updates = growing(until=1.0).updates(steps)
+        assert updates[-1] == steps - 1 and growing().count("w", 100, updates[-1], steps) == 5
+
+
+@pytest.mark.parametrize("regrow", [0.0, 0.5])
+def test_growth_is_by_the_gradient_and_pruning_by_magnitude(regrow):
+    rule, generator = growing(regrow=regrow), torch.Generator().manual_seed(2)
+    mask, replaced = torch.randperm(100, generator=generator) < 10, False
+    for step in rule.updates(100):
+        weights = torch.randn(100, generator=generator) * mask
+        slope = torch.randn(100, generator=generator)
+        needs = rule.by_gradient(step, 100)
+        seen = MaskUpdate(
+            step, 100, {"w": weights}, {"w": mask}, stream("x"), {"w": slope} if needs else None
+        )
+        new = rule(seen)["w"]
+        assert int(new.sum()) == rule.count("w", 100, step, 100)
+        lost, grown = mask & ~new, new & ~mask
+        if step <= 20:
+            assert not lost.any() and slope[grown].abs().min() > slope[~new].abs().max()
+        elif not regrow:
+            assert not grown.any()
+            assert not lost.any() or weights[lost].abs().max() <= weights[new].abs().min()
+        elif grown.any():  # what comes has the greatest slope of all that are without
+            assert slope[grown].abs().min() > slope[~new].abs().max()
+        replaced |= step > 20 and bool(grown.any())
+        mask = new
+    assert replaced == (regrow > 0)
+    assert int(mask.sum()) == 5
+
+
+@pytest.mark.parametrize("regrow", [0.0, 0.4])
+def test_an_arm_grows_then_shrinks_to_the_ticket_and_costs_its_gradients(regrow, tmp_path):
+    arms = {
+        "winning_ticket": {}, "grow_then_prune": {"every": 3, "regrow": regrow, "start": 0.5},
+        "gradual": {"every": 5}, "rigl": {"every": 5},
+    }  # fmt: skip
+    study = run_study(**SETTINGS | {"out": str(tmp_path), "arms": arms, "levels": [2], "trials": 1})
+    winner, found = study.ticket(level=2), study.entry(arm="grow_then_prune", level=2)
+    wanted = sum(masks.kept(winner.mask).values())
+    kept = [(step, sum(counts.values())) for step, counts in found.about["kept"]]
+    assert kept[0] == (0, pytest.approx(wanted / 2, abs=1)) and kept[-1][1] == wanted
+    peak = max(n for _, n in kept)
+    assert dict(kept)[5] == peak == pytest.approx(wanted + (200 - wanted) / 2, abs=2)
+    assert [s for s, _ in kept] == [0, 3, 5, 6, 9, 12, 15]
+    sizes = [n for _, n in kept]
+    assert sizes == sorted(sizes[:3]) + sorted(sizes[3:], reverse=True)
+    assert found.about["gradients"] == (6 if regrow else 2)
+    rows = [r for r in study.records if r.arm == "grow_then_prune"]
+    assert {r.density for r in rows} == {winner.density}  # measured once it has settled
+    cost = next(r.value for r in rows if r.metric == "training_flops")
+    assert cost == expected_cost(found.about, winner.model)
+    lines = histories(study)
+    assert {h.place.arm for h in lines} == set(arms)
+    grown = next(h for h in lines if h.place.arm == "grow_then_prune")
+    assert grown.points == (*((s, n / 200) for s, n in kept), (20, wanted / 200))
+    (ticket,) = (h for h in lines if h.place.arm == WINNER)
+    assert {d for _, d in ticket.points} == {winner.density}
+    figure = over_steps_figure(lines)
+    assert [line.get_label() for line in figure.axes[0].get_lines()] == [
+        "winning ticket", "grow then prune", "gradual", "rigl"]  # fmt: skip
+    assert draw_over_steps(study) == [study.folder / "figures" / "over_steps.png"]
+
+
+def test_where_no_mask_changes_nothing_is_drawn(tmp_path):
+    study = run_study(**SETTINGS | {"out": str(tmp_path), "levels": 1, "trials": 1})
+    assert histories(study) == [] and draw_over_steps(study) == []
+
+
+def test_trained_at_equal_flops_an_arm_costs_what_the_dense_network_does(tmp_path):
+    recipe = SETTINGS["recipe"] | {"steps": 120, "eval_every": 60}
+    of = {n: {"_target_": f"lth.arms.{n}", "every": 6} for n in ("rigl", "gradual")}
+    of["grow_then_prune"] = {"_target_": "lth.arms.grow_then_prune", "every": 6, "regrow": 0.2}
+    of["random_mask"] = {"_target_": "lth.arms.random_mask"}
+    arms = {"winning_ticket": {}} | {
+        f"{n}_long": {"_target_": "lth.arms.equal_flops", "of": o} for n, o in of.items()
+    }
+    arms["short"] = {"_target_": "lth.arms.equal_flops", "of": of["rigl"], "longest": 1.5}
+    study = run_study(
+        **SETTINGS | {"out": str(tmp_path), "arms": arms, "levels": [6], "trials": 1,
+                      "recipe": recipe}
+    )  # fmt: skip
+    cost = {r.arm: r.value for r in study.records if r.metric == "training_flops" and r.level == 6}
+    dense = next(r.value for r in study.records if r.metric == "training_flops" and r.level == 0)
+    for name in of:
+        assert cost[f"{name}_long"] == pytest.approx(dense, rel=0.005), name
+    assert study.entry(arm="short", level=6).about["steps"] == 180
+    assert study.entry(arm="gradual_long", level=6).about["steps"] > 130
+    with pytest.raises(LthError, match=r"longest=0\.5"):
+        equal_flops(rigl_arm(), longest=0.5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: growing(turn=0.7), "turn=0.7, until=0.6: shares"),
+        (lambda: growing(regrow=1.0), "regrow=1.0: the share"),
+        (lambda: growing(every=0), "every=0"),
+        (lambda: grow_arm(peak=0), "peak=0: a share"),
+        (lambda: grow_arm(start=1.5), "start=1.5: a share"),
+        (lambda: grow_arm(counts="all"), "counts=all"),
         (lambda: rigl(every=0), "every=0: a number of steps"),
         (lambda: rigl(fraction=1.0), "fraction=1.0: the share"),
         (lambda: sparse_evolution(until=1.5), "set: until=1.5"),
@@ -196,7 +320,7 @@ def test_what_is_pruned_stays_zero_and_what_grows_starts_at_zero(
     for weight, mask in entry.final_mask.items():
         assert bool((entry.final.params[weight][~mask] == 0).all())
         assert bool((entry.final.params[weight][mask] != 0).any())
-    wanted = FINAL if name == "gradual" else masks.kept(made.ticket.mask)
+    wanted = FINAL if name in ("gradual", "grow") else masks.kept(made.ticket.mask)
     assert masks.kept(entry.final_mask) == wanted
     assert all(torch.equal(entry.mask[n], m) for n, m in made.ticket.mask.items())
     assert torch.equal(entry.start.params["1.weight"], made.ticket.start.params["1.weight"])
@@ -250,8 +374,11 @@ def test_rigl_is_that_of_a_bare_loop(tmp_path):
         torch.testing.assert_close(entry.final.params[name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", [MLP, NORM], ids=["mlp", "norm"])
-@pytest.mark.parametrize("name", ["rigl", "set"])
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("rigl", MLP), ("set", MLP), ("grow", MLP), ("rigl", NORM), ("set", NORM)],
+    ids=["rigl-mlp", "set-mlp", "grow-mlp", "rigl-norm", "set-norm"],
+)
 def test_alone_in_company_stopped_or_stacked_it_is_the_same(name, model, tmp_path):
     jobs = [member(name, model, trial=t) for t in range(3)]
     together = train(jobs, tmp_path / "a")
@@ -349,13 +476,14 @@ def expected_cost(about, model):
                 (("1.weight", 16 * 10), ("3.weight", 40))}  # fmt: skip
         return forward_flops(model, (1, 4, 4), mask)
 
-    cost, now = 0, None
+    cost, now, taken = 0, None, 0
     batch = SETTINGS["recipe"]["batch"]
     for step in range(about["steps"]):
         for at, kept in about["kept"]:
             if at == step:
-                if now is not None and about["gradients"]:  # Evci et al. 2020, Appendix H
+                if now is not None and about["gradients"] > taken:  # Evci et al. 2020, Appendix H
                     cost += (2 * 200 - forward(now)) * batch
+                    taken += 1
                 now = kept
         cost += 3 * forward(now) * batch  # with the line above: 2 f_S + f_D
     return cost

@@ -27,6 +27,7 @@ ROOMS = [
     "identity",    # what code and data are
     "models", "data", "recipe",
     "networks",    # layers, masks, tickets, what they cost
+    "packing",     # networks as files of few bytes
     "records",     # records, statistics, the verdict
     "store",       # trained members, and studies read back
     "pruning",     # scores, rules, searches, rewinding
@@ -35,6 +36,7 @@ ROOMS = [
     "moves",       # and what methods make of trained members
     "train",       # the cohort trainer
     "lightning",   # the door for Lightning users
+    "budget",      # what networks cost to store and to run
     "presets", "config", "provenance",
     "results",     # analysis, comparison, figures
     "loggers",
@@ -52,6 +54,7 @@ PURE = (
     "models",
     "recipe",
     "networks",
+    "packing",
     "pruning",
     "arms",
     "moves",

@@ -1,10 +1,12 @@
 """Every YAML in conf/ that a study can be made of, held to every law."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from lth import config
-from lth.models import lenet
+from lth.models import lenet, resnet
 from tests import laws
 
 SLOW_STARTERS = {"search": {"transferred", "from_file"}}  # need another study, files
@@ -28,7 +30,11 @@ def settings_of(group, name):
         small = {k: 6 for k in ("every",) if k in values}
         return {"arms": {"winning_ticket": {}, name: small}, "model": lenet}
     if group == "method":
-        return {"method": [name], "rewind": {"step": 4}}
+        moves = str(config.load("method", name))
+        small = {"model": lenet} if "moves.student" in moves else {}
+        if "lth.moves.gate" in moves:
+            small = {"model": partial(resnet, depth=8, width=4, shortcut="pad")}
+        return {"method": [name], "rewind": {"step": 4}} | small
     if group.startswith("recipe/"):
         inner = config.load(group, name)
         inner |= {"milestones": [8, 16]} if "milestones" in inner else {}

@@ -13,7 +13,8 @@ import yaml
 
 from lth import loggers
 from lth.loggers import weights_and_biases
-from lth.records.record import COLUMNS
+from lth.records.budget import Budget
+from lth.records.record import COLUMNS, Record
 from lth.records.statistics import EARLY, Cell, curve_means, summarise
 from lth.spec.build import build
 from tests.synthetic import REINIT, WINNER, study
@@ -129,6 +130,27 @@ def test_wandb_leaves_diverged_members_out_of_the_means_and_counts_them():
     (row,) = weights_and_biases.level_rows(records, several=False)
     (expected,) = weights_and_biases.level_rows(alone, several=False)
     assert row == expected | {f"{WINNER}/diverged": 1}
+
+
+def test_wandb_shows_budgets_in_its_summary_and_in_one_panel(tmp_path):
+    records, curves = study(trials=2, levels=1, steps=200)
+    found = Budget(params=10, nonzeros=5, bytes=33, macs=8.0, accuracy=0.5, validation=0.25)
+    last = dict.fromkeys(r[:7] for r in records)
+    records += [Record(*where, *point) for where in last for point in found.points(200)]
+    log_study(loggers.wandb_logger(), tmp_path, records, curves)
+    (path,) = runs(tmp_path)
+    read = read_back(path)
+    keys = {k for row in history(read) for k in row}
+    assert not [k for k in keys if "budget" in k]
+    assert {k.partition(".")[0] for k in keys if "pareto" in k} == {"pareto_table"}
+    panels = [k for r in read if r["type"] == "config" for k in r["config"]["update"]]
+    assert [k for k in panels if "visualize" in k] == ["_wandb.visualize.pareto"]
+    (table,) = (path.parent / "files/media/table").glob("pareto_table*.json")
+    content = json.loads(table.read_text())
+    assert len(content["data"]) == 3 and {"bytes", "test", "macs"} <= set(content["columns"])
+    updates = [r["summary"]["update"] for r in read if r["type"] == "summary"]
+    summary = {k: v for update in updates for k, v in update.items()}
+    assert summary[f"budget/{REINIT}/bytes"] == 33 and summary[f"budget/{WINNER}/test"] == 0.5
 
 
 def test_wandb_gets_the_table_the_figures_and_the_tickets(tmp_path):

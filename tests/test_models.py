@@ -23,6 +23,8 @@ PAPERS = {
     "conv6": (models.conv, {"blocks": (64, 128, 256)}, COLOUR, 2_261_184),
     "resnet20": (models.resnet, {"depth": 20}, COLOUR, 270_896),
     "resnet20_pad": (models.resnet, {"depth": 20, "shortcut": "pad"}, COLOUR, 268_336),
+    "all_conv": (models.all_conv, {}, COLOUR, 72_496),  # our own
+    "all_conv_separable": (models.all_conv, {"separable": True}, COLOUR, 10_448),
     "vgg11": (models.vgg, {"depth": 11, "width": 64}, COLOUR, 9_222_848),
     "vgg13": (models.vgg, {"depth": 13, "width": 64}, COLOUR, 9_407_168),
     "vgg16": (models.vgg, {"depth": 16, "width": 64}, COLOUR, 14_715_584),
@@ -38,6 +40,9 @@ SMALL = {
     "resnet": (models.resnet, {"depth": 8, "width": 4}, (3, 8, 8)),
     "resnet_pad": (models.resnet, {"depth": 8, "width": 4, "shortcut": "pad"}, (3, 9, 7)),
     "vgg": (models.vgg, {"depth": 11, "width": 2}, (3, 16, 16)),
+    "all_conv": (models.all_conv, {"widths": (4, 6)}, (3, 8, 9)),
+    "all_conv_separable": (models.all_conv, {"widths": (4, 6), "separable": True}, (1, 8, 8)),
+    "all_conv_plain": (models.all_conv, {"widths": (4,), "norm": "none"}, (3, 4, 4)),
 }
 
 
@@ -85,7 +90,7 @@ def test_the_output_layer_is_registered_last(name):
     model, _ = small(name)
     last = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     assert last is model.output
-    assert last.out_features == 7
+    assert len(last.weight) == 7
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -93,8 +98,9 @@ def test_no_bias_before_batchnorm(name):
     model, _ = small(name)
     parts = list(model.modules())
     normed = any(isinstance(m, nn.BatchNorm2d) for m in parts)
-    assert normed == name.startswith(("resnet", "vgg"))
-    assert all((m.bias is None) == normed for m in parts if isinstance(m, nn.Conv2d))
+    assert normed == (name.startswith(("resnet", "vgg", "all_conv")) and "plain" not in name)
+    convs = [m for m in parts if isinstance(m, nn.Conv2d) and m is not model.output]
+    assert all((m.bias is None) == (normed or m.groups > 1) for m in convs)
 
 
 def test_conv_layers_do_what_figure_2_says():
@@ -114,6 +120,17 @@ def test_lenets_and_vgg_are_made_of_the_parts_they_should_be():
     assert kinds("lenet5") == "Conv MaxPool Conv MaxPool Flatten Linear ReLU Linear"
     stages = [stage, stage, *[f"{stage} {stage}"] * 3]
     assert kinds("vgg") == " MaxPool ".join(stages) + " AdaptiveAvgPool Flatten Linear"
+
+
+def test_an_all_convolution_network_has_no_pooling_and_no_linear_layer():
+    """Springenberg et al. 2015: every second convolution steps by 2 in the place of a pool."""
+    plain, _ = small("all_conv")
+    convs = [m for m in plain.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.kernel_size[0], m.stride[0]) for m in convs] == [(3, 1), (3, 2)] * 2 + [(1, 1)]
+    assert not any(isinstance(m, nn.Linear | nn.MaxPool2d) for m in plain.modules())
+    separable, _ = small("all_conv_separable")
+    assert [m.groups for m in separable.modules() if isinstance(m, nn.Conv2d)] == [
+        1, 4, 1, 4, 1, 6, 1, 1]  # fmt: skip
 
 
 def test_a_residual_block_is_the_sum_of_both_ways():
@@ -241,6 +258,9 @@ OK = {"input_shape": COLOUR, "classes": 10}
         (models.lenet, {"classes": None}, "model.classes=None: it must be a whole number"),
         (models.lenet5, {"widths": (20, 50)}, "widths=(20, 50): it must list 3 whole numbers"),
         (models.lenet5, {"input_shape": (1, 8, 8)}, "8x8 is too small for two 5x5 convolutions"),
+        (models.all_conv, {"norm": "layer"}, "model.norm='layer': choose from batch, none"),
+        (models.all_conv, {"widths": [16, 0]}, "model.widths=0: it must be a whole number, 1 or"),
+        (models.all_conv, {"input_shape": (30,)}, "model.input_shape=(30,): it must list 3 whole"),
         (models.lenet, {"init": "xavier"}, "model.init='xavier': choose from glorot_normal, glo"),
     ],
 )

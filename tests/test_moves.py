@@ -340,7 +340,7 @@ def test_last_phases_are_those_of_an_arm_and_level_and_what_diverged():
     ("method", "words"),
     [
         ([moves.prune, moves.train], "method: a list is of names; moves of one's own need one"),
-        ("nothing", "method=nothing: no such choice; there are distil, fine_tune"),
+        ("nothing", "method=nothing: no such choice; there are .*distil, .*fine_tune"),
         ({"m": {}}, "method=m: no such choice"),
         ({"m": {"moves": []}}, r"method\.m\.moves=\[\]: a list of at least one"),
         ({"m": {"moves": [moves.fine_tune], "at": "tickets"}}, r"method\.m\.at='tickets': it is"),

@@ -378,7 +378,8 @@ class SearchInput:
             "random_mask": layers | (set() if spec.get("reinit") else {"start"}),
             "freeze": {"mask", "start"} | ({"trained"} if spec.get("only") != "all" else set()),
             "dense_child": {"dense"}, "rigl": layers, "sparse_evolution": layers,
-            "gradual": layers, "edge_popup": by_layer, "supermask": set(), "small_dense": set(),
+            "gradual": layers, "grow_then_prune": layers, "edge_popup": by_layer,
+            "supermask": set(), "small_dense": set(),
         }  # fmt: skip
         return made_of.get(spec["_target_"].rpartition(".")[2], {"mask", "start"})
 
@@ -392,7 +393,8 @@ CHANGES = {
     "lth.arms.random_reinit": {"params", "buffers", "step", "changes"},
     "lth.arms.random_mask": {"mask"}, "lth.arms.rigl": SCRATCH | {"dynamics"},
     "lth.arms.sparse_evolution": SCRATCH | {"dynamics"},
-    "lth.arms.gradual": SCRATCH | {"dynamics"}, "lth.arms.supermask": SCRATCH | {"gate"},
+    "lth.arms.gradual": SCRATCH | {"dynamics"}, "lth.arms.grow_then_prune": SCRATCH | {"dynamics"},
+    "lth.arms.supermask": SCRATCH | {"gate"},
     "lth.arms.edge_popup": SCRATCH | {"gate"},
     "lth.arms.small_dense": SCRATCH | {"model", "stretch"},
 }  # fmt: skip
@@ -482,7 +484,7 @@ def test_in_earnest_a_study_is_the_same_stopped_halfway_and_again(
     for place in whole.members:
         one, other = (s.entry(**place._asdict()) for s in (whole, resumed))
         spec = arms_of(row).get(place.arm, {}) if place.level else {}
-        if "budget" not in spec:  # longer is so many times as many updates, from where it starts
+        if "longest" not in spec:  # longer is so many times as many updates, from where it starts
             first, updates = one.about["step"], one.about["steps"]
             assert updates == round(spec.get("times", 1) * (STEPS - first)), place
         assert all(torch.equal(one.final.params[n], p) for n, p in other.final.params.items())

@@ -418,6 +418,7 @@ ODD = st.recursive(
 NAMES = [
     "data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger", "arms",
     "trials", "levels", "seed", "out", "name", "action", "studies", "experiment", "config_dir",
+    "budget", "axis", "budgets",
     "recipe.lr", "recipe.steps", "recipe.batch", "recipe.eval_every", "recipe.curves",
     "recipe.loss", "recipe.optimizer", "recipe.schedule", "prune.rate", "prune.conv_rate",
     "rewind.step", "trainer.workers", "trainer.device", "trainer.chunk", "trainer.precision",

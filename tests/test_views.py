@@ -42,6 +42,7 @@ from tests.toys import same_entries as same
 SCALED = {"_target_": "lth.networks.views.scaled", "start": 0.8}
 ROUNDED = {"_target_": "lth.networks.views.rounded", "bits": 4}
 TRAINED = ROUNDED | {"step": "trained"}
+CLUSTERED = {"_target_": "lth.networks.views.clustered", "bits": 3}
 CONSTANT = {"_target_": "tests.test_views.shifted", "by": 0.3}
 VIEWS = {
     "scaled": {"scale": SCALED},
@@ -49,11 +50,14 @@ VIEWS = {
     "trained-grid": {"grid": TRAINED},
     "constant": {"shift": CONSTANT},
     "both": {"scale": SCALED, "grid": TRAINED},
+    "clustered": {"shared": CLUSTERED},
+    "fitted-grid": {"grid": ROUNDED | {"step": "fitted", "bits": {"*": 3, "1.weight": 2}}},
 }
 OWNED = {
     "scaled": ["scale"], "rounded": [], "trained-grid": ["step"], "constant": ["by"],
-    "both": ["scale", "step"],
+    "both": ["scale", "step"], "clustered": ["values"], "fitted-grid": ["step"],
 }  # fmt: skip
+CONSTANTS = ("constant", "fitted-grid")
 LSTM = {"_target_": "tests.test_views.Reader"}
 
 
@@ -193,7 +197,7 @@ def test_pruned_weights_are_exactly_zero_and_what_is_owned_trains(name, which, c
         for own in OWNED[which]:
             key = f"{weight}/{own}"
             values = [(s.params | s.buffers)[key] for s in (entry.start, entry.final)]
-            assert torch.equal(*values) == (which == "constant")
+            assert torch.equal(*values) == (which in CONSTANTS)
     inputs = blobs().prepare(blobs().test_inputs)
     right = (network(inputs).argmax(1) == blobs().test_targets).double().mean()
     values = {(s, p, m): v for s, p, m, v in entry.measured}
@@ -387,13 +391,14 @@ def test_a_changing_mask_is_kept_under_a_view(tmp_path):
         assert torch.equal(stacked.final_mask[weight], mask)
 
 
-def test_one_process_ddp_trains_the_module(tmp_path):
+@pytest.mark.parametrize("which", ["both", "clustered"])
+def test_one_process_ddp_trains_the_module(which, tmp_path):
     import torch.distributed as dist
 
     store = dist.FileStore(str(tmp_path / "store"), 1)
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        made = ticket(views=VIEWS["both"])
+        made = ticket(views=VIEWS[which])
         network = nn.parallel.DistributedDataParallel(made.module())
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
         inputs, targets = blobs().prepare(blobs().train_inputs), blobs().train_targets

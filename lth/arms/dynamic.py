@@ -22,7 +22,7 @@ from lth.networks.ticket import State, Ticket, layers_of
 from lth.pruning import dynamic
 from lth.pruning.needs import takes
 from lth.recipe.recipe import check_optimizer
-from lth.spec.argument_types import one_of
+from lth.spec.argument_types import number, one_of
 from lth.spec.build import Spec, spec_of
 from lth.types import Mask
 
@@ -74,6 +74,54 @@ def gradual(
         return _from_scratch(winner, initial, _whole(winner), _counted(counts), dynamics=spec)
 
     return arm
+
+
+@dataclass(frozen=True)
+class grow_then_prune:
+    """A sparse network whose connections first grow, then shrink (``dynamic.grow_then_prune``).
+
+    It ends with as many weights as the ticket, spread over the layers as ``counts`` says (as in
+    ``random_mask``), starts with the share ``start`` of these at random, and at the peak has the
+    share ``peak`` of those that it will lack, each layer by itself.
+    """
+
+    every: int = 100
+    start: float = 1.0
+    peak: float = 0.5
+    turn: float = 0.25
+    until: float = 0.75
+    regrow: float = 0.0
+    counts: str = "erk"
+
+    def __post_init__(self) -> None:
+        number("grow_then_prune: start", self.start, "(0, 1]", "a share of the ticket's weights")
+        number("grow_then_prune: peak", self.peak, "(0, 1]", "a share of the weights it will lack")
+        self._schedule({}, {}, {}, 0)
+        random_mask(counts=self.counts)
+
+    def __call__(self, winner: Ticket, generator: torch.Generator, *, initial: State) -> Ticket:
+        """Return the random sparse network over the dense network's initial state."""
+        spread = random_mask(counts=self.counts)(winner, generator).mask
+        final, start, peak = masks.kept(spread), dict[str, int](), dict[str, int]()
+        mask: Mask = {}
+        for name, m in spread.items():
+            peak[name] = final[name] + round(self.peak * (m.numel() - final[name]))
+            start[name] = round(self.start * final[name])
+            order = torch.randperm(m.numel(), generator=generator)
+            mask[name] = (order < start[name]).reshape(m.shape)
+        schedule = self._schedule(start, peak, final, draw_seed(generator))
+        counted = _counted(self.counts)
+        return _from_scratch(winner, initial, mask, counted, dynamics=spec_of(schedule))
+
+    def _schedule(
+        self, start: Mapping[str, int], peak: Mapping[str, int], final: Mapping[str, int], seed: int
+    ) -> partial[dynamic.grow_then_prune]:
+        made = partial(
+            dynamic.grow_then_prune, start=start, peak=peak, final=final, every=self.every,
+            turn=self.turn, until=self.until, regrow=self.regrow, seed=seed,
+        )  # fmt: skip
+        made()
+        return made
 
 
 def supermask(

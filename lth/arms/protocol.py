@@ -18,10 +18,11 @@ class Arm(Protocol):
 
     Beneath the winner's mask lie the values of the dense network at the point rewound to. An arm
     that names them gets more: ``initial``, the dense run's initial state, ``trained``, its final
-    params, ``dense``, its state at the point that tickets are rewound to, and ``input_shape``, that
-    of one example. One that has a ``check`` is asked before any work, ``check(model spec, weights
-    kept at the lowest level)``, whether it can be made. One that does not use the winner's mask or
-    start says so (``lth.pruning.needs.takes``): what they cost is not its cost.
+    params, ``dense``, its state at the point that tickets are rewound to, ``input_shape``, that of
+    one example, and ``steps``, those of the recipe. One that has a ``check`` is asked before any
+    work, ``check(model spec, weights kept at the lowest level)``, whether it can be made. One that
+    does not use the winner's mask or start says so (``lth.pruning.needs.takes``): what they cost is
+    not its cost.
     """
 
     def __call__(self, winner: Ticket, generator: torch.Generator) -> Ticket:

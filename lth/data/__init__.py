@@ -26,6 +26,7 @@ from lth.data.folder import image_folder
 from lth.data.mnist import fashion_mnist, mnist
 from lth.data.npz import npz
 from lth.data.own import from_dataset
+from lth.data.partly import partly_labelled, without
 
 __all__ = [
     "Dataset",
@@ -38,8 +39,10 @@ __all__ = [
     "image_folder",
     "mnist",
     "npz",
+    "partly_labelled",
     "random_labels",
     "split",
     "subset",
     "tensors",
+    "without",
 ]

@@ -139,3 +139,16 @@ def _from_numpy(value: Any, name: str) -> Tensor:
     array = np.ascontiguousarray(array).reshape(array.shape)
     array = array.astype(array.dtype.newbyteorder("="), copy=not array.flags.writeable)
     return torch.from_numpy(array)
+
+
+def check_classes(name: str, targets: Tensor, classes: int) -> None:
+    """Refuse a class that no training example has: labels that do not count from 0 make one."""
+    present = targets.unique()
+    if len(present) == classes:
+        return
+    there = set(present.tolist())
+    missing = [k for k in range(min(classes, 10_000)) if k not in there][:5]
+    raise LthError(
+        f"{name}: no training example of class {', '.join(map(str, missing))}, {classes} classes "
+        f"up to {classes - 1}: number them from 0 without a gap, or say classes={classes}"
+    )

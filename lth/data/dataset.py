@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lth.data.arrays import PIXELS, WHOLE, inputs_of, targets_of
+from lth.data.arrays import PIXELS, WHOLE, check_classes, inputs_of, targets_of
 from lth.data.normalise import constants, is_normalised, tell_of_far_values
 from lth.data.overlap import tell_of_shared_rows
 from lth.errors import LthError
@@ -30,7 +30,8 @@ class Dataset:
     official training file; none of them, or int32 and int64 inputs with 0 and 1: inputs pass as
     they are. ``validation`` examples of that file are held out, drawn anew in every trial; or, with
     ``own_validation``, its last ones, the same in every trial, which are a validation split of the
-    data's own and not in the constants. The test set is fixed.
+    data's own and not in the constants. The test set is fixed. ``examples`` says which of the
+    training examples are seen, and of how many the class is told (lth/data/seen.py); {}: of all.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     augment: Augment | None = None
     note: str = ""
     own_validation: bool = False
+    examples: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -181,7 +183,7 @@ def tensors(
     targets = parts["train"][1]
     if classes is None:
         classes = int(max(t.max() for _, t in parts.values())) + 1
-        _check_classes(name, targets, classes)
+        check_classes(name, targets, classes)
     inputs = parts["train"][0]
     mean, std = constants(inputs) if is_normalised(inputs, normalise) else ([], [])
     if own:
@@ -262,19 +264,6 @@ def _check_known(name: str, split: str, targets: Tensor, classes: int) -> None:
         )
 
 
-def _check_classes(name: str, targets: Tensor, classes: int) -> None:
-    """Refuse a class that no training example has: labels that do not count from 0 make one."""
-    present = targets.unique()
-    if len(present) == classes:
-        return
-    there = set(present.tolist())
-    missing = [k for k in range(min(classes, 10_000)) if k not in there][:5]
-    raise LthError(
-        f"{name}: no training example of class {', '.join(map(str, missing))}, {classes} classes "
-        f"up to {classes - 1}: number them from 0 without a gap, or say classes={classes}"
-    )
-
-
 def split(dataset: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw a trial's (train, validation) rows of the training file: disjoint, together all.
 
@@ -296,4 +285,6 @@ def content_digest(dataset: Dataset) -> str:
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     if dataset.own_validation:
         found.update(f"validation|{dataset.validation}".encode())
+    if dataset.examples:
+        found.update(f"examples|{sorted(dataset.examples.items())}".encode())
     return found.hexdigest()

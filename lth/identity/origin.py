@@ -156,8 +156,11 @@ def _as_tuple(value: Any) -> tuple[str, ...]:
 
 
 def marks_of(function: FunctionType) -> dict[str, Any]:
-    """Return a function's own attributes, but those in which torch.compile keeps its memory."""
+    """Return a function's own attributes, but those in which torch.compile keeps its memory.
+
+    Nor the ``carry`` of a rewrite: what values it gives a net is seen in these.
+    """
     return {
         n: v for n, v in vars(function).items()
-        if n == "__wrapped__" or not n.startswith(("__", "_torchdynamo"))
+        if n == "__wrapped__" or not n.startswith(("__", "_torchdynamo", "carry"))
     }  # fmt: skip

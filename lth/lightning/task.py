@@ -206,6 +206,8 @@ def check_ticket(name: str, made: Ticket, winner: Ticket) -> None:
         f"changes {', '.join(made.changes)}": bool(made.changes),
         "changes its mask while it trains": made.dynamics is not None,
         "trains a mask": made.gate is not None,
+        "has a teacher": made.teacher is not None,
+        "sees chosen examples": bool(made.examples),
     }
     for what, so in odd.items():
         if so:

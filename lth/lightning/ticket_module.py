@@ -59,7 +59,7 @@ class TicketModule(pl.LightningModule):
                 f"TicketModule: ticket is a {type(ticket).__name__}: give one of study.ticket(...) "
                 "or Ticket.load(path)"
             )
-        for name in ("gate", "views", "teacher"):
+        for name in ("gate", "views", "teacher", "examples"):
             if getattr(ticket, name):
                 raise LthError(
                     f"TicketModule: this ticket has {name}: use lth.run, or train .module()"

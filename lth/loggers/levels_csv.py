@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lth.measured import Measured, measured_of
+from lth.records.budget import PREFIX, is_budget
 from lth.records.judged import ACCURACY, judged
 from lth.records.record import Record, write_table
 from lth.records.statistics import EARLY, summarise
@@ -60,16 +61,17 @@ def write_levels(path: Path, records: Iterable[Record], measured: Measured = ACC
     """Write one line per learning rate, arm and level.
 
     It holds mean, least and greatest of every metric, what is judged first, at early stop and (as
-    ``_end``) at the end.
+    ``_end``) at the end; of a budget what is measured, at the end alone.
     """
     records = list(records)
     metrics = dict.fromkeys(
         [judged(records, measured).metric, "loss", *(r.metric for r in records)]
     )
     names = [EARLY] + [
-        f"{split}_{metric}{at}" for split in SPLITS for metric in metrics if metric not in ASIDE
-        for at in ("", "_end")
+        f"{split}_{metric}{at}" for split in SPLITS for metric in metrics
+        if metric not in ASIDE and not metric.startswith(PREFIX) for at in ("", "_end")
     ]  # fmt: skip
+    names += dict.fromkeys(f"{r.split}_{r.metric}_end" for r in records if is_budget(r))
     columns = ("lr", "arm", "level", "density", "trials", "members", "diverged")
     header = [*columns, *(f"{name}_{part}" for name in names for part in ("mean", "min", "max"))]
     lines = []

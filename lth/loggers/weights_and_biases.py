@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lth.errors import LthError
+from lth.records.budget import PREFIX, QUANTITIES, TEST, VALIDATION, Weighed, is_budget, weighed
 from lth.records.record import COLUMNS, Record
 from lth.records.statistics import Cell, curve_means, summarise, without_diverged
 
@@ -31,6 +32,9 @@ PATIENCE = {"init_timeout": 30.0, "finish_timeout": 300.0, "finish_timeout_raise
 """Seconds until a server that does not answer is given up; the data stays on disk."""
 
 Row = dict[str, float]
+
+BUDGET_COLUMNS = (*QUANTITIES, VALIDATION, TEST)
+"""What is told of a network's budget."""
 
 
 class WandbLogger:
@@ -110,6 +114,7 @@ class WandbLogger:
     ) -> None:
         import wandb
 
+        self._log_budgets(run, records)
         rows: list[Any] = [list(r) for r in records[:TABLE_ROWS]]
         run.log({"records": wandb.Table(columns=list(COLUMNS), data=rows, allow_mixed_types=True)})
         if figures:
@@ -121,6 +126,19 @@ class WandbLogger:
             for path in tickets:
                 artifact.add_file(str(path), name=os.path.relpath(path, root))
             run.log_artifact(artifact)
+
+    def _log_budgets(self, run: Run, records: Sequence[Record]) -> None:
+        """Put the budgets into the summary, and all of them into one Pareto panel."""
+        import wandb
+
+        found = weighed(records)
+        if not found:
+            return
+        run.summary.update(budget_summary(found, len(self._rates) > 1))
+        names: list[Any] = ["network", "level", "phase", "density", *BUDGET_COLUMNS]
+        table = wandb.Table(columns=names, data=budget_rows(found))
+        title = "what the packed file tests at, against its bytes"
+        run.log({"pareto": wandb.plot.scatter(table, "bytes", TEST, title=title)})
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -166,7 +184,7 @@ def level_rows(records: Sequence[Record], several: bool) -> list[Row]:
     With ``several`` learning rates the names begin with ``lr=<lr>/``.
     """
     rows: dict[int, Row] = defaultdict(dict)
-    for cell, summary in summarise(records).items():
+    for cell, summary in summarise(r for r in records if not is_budget(r)).items():
         prefix = _prefix(cell, several)
         values = {name: spread.mean for name, spread in summary.values.items()}
         values |= {"density": summary.density, "diverged": summary.diverged}
@@ -182,6 +200,34 @@ def curve_rows(curves: Sequence[Record], several: bool) -> list[Row]:
         prefix = _prefix(Cell(moment.lr, moment.arm, moment.level), several)
         row[f"{prefix}L{moment.level}/{moment.split}_{moment.metric}"] = mean
     return [rows[key] for key in sorted(rows)]
+
+
+def budget_rows(found: Sequence[Weighed]) -> list[Any]:
+    """Return a row per network: its name, level, phase and density, and means over trials."""
+    return [
+        [w.spot.arm, w.spot.level, w.spot.phase, w.density, *(_known(w, n) for n in BUDGET_COLUMNS)]
+        for w in found
+    ]
+
+
+def budget_summary(found: Sequence[Weighed], several: bool) -> dict[str, float]:
+    """Return what each arm has come to: ``budget/<arm>/bytes`` of its last level and phase there.
+
+    With ``several`` learning rates the arm is named ``lr=<lr>/<arm>``.
+    """
+    last: dict[str, Weighed] = {}
+    for w in sorted(found, key=lambda w: (w.spot.level, w.spot.phase)):
+        last[_prefix(Cell(*w.spot[:3]), several)] = w
+    return {
+        f"{PREFIX}{arm}{name}": value
+        for arm, w in last.items()
+        for name in BUDGET_COLUMNS
+        if (value := _known(w, name)) is not None
+    }
+
+
+def _known(found: Weighed, name: str) -> float | None:
+    return found.mean(name) if name in found.values else None
 
 
 def _prefix(cell: Cell, several: bool) -> str:

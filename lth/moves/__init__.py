@@ -6,13 +6,30 @@ train (``prune``) is followed at once by the next, and every ticket that trains 
 like any other member. Prune-and-rewind is one such list; iterative pruning repeats it.
 """
 
+from lth.moves.clustering import cluster
+from lth.moves.distil import distil, show
 from lth.moves.exits import attach_exits, exit_early, with_loss
-from lth.moves.keep import distil, fine_tune, measure, prune, train
+from lth.moves.gates import always, gate
+from lth.moves.halving import halve
+from lth.moves.inputs import quantize_inputs
+from lth.moves.keep import fine_tune, measure, prune, train
+from lth.moves.low_rank import low_rank
+from lth.moves.nested import at_ticket, nested_tickets
+from lth.moves.neurons import drop_dead, prune_neurons
+from lth.moves.quantizing import quantize
 from lth.moves.rewind import prune_and_rewind, rewind
 from lth.moves.rewriting import rewriting
+from lth.moves.sensitivity import by_sensitivity
+from lth.moves.separate import separate
+from lth.moves.shift_bias import shift_bias
+from lth.moves.slim import at_width, slim
+from lth.moves.student import student
 from lth.moves.trained import Move, Trained
 
 __all__ = [
-    "Move", "Trained", "attach_exits", "distil", "exit_early", "fine_tune", "measure", "prune",
-    "prune_and_rewind", "rewind", "rewriting", "train", "with_loss",
+    "Move", "Trained", "always", "at_ticket", "at_width", "attach_exits", "by_sensitivity",
+    "cluster", "distil", "drop_dead", "exit_early", "fine_tune", "gate", "halve", "low_rank",
+    "measure", "nested_tickets", "prune", "prune_and_rewind", "prune_neurons", "quantize",
+    "quantize_inputs", "rewind", "rewriting", "separate", "shift_bias", "show", "slim", "student",
+    "train", "with_loss",
 ]  # fmt: skip

@@ -81,7 +81,7 @@ def prune(
         mask = pruned(trained, context, rate, to, score, rule)
         ticket = trained.now()
         if ticket.model != context.experiment.model:
-            return replace(ticket, mask=mask)  # its values stay beneath
+            return replace(ticket, mask=mask, params=masks.apply(ticket.params, mask))
         params = overlaid(mask, ticket.params, context.kept_beneath)
         return replace(ticket, mask=mask, params=params)
 
@@ -98,7 +98,7 @@ def pruned(
 ) -> Mask:
     """Return the mask of a trained network, pruned further."""
     mask, layers = trained.mask, trained.layers
-    scores = context.score(trained.state, mask, score, trained.ticket)
+    scores = context.score(trained.state, mask, score, trained.pending or trained.ticket)
     chosen = context.rule if rule is None else with_ties(rule)
     if to is not None:
         counts = _counts_to(to, chosen, mask, layers, context.layers.total)
@@ -143,20 +143,4 @@ def measure() -> Move:
         return trained.now()
 
     vars(move)["ends"] = True
-    return move
-
-
-def distil(loss: Mapping[str, Any] | None = None) -> Move:
-    """Learn from the chain's trained dense network (Hinton et al. 2015, arXiv 1503.02531).
-
-    Sets the teacher and the loss of what trains next, ``{kind: its factory}``; None: distillation.
-    """
-    spec = spec_in("loss", loss) or {"_target_": "lth.recipe.loss.distillation"}
-
-    def move(trained: Trained, context: Turn) -> Ticket:
-        context.note({0: context.steps}, ())
-        ticket = trained.now()
-        changes = {**ticket.changes, "loss": spec}
-        return replace(ticket, teacher=context.dense.key, changes=changes)
-
     return move

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lth.errors import LthError
-from lth.moves.phases import DENSE, WINNERS
+from lth.moves.phases import DENSE, LAST, WINNERS
 from lth.pruning.experiment import Method
 from lth.spec.argument_types import is_whole
 from lth.spec.build import build, target_of
@@ -33,8 +33,8 @@ def method_of(name: str, spec: Any) -> Method:
     if unknown := [key for key in spec if key not in KEYS]:
         raise LthError(f"method.{name}.{unknown[0]}: no such setting; there are {', '.join(KEYS)}")
     at, moves, repeat = spec.get("at", WINNERS), spec["moves"], spec.get("repeat")
-    if at not in (WINNERS, DENSE) and not is_whole(at, 0):
-        raise LthError(f"method.{name}.at={at!r}: it is {WINNERS}, {DENSE}, or a level")
+    if at not in (WINNERS, LAST, DENSE) and not is_whole(at, 0):
+        raise LthError(f"method.{name}.at={at!r}: it is {WINNERS}, {LAST}, {DENSE}, or a level")
     if repeat is not None and not is_whole(repeat, 1):
         raise LthError(f"method.{name}.repeat={repeat!r}: a whole number from 1, or null")
     if not isinstance(moves, list) or not moves:

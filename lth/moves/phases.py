@@ -1,6 +1,7 @@
 """The loop with its methods: what their moves make of trained members, phase after phase.
 
-A method ``at: winners`` hangs off the trained winning ticket of every level compared. One that
+A method ``at: winners`` hangs off the trained winning ticket of every level compared, one ``at:
+last`` off that of the last. One that
 stands alone begins at the dense network, or at a level's winner; each time its moves are gone
 through is a level below, so that it meets the winning tickets at their density.
 """
@@ -8,20 +9,22 @@ through is a level below, so that it meets the winning tickets at their density.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from lth.errors import LthError
 from lth.imp import Level, Train
+from lth.moves.teacher import NoTeacher
 from lth.moves.trained import Trained, nothing_to_train
 from lth.networks.ticket import Ticket
 from lth.pruning.experiment import Experiment, Method
 from lth.pruning.needs import Run, needed
-from lth.pruning.turn import Turn
+from lth.pruning.turn import Known, Turn
 from lth.store.entry import StoredMember
 from lth.types import WINNER, MemberId, PruningChain
 
-WINNERS, DENSE = "winners", "dense"
-"""Where a method begins, if not at a level."""
+WINNERS, LAST, DENSE = "winners", "last", "dense"
+"""Where a method begins, if not at a level; the first two hang, off all levels or the last."""
 
 Moves = Sequence[tuple[str, Callable[..., Ticket]]]
 
@@ -58,26 +61,35 @@ class Phases:
     def __init__(self, experiment: Experiment, train: Train) -> None:
         self.experiment, self.train = experiment, train
         self._dense: dict[PruningChain, StoredMember] = {}
+        self._winners: dict[PruningChain, dict[int, StoredMember]] = {}
         self._standing: dict[str, tuple[int, Sources]] = {}
+        self._hanging: dict[
+            tuple[int, int], Sources
+        ] = {}  # by the level to wait for, and their own
+        self._known: dict[MemberId, Known] = {}
 
     def behind(
         self, tickets: Mapping[MemberId, Ticket], trained: Mapping[MemberId, StoredMember]
     ) -> Iterator[Level]:
         """Yield the phases that come behind a level of the loop."""
         level = next(iter(tickets)).level
+        self._note(tickets, trained)
         winners = {
             PruningChain(m.trial, m.lr): Source(tickets[m], entry, level)
             for m, entry in trained.items() if m.arm == WINNER
         }  # fmt: skip
+        for chain, source in winners.items():
+            self._winners.setdefault(chain, {})[level] = source.member
         if level == 0:
             self._dense = {chain: source.member for chain, source in winners.items()}
-        hanging: Sources = {}
         for name, method in self.experiment.methods.items():
             if level == begins_at(method):
                 self._standing[name] = level, {(name, c): s for c, s in winners.items()}
-            elif method.at == WINNERS and level in self.experiment.levels:
+            elif begins_at(method) is None and level in levels_of(method, self.experiment):
+                hanging = self._hanging.setdefault((max(level, waits(method)), level), {})
                 hanging |= {(name, c): s for c, s in winners.items()}
-        yield from self._phases(level, hanging)
+        for due in sorted(key for key in self._hanging if key[0] <= level):
+            yield from self._phases(due[1], self._hanging.pop(due))
         yield from self.rest(level)
 
     def rest(self, until: int | None = None) -> Iterator[Level]:
@@ -87,6 +99,7 @@ class Phases:
             waiting = {
                 n: at + 1 for n, (at, sources) in self._standing.items()
                 if sources and at < ends_at(methods[n], self.experiment)
+                and (until is None or waits(methods[n]) <= until)
             }  # fmt: skip
             level = min(waiting.values(), default=None)
             if level is None or (until is not None and level > until):
@@ -106,12 +119,13 @@ class Phases:
         phase = 0
         while going:
             phase += 1
-            made = {
-                MemberId(*chain, name, level, 0, phase): self._phase(
-                    MemberId(*chain, name, level, 0, phase), source, rest
-                )
-                for (name, chain), (source, rest) in going.items()
-            }
+            made: dict[MemberId, tuple[Ticket, Moves]] = {}
+            for (name, chain), (source, rest) in going.items():
+                member = MemberId(*chain, name, level, 0, phase)
+                with suppress(NoTeacher):  # its chain ended; or it is only planned
+                    made[member] = self._phase(member, source, rest)
+            if not made:
+                return ended
             tickets = {member: ticket for member, (ticket, _) in made.items()}
             trained = self.train(tickets)
             yield tickets, trained
@@ -125,14 +139,30 @@ class Phases:
                     ended[key] = source
         return ended
 
+    def _note(
+        self, tickets: Mapping[MemberId, Ticket], trained: Mapping[MemberId, StoredMember]
+    ) -> None:
+        """Note what may teach from now on: the members of a level, and what the winners took."""
+        for member, entry in trained.items():
+            end = entry.about["step"] + entry.about["steps"]
+            took = needed(tickets[member], tickets[member])[0]
+            self._known[member] = Known(entry, {**took, member.level: end})
+
+    def _look_up(self, place: MemberId) -> Known:
+        if place not in self._known:
+            raise NoTeacher(f"teacher {place}: it has not been trained")
+        return self._known[place]
+
     def _phase(self, member: MemberId, source: Source, moves: Moves) -> tuple[Ticket, Moves]:
         chain = PruningChain(member.trial, member.lr)
         method = self.experiment.methods[member.arm]
-        own = method.at == WINNERS or member.phase > 1  # else it is as the winner of its level
+        own = begins_at(method) is None or member.phase > 1  # else it is as the winner of its level
         turn = Turn(
             self.experiment, chain, member.level, source.member, self._dense[chain],
             run=source.run, took=needed(source.ticket, source.ticket)[0],
             streams=(member.level, member.arm, member.phase) if own else (member.level,),
+            look_up=self._look_up,
+            winners=self._winners[chain],
         )  # fmt: skip
         return next_ticket(turn, source.ticket, moves)
 
@@ -162,14 +192,19 @@ def next_ticket(turn: Turn, ticket: Ticket, moves: Moves) -> tuple[Ticket, Moves
     return made.counted(experiment.layers, experiment.model), moves
 
 
+def waits(method: Method) -> int:
+    """Return the level that must be trained before a method's teachers are there."""
+    return max(getattr(move, "waits", 0) for _, move in method.moves)
+
+
 def once(method: Method) -> Moves:
     """Return the moves that are gone through at a level."""
-    return method.moves * ((method.repeat or 1) if method.at == WINNERS else 1)
+    return method.moves * ((method.repeat or 1) if begins_at(method) is None else 1)
 
 
 def begins_at(method: Method) -> int | None:
     """Return the level whose winner a method that stands alone begins at, None if it hangs."""
-    if method.at == WINNERS:
+    if method.at in (WINNERS, LAST):
         return None
     return 0 if method.at == DENSE else int(method.at)
 
@@ -178,7 +213,8 @@ def levels_of(method: Method, experiment: Experiment) -> list[int]:
     """Return the levels at which a method has members."""
     begin = begins_at(method)
     if begin is None:
-        return list(experiment.levels)
+        levels = list(experiment.levels)
+        return levels if method.at == WINNERS or not levels else [max(levels)]
     return list(range(begin + 1, ends_at(method, experiment) + 1))
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from lth.errors import LthError
 from lth.moves.keep import prune
+from lth.moves.rewriting import rewound
 from lth.moves.trained import Move, Trained
+from lth.networks.net import Net
 from lth.networks.ticket import Ticket
 from lth.pruning.rewind import Rewind, ToStep
 from lth.pruning.rules import Prune
@@ -25,6 +27,8 @@ def rewind(to: int | Rewind | None = None) -> Move:
     rule = ToStep(to) if isinstance(to, int) else to
 
     def move(trained: Trained, context: Turn) -> Ticket:
+        if (trained.pending or trained.ticket).model != context.experiment.model:
+            return _of_another_model(trained, context, trained.net, rule)
         start, beneath = context.rewound(trained.state, rule)
         ticket = trained.now(start.state, start.step)
         params = overlaid(ticket.mask, start.state.params, beneath)
@@ -34,6 +38,18 @@ def rewind(to: int | Rewind | None = None) -> Move:
 
     vars(move)["needs"] = _no_needs if rule is None else rule.needs
     return move
+
+
+def _of_another_model(trained: Trained, context: Turn, net: Net, rule: Rewind | None) -> Ticket:
+    """Rewind a network of another form: the dense run's weights in it, or its own by some rules."""
+    own = trained.state
+    start, _ = context.rewound(own, rule)
+    if not all(start.state.params.get(n) is p for n, p in own.params.items()):
+        return replace(rewound(trained, context, net, rule), views=net.views)
+    ticket = trained.now(start.state, start.step)
+    changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
+    changes |= {} if start.schedule is None else {"schedule": start.schedule}
+    return replace(ticket, changes=changes)
 
 
 def prune_and_rewind(

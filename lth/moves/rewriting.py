@@ -12,6 +12,7 @@ from lth.networks import masks
 from lth.networks.net import Net
 from lth.networks.rewrites.carry import carried, full_mask, is_masked, parts_of
 from lth.networks.ticket import Ticket, draw_state, layers_of
+from lth.pruning.rewind import Rewind
 from lth.pruning.turn import Turn
 from lth.spec.argument_types import one_of
 from lth.spec.build import Spec
@@ -37,15 +38,18 @@ def rewriting(structure: Structure, weights: str = "trained") -> Move:
         net = replace(net, mask=_prunable(net, context))
         if weights == "trained":
             return replace(trained.now(), **parts_of(net))
-        return (_rewound if weights == "rewound" else _drawn)(trained, context, net)
+        return (rewound if weights == "rewound" else _drawn)(trained, context, net)
 
     return move
 
 
-def _rewound(trained: Trained, context: Turn, net: Net) -> Ticket:
-    """Return the form with the dense network's weights where the study rewinds to."""
+def rewound(trained: Trained, context: Turn, net: Net, rule: Rewind | None = None) -> Ticket:
+    """Return the form and mask of a net with the dense network's weights where a rule rewinds to.
+
+    None: the study's rule; one that keeps trained weights keeps the dense network's.
+    """
     experiment = context.experiment
-    start, _ = context.rewound(context.dense.final)
+    start, _ = context.rewound(context.dense.final, rule)
     whole = full_mask(experiment.model)
     dense = Net(
         model=experiment.model, mask=whole, params=start.state.params, buffers=start.state.buffers
@@ -54,7 +58,7 @@ def _rewound(trained: Trained, context: Turn, net: Net) -> Ticket:
     ticket = trained.now()
     changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
     changes |= {} if start.schedule is None else {"schedule": start.schedule}
-    parts = parts_of(form) | {"mask": net.mask}
+    parts = parts_of(form) | {"mask": net.mask, "params": masks.apply(form.params, net.mask)}
     return replace(ticket, **parts, step=start.step, changes=changes, sizes={})
 
 
@@ -63,6 +67,7 @@ def _drawn(trained: Trained, context: Turn, net: Net) -> Ticket:
     state, ticket = draw_state(net.model, draw_seed(context.generator)), trained.now()
     changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
     parts = parts_of(net) | state._asdict() | {"owned": {}}
+    parts["params"] = masks.apply(state.params, net.mask)  # nothing lies beneath
     return replace(ticket, **parts, step=0, changes=changes, sizes={})
 
 

@@ -93,6 +93,12 @@ class Trained:
         return tuple(n for n in getattr(self.context.rule, "include", ()) if n in own.parameters)
 
     @property
+    def _taught(self) -> dict[str, Any]:
+        """What a move of this phase has said of the teacher."""
+        origin = {} if self.pending is None else self.pending.origin
+        return {k: v for k, v in origin.items() if k == "teacher"}
+
+    @property
     def _now(self) -> Ticket:
         return self.pending or self.ticket
 
@@ -120,7 +126,7 @@ class Trained:
         return replace(
             ticket, mask=self.mask, params=params, buffers=state.buffers, owned={}, step=step,
             changes={**said, "steps": step}, stretch=1.0, dynamics=None, gate=None,
-            teacher=None if self.pending is None else self.pending.teacher, origin={},
+            teacher=None if self.pending is None else self.pending.teacher, origin=self._taught,
         )  # fmt: skip
 
     def on(self, steps: int, **changes: Any) -> Ticket:

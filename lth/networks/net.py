@@ -119,7 +119,7 @@ class Net:
         return network_for(self.model, state, model)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module) -> nn.Module:
     """Copy a module; tensors that its forward pass has left in attributes leave their graph.
 
     The hooks of ``torch.nn.utils.weight_norm`` and ``spectral_norm`` keep the weight they made, a
@@ -151,7 +151,7 @@ def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
     Of what a file names by itself no more is made than the state that came with it fills.
     """
     if isinstance(model, nn.Module):
-        network = _copied(model)
+        network = copied(model)
         load_state(network, state)
         return network
     spec = spec if model is None else laid_over(spec, named(model))

@@ -85,6 +85,8 @@ def check(ticket: Any) -> None:
         "noise": is_whole(ticket.noise, 0),
         "dynamics": _is_spec(ticket.dynamics),
         "teacher": ticket.teacher is None or _is_key(ticket.teacher),
+        "examples": isinstance(ticket.examples, Mapping)
+        and ticket.examples.keys() <= {"labels", "without"},
         "sizes": isinstance(ticket.sizes, Mapping)
         and all(is_whole(s, 0) for s in ticket.sizes.values()),
         "total": ticket.total is None or is_whole(ticket.total, 1),
@@ -145,7 +147,7 @@ def outline(model: Spec, state: tuple[Params, Params]) -> None:
     It is made without memory, on torch's ``meta`` device, and stopped at more tensors than the
     state has, so that a spec in a file can ask for no more than the file itself has brought.
     """
-    if not all(may_call(t, ("models",)) for t in targets(model)):
+    if not all(may_call(t, ("models", "networks.rewrites")) for t in targets(model)):
         return  # a user's own, whom a user has named
     params, buffers = state
     most = max(10_000, sum(t.numel() for t in (*params.values(), *buffers.values())))

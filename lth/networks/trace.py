@@ -177,7 +177,7 @@ class _Follow(TorchDispatchMode):
         kwargs = kwargs or {}
         found = func(*args, **kwargs)
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        origins = [self._origins[k] for t in given if (k := _key(t)) in self._origins]
+        origins = [self._origins[k] for t in given if (k := storage_key(t)) in self._origins]
         origin = _merged(origins)
         packet = func.overloadpacket
         if packet in OPERANDS:
@@ -191,7 +191,7 @@ class _Follow(TorchDispatchMode):
 
     def origin(self, tensor: Tensor) -> _Origin:
         """Return what a tensor was made of."""
-        return self._origins.get(_key(tensor), _Origin(False))
+        return self._origins.get(storage_key(tensor), _Origin(False))
 
     def unhook(self) -> None:
         """Take the hooks off again."""
@@ -201,12 +201,14 @@ class _Follow(TorchDispatchMode):
     def _apply(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         for tensor in (*inputs, *named.values()):
             if isinstance(tensor, Tensor):
-                self._origins[_key(tensor)] = _Origin(False, last=self.origin(tensor).last)
+                self._origins[storage_key(tensor)] = _Origin(False, last=self.origin(tensor).last)
                 self._kept.append(tensor)
 
     def _set(self, tensor: Tensor, origin: _Origin) -> None:
-        old = self._origins.get(_key(tensor))
-        self._origins[_key(tensor)] = origin if old is None else _merged([old, origin]) or origin
+        old = self._origins.get(storage_key(tensor))
+        self._origins[storage_key(tensor)] = (
+            origin if old is None else _merged([old, origin]) or origin
+        )
         self._kept.append(tensor)
 
     def _multiply(
@@ -214,11 +216,11 @@ class _Follow(TorchDispatchMode):
     ) -> _Origin | None:
         """Count the weights among the operands; a layer asked about is the last one so far."""
         operands = [args[i] for i in OPERANDS[packet]]
-        made = [self._origins.get(_key(t)) for t in operands]
+        made = [self._origins.get(storage_key(t)) for t in operands]
         weights = [(t, o) for t, o in zip(operands, made, strict=True) if o and o.static]
         if not any(o.weights for _, o in weights) or len(weights) == len(operands):
             return origin  # of activations alone, or of weights alone
-        flops = _flops(packet, args, kwargs, found)
+        flops = flops_of(packet, args, kwargs, found)
         for tensor, made_of in weights:
             for name in made_of.weights:
                 size = max(_distinct(tensor), self.sizes[name])
@@ -229,7 +231,7 @@ class _Follow(TorchDispatchMode):
 
     def _scale(self, args: tuple[Any, ...], found: Tensor) -> None:
         """Count an elementwise product with a parameter, where it is asked about."""
-        made = [self._origins.get(_key(t)) for t in args if isinstance(t, Tensor)]
+        made = [self._origins.get(storage_key(t)) for t in args if isinstance(t, Tensor)]
         if any(o is not None and not o.static for o in made):
             for name in {n for o in made if o and o.static for n in o.weights if n in self.layers}:
                 times = Fraction(found.numel(), self.sizes[name])
@@ -245,7 +247,7 @@ def _merged(origins: Sequence[_Origin]) -> _Origin | None:
     return _Origin(static, weights, frozenset[str]().union(*(o.last for o in origins)))
 
 
-def _key(tensor: Tensor) -> int:
+def storage_key(tensor: Tensor) -> int:
     """Return where a tensor's numbers lie: the same for all its views."""
     try:
         return tensor.untyped_storage()._cdata
@@ -258,7 +260,8 @@ def _distinct(tensor: Tensor) -> int:
     return prod(n for n, step in zip(tensor.shape, tensor.stride(), strict=True) if step)
 
 
-def _flops(packet: Any, args: tuple[Any, ...], kwargs: Any, found: Tensor) -> int:
+def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Any, found: Any) -> int:
+    """Return the FLOPs of one operation that multiplies and adds: two a multiply-add."""
     count: Callable[..., int] | None = flop_registry.get(packet)
     if count is not None:
         return int(count(*args, **kwargs, out_val=found))

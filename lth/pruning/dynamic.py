@@ -38,7 +38,10 @@ class MaskUpdate:
 
 
 class Dynamics(Protocol):
-    """A mask schedule."""
+    """A mask schedule.
+
+    One of whose changes the later ones need no gradient says so: ``by_gradient(step, steps)``.
+    """
 
     seed: int
 
@@ -191,3 +194,96 @@ class gradual:
     def _ends(self, steps: int) -> tuple[int, int]:
         """Steps of the first and the last pruning; something is left to train after the last."""
         return round(self.begin * steps), max(0, min(round(self.until * steps), steps - 1))
+
+
+@dataclass(frozen=True)
+class grow_then_prune:
+    """Grow connections where the loss's gradient is greatest, then prune them by magnitude.
+
+    Each layer starts with ``start`` weights, has ``peak`` of them at the share ``turn`` of the run,
+    and ``final`` from the share ``until`` on, every ``every`` steps:
+    ``kept(t) = peak + (start - peak) (1 - t / turn) ** 3`` up to the turn, then
+    ``kept(t) = final + (peak - final) (1 - (t - turn) / (until - turn)) ** 3``: Zhu & Gupta 2017
+    (arXiv 1710.01878, Equation 1) in both directions. With ``regrow`` a share of what is kept is
+    replaced at each pruning too, the smallest by those of the greatest gradient, along half a
+    cosine: the zero-cost regeneration of GraNet (Liu et al. 2021, arXiv 2106.10404),
+    which itself only shrinks. ``seed`` settles which of equal weights go.
+    """
+
+    start: Mapping[str, int]
+    peak: Mapping[str, int]
+    final: Mapping[str, int]
+    every: int = 100
+    turn: float = 0.25
+    until: float = 0.75
+    regrow: float = 0.0
+    seed: int = 0
+    needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        whole("grow_then_prune: every", self.every, 1, "a number of steps between changes,")
+        number("grow_then_prune: regrow", self.regrow, "[0, 1)", "the share replaced at a pruning")
+        if not 0 < self.turn < self.until <= 1:
+            raise LthError(
+                f"grow_then_prune: turn={self.turn}, until={self.until}: shares of the run, "
+                "0 < turn < until"
+            )
+
+    def updates(self, steps: int) -> tuple[int, ...]:
+        """Every ``every`` steps from the first on, exactly at the turn, the last at ``until``."""
+        turn, last = self._ends(steps)
+        return tuple(sorted({*range(self.every, last, self.every), turn, last}))
+
+    def by_gradient(self, step: int, steps: int) -> bool:
+        """Whether the change before ``step`` grows anything: else it needs no gradient."""
+        return self.regrow > 0 or step <= self._ends(steps)[0]
+
+    def settled(self, steps: int) -> int:
+        """After the last pruning: until then the network is denser than what it stands for."""
+        return self._ends(steps)[1] + 1
+
+    def __call__(self, look: MaskUpdate) -> Mask:
+        """Grow or prune every layer to the schedule's count; regenerate while it prunes."""
+        after = {}
+        for name, mask in look.mask.items():
+            count, kept = self.count(name, mask.numel(), look.step, look.steps), int(mask.sum())
+            away = self._away(mask, count, look)
+            stays = self._dropped(name, mask, max(0, kept - count) + away, look)
+            after[name] = self._grown(name, stays, count - int(stays.sum()), look)
+        return after
+
+    def count(self, name: str, size: int, step: int, steps: int) -> int:
+        """Return the weights to keep of a layer from ``step`` on."""
+        turn, last = self._ends(steps)
+        if step >= last:
+            return self.final[name]
+        since, span = (step, turn) if step < turn else (step - turn, last - turn)
+        begin, end = (self.start, self.peak) if step < turn else (self.peak, self.final)
+        return end[name] + round((begin[name] - end[name]) * (1 - since / span) ** 3)
+
+    def _away(self, mask: Tensor, count: int, look: MaskUpdate) -> int:
+        """Return how many weights are replaced beside what is pruned."""
+        turn, last = self._ends(look.steps)
+        if not self.regrow or look.step <= turn:
+            return 0
+        share = self.regrow / 2 * (1 + math.cos(math.pi * look.step / (last + 1)))
+        return min(round(share * count), count, mask.numel() - count)
+
+    def _dropped(self, name: str, mask: Tensor, drop: int, look: MaskUpdate) -> Tensor:
+        ties = stream_seed("dynamics", self.seed, look.step, "ties")
+        return drop_lowest({name: look.weights[name].abs()}, {name: mask}, drop, ties)[name]
+
+    def _grown(self, name: str, stays: Tensor, more: int, look: MaskUpdate) -> Tensor:
+        if not more:
+            return stays
+        if look.gradient is None:
+            raise LthError("grow_then_prune: it grows by the gradient, and there is none")
+        free, ties = {name: ~stays}, stream_seed("dynamics", self.seed, look.step, "growth")
+        spare = int(free[name].sum()) - more
+        grown = drop_lowest({name: look.gradient[name].abs()}, free, spare, ties)[name]
+        return stays | grown
+
+    def _ends(self, steps: int) -> tuple[int, int]:
+        """Steps of the turn and of the last pruning; something is left to train after the last."""
+        last = max(0, min(round(self.until * steps), steps - 1))
+        return min(round(self.turn * steps), last), last

@@ -16,6 +16,7 @@ from lth.pruning.rewind import Rewind
 from lth.pruning.rules import Prune
 from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec
+from lth.store.store import Store
 from lth.types import Mask, PruningChain, Score
 
 Arms = Mapping[str, tuple[Callable[..., Ticket], int]]
@@ -70,7 +71,8 @@ class Experiment:
 
     ``levels`` names those at which arms are compared, ``lines`` the chains of levels, each a trial
     at a learning rate; ``probe`` gives a trial's examples to scores that ask for a gradient, and
-    ``validation`` all of its validation split, prepared, to moves that choose.
+    ``validation`` all of its validation split, prepared, to moves that choose. ``store`` is where
+    the members of the study lie.
     """
 
     model: Spec
@@ -88,6 +90,7 @@ class Experiment:
     input_shape: tuple[int, ...] = ()
     seed: int = 0
     methods: Mapping[str, Method] = field(default_factory=dict)
+    store: Store | None = None
 
     @property
     def steps(self) -> int:

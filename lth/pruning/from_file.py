@@ -91,7 +91,9 @@ def _ticket(path: Path) -> Ticket:
     plain = Ticket(
         model=ticket.model, mask=ticket.mask, params=ticket.params, buffers=ticket.buffers
     )
-    for name in ("frozen", "dynamics", "gate", "views", "stretch", "changes", "noise", "teacher"):
+    for name in (
+        "frozen", "dynamics", "gate", "views", "stretch", "changes", "noise", "teacher", "examples",
+    ):  # fmt: skip
         if getattr(ticket, name) != getattr(plain, name):
             raise LthError(f"its ticket has {name}: only a mask and weights can be trained here")
     return ticket

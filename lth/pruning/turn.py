@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,12 +29,23 @@ from lth.streams import stream, stream_seed
 from lth.types import Mask, MemberId, Params, PruningChain, Score
 
 
+class Known(NamedTuple):
+    """A trained member of a study, and the runs of its chain that it took."""
+
+    member: StoredMember
+    needs: Needs
+
+
+LookUp = Callable[[MemberId], Known]
+
+
 class Turn:
     """What a level's ticket is made with: ``trained`` is scored, ``dense`` is the chain's first.
 
     ``score`` is the study's (``score(network, mask)``), ``rule`` its pruning rule, ``ties`` the
     seed by which equal scores are told apart, ``start`` the state that tickets are rewound to.
-    ``run`` is the run that gave ``trained``, and ``took`` what that took.
+    ``run`` is the run that gave ``trained``, and ``took`` what that took; ``winners`` are the
+    chain's trained winning tickets so far, by level.
     """
 
     def __init__(
@@ -48,9 +59,12 @@ class Turn:
         run: Run | None = None,
         took: Needs | None = None,
         streams: tuple[str | int, ...] | None = None,
+        look_up: LookUp | None = None,
+        winners: Mapping[int, StoredMember] | None = None,
     ) -> None:
         self.experiment, self.chain, self.level = experiment, chain, level
         self._trained, self._dense = trained, dense
+        self.winners = winners or {}
         self._last = experiment.steps
         if run is not None:
             self._last = trained.about["step"] + trained.about["steps"]
@@ -60,6 +74,7 @@ class Turn:
             took = dict.fromkeys(above, experiment.steps)
         self.run, self._took = run, took or {}
         self._read, self.scored = Reading(experiment.steps), set[Run]()
+        self._look_up = look_up
         self.trained = self._read.entry(trained, run, self._took, self._last)
         self.dense = self._read.entry(dense, 0)
         names = (chain.trial, level) if streams is None else (chain.trial, *streams)
@@ -151,10 +166,35 @@ class Turn:
         beneath = rule(self._dense.at, self._dense.final).state
         return replace(start, state=State(*start.state)), beneath.params
 
+    def winning_mask(self, level: int) -> Mask:
+        """Return the mask of the chain's winning ticket at a level; what it took is noted."""
+        if level not in self.winners:
+            known = ", ".join(map(str, self.winners))
+            raise LthError(f"level {level}: no winning ticket of it so far; there are {known}")
+        above = self.experiment.search.trained_levels(level)
+        runs = [*above] if self.experiment.search.iterates else [0]
+        self.note(dict.fromkeys(runs, self.steps) if level else {}, [level] if level else [])
+        return self.winners[level].mask
+
     def note(self, needs: Needs, scored: Iterable[Run]) -> None:
         """Note runs that a ticket took, and those whose masks it took: their scoring counts."""
         self._read.add(needs)
         self.scored |= {*scored}
+
+    def look_up(self, place: MemberId) -> Known:
+        """Return a member of this study that has been trained by now, and what that took."""
+        if self._look_up is None:
+            raise LthError("other members can be looked up by moves only")
+        return self._look_up(place)
+
+    @property
+    def own_needs(self) -> Needs:
+        """What training the network that is looked at took."""
+        return {**self._took, self.run: self._last}
+
+    def forget(self) -> None:
+        """Forget what has been looked at: what is made next is made of none of it."""
+        self._read.needs, self.scored, self.probe.seen = {}, set(), 0
 
     def billed(self, ticket: Ticket, source: Ticket, **origin: Any) -> Ticket:
         """Return a ticket of this turn with what it took: all that has been looked at.
@@ -201,6 +241,7 @@ class Turn:
         return {
             "initial": lambda: self._dense.start, "trained": lambda: self._dense.final.params,
             "dense": lambda: self.beneath, "input_shape": lambda: self.experiment.input_shape,
+            "steps": lambda: self.steps,
         }  # fmt: skip
 
     def stream(self, arm: str, copy: int) -> torch.Generator:

@@ -39,8 +39,14 @@ class Measures:
         return found
 
     def values(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-        """Divide; a measure that has something left to do (``finish``) does it."""
-        found = {n: top / count if count else float("nan") for n, (top, count) in sums.items()}
+        """Divide; a measure that has something left to do (``finish``) does it.
+
+        One of some examples only (``partial``) is left out where there are none of them.
+        """
+        found = {
+            n: top / count if count else float("nan") for n, (top, count) in sums.items()
+            if count or not getattr(self.named.get(n.partition("/")[0]), "partial", False)
+        }  # fmt: skip
         for name, measure in self.named.items():
             if finish := getattr(measure, "finish", None):
                 names = [n for n in found if n == name or n.startswith(f"{name}/")]

@@ -76,6 +76,25 @@ def perplexity(ignore: int | None = None) -> Measure:
     return measure
 
 
+def recall(label: int) -> Measure:
+    """Share of a class's examples that are given it: ``outputs [B, K], targets [B]``.
+
+    A split without any example of the class has none.
+    """
+    if not is_whole(label, 0):
+        raise LthError(f"recall: label={label!r}: a class, a whole number from 0")
+
+    def measure(outputs: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        _check_classes(outputs, batch.targets)
+        if label >= outputs.shape[-1]:
+            raise LthError(f"label={label}: the classes are 0..{outputs.shape[-1] - 1}")
+        own = batch.targets == label
+        return (own & (outputs.argmax(-1) == label)).double().sum(), own.double().sum()
+
+    vars(measure)["partial"] = True
+    return measure
+
+
 def mse() -> Measure:
     """Mean squared error, ``mean over an example's values of (outputs - targets)^2``."""
     return _per_example(lambda outputs, targets: (outputs - targets) ** 2, classes=False)

@@ -18,7 +18,10 @@ from lth.spec.build import Spec, arguments, build, locate, target_of
 
 SPLITS = ("train", "validation", "test")
 
-RESERVED = ("batch_loss", "early_stop_step", "training_flops", "search_flops")
+RESERVED = (
+    "batch_loss", "early_stop_step", "training_flops", "search_flops", "budget", "labelled",
+    "teacher", "bias_shift",
+)  # fmt: skip
 """What else is recorded of a member: no measure's name."""
 
 OF_CLASSES: dict[str, Spec] = {"accuracy": {"_target_": "lth.recipe.measures.accuracy"}}

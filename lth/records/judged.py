@@ -67,14 +67,14 @@ def judged(records: Iterable[Record], measured: Measured = ACCURACY) -> Judged:
     several values (``accuracy/exit1``, ...) it is the one that is monitored, else the last.
     """
     records = list(records)
-    name = _valued({r.metric: None for r in records}, measured)
+    name = valued({r.metric: None for r in records}, measured)
     own = [r for r in records if r.metric == name]
     split = "validation" if own and all(r.split != "test" for r in own) else "test"
     share = measured.higher and all(0 <= r.value <= 1 for r in own)
     return Judged(split, name, measured.higher, share)
 
 
-def _valued(metrics: Iterable[str], measured: Measured) -> str:
+def valued(metrics: Iterable[str], measured: Measured) -> str:
     """Return the metric itself where it has a value of its own, else one of its values."""
     names = [m for m in metrics if m == measured.metric or m.startswith(f"{measured.metric}/")]
     if measured.metric in names or not names:

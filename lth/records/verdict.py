@@ -12,6 +12,7 @@ from lth.records.judged import ACCURACY, TEST_ACCURACY, Judged, judged
 from lth.records.matching import DIVERGED, FALLS_SHORT, MATCHES, UNDECIDED, Match, matching
 from lth.records.record import Record
 from lth.records.statistics import percent
+from lth.records.teachers import teachers
 from lth.types import WINNER
 
 WIDTH = 96
@@ -25,7 +26,10 @@ NAMES = {
 
 
 def verdict(records: Iterable[Record], measured: Measured = ACCURACY) -> list[str]:
-    """Return a sentence per learning rate and arm, and the rule: ``matching.csv`` in words."""
+    """Return a sentence per learning rate and arm, and the rule: ``matching.csv`` in words.
+
+    Behind it, what the teachers of distilled arms have seen.
+    """
     records = list(records)
     rates, what = sorted({r.lr for r in records}), judged(records, measured)
     arms = grouped(matching(records, measured), lambda row: (row.lr, row.arm))
@@ -35,7 +39,8 @@ def verdict(records: Iterable[Record], measured: Measured = ACCURACY) -> list[st
         own = sorted((arms[key] for key in arms if key[0] == lr), key=lambda r: r[0].arm != WINNER)
         told = [sentence(rows, what, n == 0) for n, rows in enumerate(own)]
         lines += [prefix + text for text in told or [_nothing(records, lr, what)]]
-    return lines + (_rule([rows[0] for rows in arms.values()], what) if arms else [])
+    lines += _rule([rows[0] for rows in arms.values()], what) if arms else []
+    return lines + teachers(records)
 
 
 def sentence(rows: Sequence[Match], what: Judged, first: bool = True) -> str:

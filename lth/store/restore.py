@@ -65,7 +65,8 @@ def beneath(entry: StoredMember, dense: StoredMember | None, digest: str | None)
     They are the dense run's, at the step that the ticket was rewound to or at its end; the digest
     tells which, or that it is neither: an arm that drew its own has 0 there.
     """
-    start, mask = entry.start.params, entry.mask
+    mask = entry.mask
+    start = {n: p for n, p in entry.start.params.items() if n.rpartition("/")[0] not in mask}
     if all(bool(m.all()) for m in mask.values()):
         return start
     for candidate in _candidates(entry, dense) if digest is not None else ():

@@ -15,6 +15,7 @@ from lth.errors import LthError
 from lth.files import check_key, demand, parse, reading
 from lth.networks.ticket import State, Ticket, network_for
 from lth.networks.ticket_check import weights_of
+from lth.records.budget import WEIGH, Budget, budget_of
 from lth.records.record import Record, read_csv
 from lth.spec.naming import ROOMS
 from lth.spec.trust import Trust, allow, names_of
@@ -117,7 +118,8 @@ class Study:
         )
         names = self.provenance.get("prunable")  # another study may have trained it
         model_here = self.config.get("model", entry.about["model"])  # a task has one module
-        if names is None or entry.about["model"] != model_here:
+        viewed = bool(entry.about.get("ticket", {}).get("views"))  # of what its own mask names
+        if names is None or viewed or entry.about["model"] != model_here:
             names = entry.names
         names = None if names is None else tuple(names)
         return replace(entry, about=entry.about | {"model": model}, names=names)
@@ -185,6 +187,20 @@ class Study:
         dense = [p for p in self.members if p.arm == WINNER and p.level == 0]
         entry = self.store.get(self.members[dense[0]]) if dense else None
         return 0 if entry is None else sum(entry.about.get("ticket", {}).get("sizes", {}).values())
+
+    def budget(self, **place: Any) -> Budget:
+        """Return what the network of a place (see ``entry``) costs to store, to run and to find."""
+        given = {"trial": 0, "lr": None, "arm": WINNER, "level": 0, "copy": 0, "phase": None}
+        where = self._place(**given | place)
+        rows = [
+            r
+            for r in self.records
+            if MemberId(r.trial, r.lr, r.arm, r.level, r.copy, r.phase) == where
+        ]
+        found = budget_of(rows)
+        if found is None:
+            raise LthError(f"{self.id}: {_words(where)} has not been weighed: {WEIGH}")
+        return found
 
     def trained(self, **place: Any) -> State:
         """Return the params and buffers at the end of the training of a place (see ``entry``)."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.table import Table
 
@@ -13,29 +13,32 @@ from lth.errors import LthError
 from lth.imp import Experiment
 from lth.measured import Measured, measured_of
 from lth.records.record import Record, write_table
+from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
 from lth.study.plan import Plan, plan
-from lth.study.progress import Display
+from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
-from lth.study.settings import check_values
 from lth.study.setup import Setup
 from lth.types import WINNER
 
 
 def run_study(setup: Setup, display: Display) -> None:
     """Run a study; show its table, its verdict, and where everything lies."""
-    from lth.results.figures import draw
+    from lth.results.figures import draw, draw_over_steps
 
     _headline(setup, display)
     journal = execute(setup, display)
     records, curves = journal.records, journal.curves
     measured = measured_of(setup.config)
     figures = draw(records, curves, setup.folder / "figures", teller(display), measured)
+    figures += draw_over_steps(study_of(setup), teller(display))
     lines = _finish_logger(setup, journal, figures, display)
     _show(display, records, measured)
     _say_where(display, setup.folder, figures)
     for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
         display.say(line)
+    if journal.budgets is not None and journal.budgets.wanted:
+        display.say(journal.budgets.line)
     trainer = journal.trainer
     display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
     if len(journal.diverged) == len(journal.seen):
@@ -74,11 +77,12 @@ def explain_study(setup: Setup, display: Display) -> None:
 
 def plot_study(setup: Setup, display: Display) -> None:
     """Draw the figures and show the table again, from the records on disk."""
-    from lth.results.figures import draw
+    from lth.results.figures import draw, draw_over_steps
 
     study, measured = study_of(setup), measured_of(setup.config)
     folder, note = study.folder / "figures", teller(display)
     figures = draw(study.records, study.curves, folder, note, measured)
+    figures += draw_over_steps(study, note)
     _show(display, study.records, measured)
     _say_where(display, study.folder, figures)
     for line in outdated(study.folder):
@@ -132,65 +136,20 @@ def analyse_study(setup: Setup, display: Display) -> None:
     display.say(f"trained 0 members, reused {len(study.members)}")
 
 
-def compare_studies(config: Mapping[str, Any], display: Display) -> None:
-    """Compare the methods of several studies at one density, and at equal total cost."""
-    from lth.results.compare.budget import equal_cost
-    from lth.results.compare.reference import choose, pool_notes, pooled
-    from lth.results.compare.rows import compare
-    from lth.results.compare.studies import find, fit, name_of, sources
-    from lth.results.compare.table import (
-        budget_legend,
-        budget_tables,
-        comparison_tables,
-        legend,
-    )
-    from lth.results.compare.write import write_comparison
-    from lth.results.figures import save_all
-    from lth.results.figures.compare import comparison_figure
+def fit_here(config: Mapping[str, Any], display: Display) -> None:
+    """Choose a setting for a budget."""
+    from lth.study.fit import fit_study
 
-    studies = find(config["studies"])
-    config = {**config, "name": config["name"] or name_of(studies)}
-    check_values(config)
-    groups = pooled(studies)
-    chosen = choose(groups, config.get("reference"))
-    groups.sort(key=lambda group: group is not chosen.group)
-    studies = [study for group in groups for study in group]
-    seeds = {study.config["seed"] for study in chosen.group}
-    for note in [*fit(studies, seeds), *pool_notes(groups), chosen.words]:
-        display.note(note)
-    levels = config["levels"] if isinstance(config["levels"], list) else None
-    measured = measured_of(chosen.group[0].config)
-    comparison = compare(sources(groups, chosen.plain), levels, chosen.arm, measured)
-    best = equal_cost(comparison.rows, comparison.densities, what=comparison.what)
-    folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
-    write_comparison(folder, comparison, best, studies)
-    figures = save_all({"compare": lambda: comparison_figure(comparison)}, folder, teller(display))
-    for tables, words in (
-        (
-            attempt("table", lambda: comparison_tables(comparison, width), [], display),
-            legend(comparison),
-        ),
-        (
-            attempt("table", lambda: budget_tables(best, width, comparison.what), [], display),
-            budget_legend(comparison.what),
-        ),
-    ):
-        for table in tables:
-            display.say(table)
-            display.say("")
-        if tables:
-            display.say(words + "\n")
-    for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
-        display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
-    members = sum(len({(r[1:6], r.phase) for r in study.records}) for study in studies)
-    display.say(f"trained 0 members, reused {members}")
+    fit_study(config, display, sys.argv[1:])
 
 
 ACTIONS: dict[str, Callable[[Any, Display], None]] = {
     "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
-    "analyse": analyse_study, "compare": compare_studies,
+    "analyse": analyse_study, "compare": compare_studies, "fit": fit_here,
 }  # fmt: skip
-"""What each does with a study made ready; ``compare`` with the configuration alone."""
+"""What each does with a study made ready; those ``ALONE`` with the configuration itself."""
+
+ALONE = ("compare", "fit")
 
 
 def _of_what(journal: Journal) -> list[str]:
@@ -202,25 +161,6 @@ def _of_what(journal: Journal) -> list[str]:
         f"the study holds {whole} members, {whole - seen} of them from other commands: records, "
         "table, verdict and figures are of all"
     ]
-
-
-T = TypeVar("T")
-
-
-def teller(display: Display) -> Callable[[str], None]:
-    """Return what tells of a loss: a line, or a warning where nothing is displayed."""
-    return display.note if display.enabled else warnings.warn
-
-
-def attempt(what: str, call: Callable[[], T], otherwise: T, display: Display) -> T:
-    """Return what ``call`` gives; where it fails, say so in a line: what is trained is safe."""
-    from lth.results.figures import said
-
-    try:
-        return call()
-    except Exception as error:
-        teller(display)(f"{what}: left out ({said(error)}); the records are complete")
-        return otherwise
 
 
 def _finish_logger(
@@ -267,11 +207,14 @@ def _levels(parts: Experiment) -> str:
 
 
 def _show(display: Display, records: list[Record], measured: Measured) -> None:
+    from lth.records.budget_table import budget_tables
     from lth.records.table import tables
     from lth.records.verdict import verdict
 
     width = display.console.width
-    for table in attempt("table", lambda: tables(records, width, measured), [], display):
+    shown = attempt("table", lambda: tables(records, width, measured), [], display)
+    shown += attempt("budget", lambda: budget_tables(records, width, measured), [], display)
+    for table in shown:
         display.say(table)
     for line in attempt("verdict", lambda: verdict(records, measured), [], display):
         display.say(line)

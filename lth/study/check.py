@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lth.data.dataset import Dataset
+from lth.data.seen import check_seen
 from lth.errors import LthError, told
 from lth.recipe.recipe import Recipe
 from lth.spec.build import untagged
@@ -26,7 +27,7 @@ CALL_SIGNATURES = {
     "search": (("turn",), ()),
     "prune": (("scores", "mask", "layers"), ()),
     "rewind": (("dense", "trained"), ()),
-    "arms": (("winner", "generator"), ("initial", "trained", "dense", "input_shape")),
+    "arms": (("winner", "generator"), ("initial", "trained", "dense", "input_shape", "steps")),
 }
 """With what a part is called: by place, and by name. An arm gets of the names what it asks for."""
 
@@ -112,6 +113,17 @@ def check_examples(score: Any, dataset: Dataset) -> None:
             f"score.per_class={asked}: that is {asked * dataset.classes} examples of "
             f"{dataset.classes} classes, and the training split has {dataset.training}"
         )
+
+
+def check_shown(methods: Mapping[str, Any], dataset: Dataset) -> None:
+    """Refuse a move that shows its students examples which these data have not."""
+    for name, method in methods.items():
+        for _, move in method.moves:
+            examples = {**dataset.examples, **getattr(move, "examples", {})}
+            check_seen(
+                examples, dataset.train_targets, dataset.training, dataset.classes,
+                f"method.{name}: moves.show",
+            )  # fmt: skip
 
 
 def check_finite(value: Any, path: str = "") -> None:

@@ -29,7 +29,9 @@ DERIVED = {
         "analysis.csv", "matching.csv", "paths.csv", "figures/analysis.png", "figures/layers.png",
         "figures/connections.png", "figures/survivors.png", "figures/connectivity.png",
     ),
-    "action=plot": ("figures/tickets.png", "figures/curves.png"),
+    "action=plot": (
+        "figures/tickets.png", "figures/curves.png", "figures/pareto.png", "figures/zeros.png",
+    ),
     "logger=csv": ("levels.csv",),
 }  # fmt: skip
 """What is made of the records, by what makes it again."""
@@ -91,6 +93,11 @@ class Holdings:
     def members(self) -> dict[MemberId, str]:
         """The keys of all members."""
         return {place: self.rows[place].key for place in self.places}
+
+    def records_at(self, place: MemberId, key: str) -> Sequence[Record]:
+        """Return what is held of a place, if it is of the member of that key."""
+        rows = self.rows.get(place)
+        return rows.records if rows is not None and rows.key == key else ()
 
     def write(self) -> bool:
         """Write the tables where they changed, the index last; say whether anything did."""

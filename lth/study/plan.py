@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from lth.imp import Cohort, loop
-from lth.moves.phases import WINNERS, levels_of, with_phases
+from lth.moves.phases import begins_at, levels_of, with_phases
 from lth.pruning.experiment import Experiment
 from lth.pruning.rules import kept_by_level
 from lth.store.entry import StoredMember
@@ -87,7 +87,8 @@ def plan(setup: Setup) -> Plan:
         for level in (n for n in levels if n > reached[line]):
             _count_level(planned, setup, level, kept[level])
         for member, steps in _phases(setup.parts, line):
-            above = member.arm if setup.parts.methods[member.arm].at != WINNERS else WINNER
+            hangs = begins_at(setup.parts.methods[member.arm]) is None
+            above = WINNER if hangs else member.arm
             if member not in seen and not ended & {(line, above), (line, member.arm)}:
                 _count(planned, setup, member.arm, 1, steps, kept_at(member.level))
     planned.seconds_per_step = _seconds_per_step(setup, store)

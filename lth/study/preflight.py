@@ -8,19 +8,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import torch
+from torch import Tensor
+
 from lth.errors import LthError, told
 from lth.imp import dense
 from lth.moves.phases import begins_at, levels_of, next_ticket, once
 from lth.networks import masks
-from lth.networks.ticket import State, Ticket
+from lth.networks.ticket import State, Ticket, draw_model, drawing
 from lth.pruning.experiment import Experiment, Method
 from lth.pruning.needs import Reading
 from lth.pruning.rules import counts_at
 from lth.pruning.search import Preflight
-from lth.pruning.turn import Turn
+from lth.pruning.turn import Known, Turn
+from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import as_floats
+from lth.recipe.recipe import Recipe
+from lth.spec.build import build
 from lth.store.entry import StoredMember
 from lth.streams import stream
-from lth.types import Mask, Params, PruningChain
+from lth.types import WINNER, Batch, Mask, MemberId, Params, PruningChain
+
+
+def tried(experiment: Experiment) -> Experiment:
+    """Try the search, the score and the methods of an experiment on an untrained network."""
+    check_search(experiment)
+    check_score(experiment)
+    return with_tried_methods(experiment)
 
 
 def check_search(experiment: Experiment) -> None:
@@ -115,27 +129,76 @@ def _tried(name: str, method: Method, experiment: Experiment) -> Method:
         known = ", ".join(map(str, [0, *experiment.route]))
         raise LthError(f"method.{name}.at={begin}: no level that is trained: there are {known}")
     ticket = dense(experiment, experiment.lines[0])
-    member, lengths = _Untrained(ticket, experiment.steps), list[int]()
+    whole = member = _Untrained(ticket, experiment.steps)
+    lengths = list[int]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an untrained network's layers may well collapse
+        if begin != 0 and experiment.levels:
+            level = begin or next((n for n in sorted(experiment.levels) if n), 0)
+            member = _Untrained(_pruned(experiment, ticket, level), experiment.steps)
         for _ in range(min(2, len(levels) if begin is not None else 1)):
             lengths.clear()
             moves = once(method)
             while moves:
-                member, moves = _tried_phase(name, experiment, member, moves)
+                member, moves = _tried_phase(name, experiment, member, moves, whole)
                 lengths.append(member.steps)
     return replace(method, lengths=tuple(lengths))
 
 
+def _pruned(experiment: Experiment, ticket: Ticket, level: int) -> Ticket:
+    """Return a ticket of a level's density: what hangs off a winner meets a mask."""
+    rule, layers = experiment.prune, experiment.layers
+    counts = counts_at(rule, masks.kept(ticket.mask), layers, level)
+    sizes = {n: ticket.params[n].abs() for n in ticket.mask}
+    return replace(ticket, mask=rule.to(sizes, ticket.mask, layers, counts))
+
+
 def _tried_phase(
-    name: str, experiment: Experiment, member: _Untrained, moves: Any
+    name: str, experiment: Experiment, member: _Untrained, moves: Any, whole: _Untrained
 ) -> tuple[_Untrained, Any]:
-    stored = cast(StoredMember, member)
-    turn = Turn(experiment, experiment.lines[0], 1, stored, stored, run=0, took={})
+    stored, first = cast(StoredMember, member), cast(StoredMember, whole)
+    turn = Turn(
+        experiment, experiment.lines[0], 1, stored, first, run=0, took={},
+        look_up=lambda place: _known(place, experiment),
+        winners=dict.fromkeys([0, *experiment.route], first),
+    )  # fmt: skip
     with _of(name):
         ticket, rest = next_ticket(turn, member.ticket, moves)
         recipe = experiment.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)
+        if ticket.model != member.ticket.model and experiment.validation is not None:
+            _try_model(ticket, recipe, *experiment.validation(experiment.lines[0].trial))
     return _Untrained(ticket, recipe.steps - ticket.step), rest
+
+
+def _known(place: MemberId, experiment: Experiment) -> Known:
+    """Return what will stand at a place of the study; a place that it has not is refused."""
+    arms = (WINNER, *experiment.arms)
+    levels = [0, *experiment.route] if place.arm == WINNER else [*experiment.levels]
+    copies = experiment.arms[place.arm][1] if place.arm in experiment.arms else 1
+    trials = sorted({line.trial for line in experiment.lines})
+    for name, there in (
+        ("trial", trials), ("lr", sorted({line.lr for line in experiment.lines})), ("arm", arms),
+        ("level", levels), ("copy", range(copies)), ("phase", [0]),
+    ):  # fmt: skip
+        if getattr(place, name) not in there:
+            known = ", ".join(map(str, there))
+            raise LthError(
+                f"moves.distil.teacher.{name}={getattr(place, name)}: there is {known}; what a "
+                "method makes teaches from another study: {study: its folder, arm, level}"
+            )
+    chain = PruningChain(place.trial, place.lr)
+    member: Any = _Untrained(dense(experiment, chain), experiment.steps)
+    return Known(member, {place.level: experiment.steps})
+
+
+def _try_model(ticket: Ticket, recipe: Recipe, inputs: Tensor, targets: Tensor) -> None:
+    """Run a network that moves have made on two examples, as it trains and as it is measured."""
+    network, batch = draw_model(ticket.model, 0).train(), Batch(inputs[:2].cpu(), targets[:2].cpu())
+    with drawing(0), torch.no_grad():
+        outputs = as_floats(network(batch.inputs))
+        if ticket.teacher is None:
+            as_loss(build(recipe.loss))(outputs, batch)
+        network.eval()(batch.inputs)
 
 
 @contextmanager

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -23,6 +25,8 @@ from lth.imp import Cohort, Experiment
 from lth.moves.phases import levels_of
 from lth.train.job import Job
 from lth.train.options import Listener
+
+T = TypeVar("T")
 
 
 class Display(Listener):
@@ -39,6 +43,7 @@ class Display(Listener):
         self._progress = Progress(*columns, console=console, disable=not self._live)
         self._steps: dict[str, int] = {}
         self._level = self._done = 0
+        self._budget_bar: TaskID | None = None
         self._begun = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -62,6 +67,18 @@ class Display(Listener):
     def advance(self) -> None:
         """One of them is done."""
         self._progress.advance(self._bar)
+
+    def weighing(self, count: int) -> None:
+        """Budgets of so many members are to be measured; 0: all are."""
+        if self._budget_bar is not None:
+            self._progress.remove_task(self._budget_bar)
+        added = self._progress.add_task("budgets", total=count, note="") if count else None
+        self._budget_bar = added
+
+    def weighed(self) -> None:
+        """One of them is."""
+        if self._budget_bar is not None:
+            self._progress.advance(self._budget_bar)
 
     def study(self, parts: Experiment, steps: int) -> None:
         """A study begins: the most it may have to train."""
@@ -120,3 +137,19 @@ class Display(Listener):
 def _copies(parts: Experiment) -> int:
     others = sum(copies for name, (_, copies) in parts.arms.items() if name != "winning_ticket")
     return 1 + others
+
+
+def teller(display: Display) -> Callable[[str], None]:
+    """Return what tells of a loss: a line, or a warning where nothing is displayed."""
+    return display.note if display.enabled else warnings.warn
+
+
+def attempt(what: str, call: Callable[[], T], otherwise: T, display: Display) -> T:
+    """Return what ``call`` gives; where it fails, say so in a line: what is trained is safe."""
+    from lth.results.figures import said
+
+    try:
+        return call()
+    except Exception as error:
+        teller(display)(f"{what}: left out ({said(error)}); the records are complete")
+        return otherwise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,14 @@ from lth.networks.cost import scoring_flops, training_flops
 from lth.networks.ticket import Ticket
 from lth.provenance import now, provenance
 from lth.pruning.needs import Run, needed, scored
+from lth.records.budget import Budget, is_budget
 from lth.records.record import Record
 from lth.records.statistics import level_line
+from lth.records.teachers import taught_points
 from lth.spec.trust import targets
 from lth.store.entry import Point, StoredMember
 from lth.store.study import Study
+from lth.study.budgets import Budgets
 from lth.study.holdings import Holdings, Rows, widened
 from lth.study.logged import Logged
 from lth.study.progress import Display
@@ -51,11 +55,11 @@ class Spent(NamedTuple):
 class Journal:
     """What the loop has given so far, beside what the study's folder held, and the files of both.
 
-    ``seen`` are the places that this run has looked at.
+    ``seen`` are the places that this run has looked at; ``budgets`` measures what they cost.
     """
 
-    def __init__(self, setup: Setup, trainer: Trainer) -> None:
-        self.setup, self.trainer = setup, trainer
+    def __init__(self, setup: Setup, trainer: Trainer, budgets: Budgets | None = None) -> None:
+        self.setup, self.trainer, self.budgets = setup, trainer, budgets
         self.folder = setup.folder
         arms, rates = setup.config["arms"] | setup.config["method"], setup.recipe.rates
         self.held = Holdings(setup.folder, arms, rates, setup.dataset.digest)
@@ -89,12 +93,15 @@ class Journal:
 
     def add(self, cohort: Cohort, entries: Mapping[MemberId, StoredMember]) -> list[Record]:
         """Take a level in, and write the files anew: a kill loses none of it. Return its rows."""
+        budgets = self.budgets.of(cohort, entries) if self.budgets else {}
         for member, entry in entries.items():
-            self._add(member, entry, cohort)
+            self._add(member, entry, cohort, budgets.get(member))
         self.write()
         return [r for member in entries for r in self.held.rows[member].records]
 
-    def _add(self, member: MemberId, entry: StoredMember, cohort: Cohort) -> None:
+    def _add(
+        self, member: MemberId, entry: StoredMember, cohort: Cohort, budget: Budget | None
+    ) -> None:
         setup, ticket = self.setup, cohort[member]
         cost = self._training_flops(ticket, entry)
         # an arm is made of the winner of its level, a phase of what its moves looked at
@@ -107,11 +114,15 @@ class Journal:
         search = self._search_flops(member, winner, ticket)
         asked = setup.recipe.splits  # whoever trained it may have asked for more
         curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
-        self.held.rows[member] = Rows(
-            records_of(setup, member, ticket, entry, cost, search),
-            _rows(setup, member, ticket, entry, curve),
-            entry.key,
-        )
+        rows = records_of(setup, member, ticket, entry, cost, search)
+        if budget is None:  # one of an earlier command stays, as long as it is of this member
+            rows += [r for r in self.held.records_at(member, entry.key) if is_budget(r)]
+        else:
+            macs = (cost + search) / 2 if setup.costed else None
+            points = replace(budget, search_macs=macs).points(ticket.step + entry.about["steps"])
+            rows += _rows(setup, member, ticket, entry, points)
+        curves = _rows(setup, member, ticket, entry, curve)
+        self.held.rows[member] = Rows(rows, curves, entry.key)
         self.seen.add(member)
         if entry.diverged is not None:
             self.diverged.append(member)
@@ -120,7 +131,10 @@ class Journal:
         setup = self.setup
         if not setup.costed:
             return 0
-        return training_flops(ticket, setup.dataset.input_shape, setup.recipe.batch, entry.about)
+        batch = setup.recipe.batch
+        taught = ticket.origin.get("teacher", {}).get("forward_flops", 0) * entry.about["steps"]
+        own = training_flops(ticket, setup.dataset.input_shape, batch, entry.about)
+        return own + taught * batch  # a teacher looks at every example too
 
     def _search_flops(self, member: MemberId, winner: Ticket, ticket: Ticket) -> int:
         """Return what the member's mask and start cost: the runs they took, and scoring for them.
@@ -151,7 +165,7 @@ def execute(setup: Setup, display: Display) -> Journal:
     store = store_at(setup.out)
     with locked(setup.folder, display.note):
         trainer = setup.trainer(store, display)
-        journal = Journal(setup, trainer)
+        journal = Journal(setup, trainer, Budgets(setup, trainer, display))
         journal.begin()
         for note in journal.held.notes:
             display.note(note)
@@ -199,7 +213,7 @@ def records_of(
         (step, "train", "training_flops", float(cost)),
         (step, "train", "search_flops", float(search)),
     ]
-    costs = costs if setup.costed else []
+    costs = [*taught_points(ticket, entry, step), *(costs if setup.costed else [])]
     if entry.diverged is not None:
         diverged = (entry.diverged, "train", "diverged", float(entry.diverged))
         return _rows(setup, place, ticket, entry, [diverged, *costs])

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from lth.config import ACTIONS, GROUPS
 from lth.errors import LthError, nearest
 from lth.pruning.experiment import Arms
+from lth.records.budget import AXES
 from lth.spec.argument_types import is_whole
 from lth.spec.build import build
 from lth.types import WINNER, PruningChain
@@ -16,7 +17,7 @@ from lth.types import WINNER, PruningChain
 T = TypeVar("T")
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            "method", "task", *GROUPS)  # fmt: skip
+            "method", "task", "budget", "axis", "budgets", "fit", *GROUPS)  # fmt: skip
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -36,11 +37,38 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise LthError(
             f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
         )
+    _check_budgets(config)
+    if config["action"] != "fit" and any(v is not None for v in (config.get("fit") or {}).values()):
+        raise LthError("fit: it chooses a setting for a budget: add action=fit")
     if not isinstance(config["out"], str) or not config["out"]:
         raise LthError(f"out={config['out']!r}: the folder of all outputs, such as out=out")
     name = config["name"]
     if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name.startswith("."):
         raise LthError(f"name={name!r}: a study's name is part of a folder's: letters, digits, - _")
+
+
+def _check_budgets(config: Mapping[str, Any]) -> None:
+    """Refuse what says otherwise than it may what networks are weighed and compared by."""
+    wanted, axis, budgets = (config.get(name) for name in ("budget", "axis", "budgets"))
+    if wanted not in (None, "auto") and not isinstance(wanted, bool):
+        raise LthError(
+            f"budget={wanted!r}: whether what networks cost is measured: true, false or auto"
+        )
+    if axis is None and budgets is None:
+        return
+    if config["action"] != "compare":
+        raise LthError(f"{'axis' if axis else 'budgets'}: for action=compare alone")
+    if axis not in AXES:
+        raise LthError(f"axis={axis!r}: it is one of {', '.join(AXES)}")
+    if budgets is not None and not (
+        isinstance(budgets, list) and budgets and all(_is_positive(b) for b in budgets)
+    ):
+        raise LthError(f"budgets={budgets!r}: a list of numbers above 0: budgets=[27000,44000]")
+
+
+def _is_positive(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < float("inf")
 
 
 def levels_of(value: Any) -> tuple[int, ...]:

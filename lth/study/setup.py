@@ -30,9 +30,10 @@ from lth.study.check import (
     check_examples,
     check_finite,
     check_parts,
+    check_shown,
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
-from lth.study.preflight import check_score, check_search, with_tried_methods
+from lth.study.preflight import tried
 from lth.study.probes import probes, validation
 from lth.study.settings import arms_of, chains_of, check_values, levels_of, make
 from lth.train.key import Identities
@@ -157,10 +158,10 @@ def prepare(given: Mapping[str, Any]) -> Setup:
         lines=tuple(chains_of(config["trials"], recipe.rates)),
         probe=probes(config, dataset, recipe), input_shape=dataset.input_shape,
         validation=validation(config, dataset, recipe), methods=methods_of(config["method"], arms),
+        store=Store(Path(config["out"]) / "store"),
     )  # fmt: skip
-    check_search(experiment)
-    check_score(experiment)
-    experiment = with_tried_methods(experiment)
+    check_shown(experiment.methods, dataset)
+    experiment = tried(experiment)
     return Setup(
         config, config["data"], dataset, recipe, experiment, options, parts["logger"], notes
     )
@@ -227,12 +228,10 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
         probe=task.probe, input_shape=task.facts.shape, methods=methods_of(config["method"], arms),
     )  # fmt: skip
     check_arms(experiment)
-    check_search(experiment)
-    check_score(experiment)
     notes = (summary(task.layers, prunable), *task.notes)
     data: Any = task.data
     return Setup(
-        config, task.settings.data or {}, data, recipe, with_tried_methods(experiment), options,
+        config, task.settings.data or {}, data, recipe, tried(experiment), options,
         parts["logger"], notes, task,
     )  # fmt: skip
 

@@ -20,6 +20,9 @@ MULTIRUN = ("-m", "--multirun")
 PATHS = ("path", "root", "out")
 """Settings that name a place: what Hydra reads otherwise (``~``, a comma, 2024) is theirs."""
 
+LIMIT = re.compile(r"fit\.budget=\w+\s*<=[^,\[\]'\"]+")
+"""A limit, whose ``<=`` Hydra cannot read."""
+
 
 def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[str]:
     """Put flags first, quote paths, and spell out globs over choices; no sweep may be empty.
@@ -74,6 +77,8 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _quoted(setting: str, several: bool) -> str:
     """Quote a path that Hydra cannot read, or would sweep over where there is no sweep."""
     key, _, text = setting.partition("=")
+    if LIMIT.fullmatch(setting):
+        return f"{key}='{text}'"
     if key.rpartition(".")[2] not in PATHS or text[:1] in ("'", '"', "["):
         return setting
     override = parse(setting)

@@ -23,7 +23,7 @@ from lth.networks.views.see import Views
 from lth.recipe.adapt import as_loss
 from lth.recipe.evaluation import as_floats
 from lth.spec.build import build
-from lth.train.batches import Batches
+from lth.train.batches import batches_of
 from lth.train.evaluate import measure, taught, teacher_of
 from lth.train.habits import habits_of
 from lth.train.job import Job
@@ -97,7 +97,7 @@ class SequentialEngine:
 
     def __init__(self, job: Job, dataset: Dataset) -> None:
         self.job = job
-        self.batches = Batches(dataset, job.streams, job.recipe.batch)
+        self.batches = batches_of(job, dataset)
         self.loss = as_loss(build(job.recipe.loss))
         self.measures = job.recipe.evaluator(job.measure)
         self.teacher = teacher_of(job, dataset.train_inputs.device)

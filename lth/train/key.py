@@ -44,11 +44,11 @@ class Identities:
         """Return the identity of a member.
 
         Not in it: device, workers, blocks, chunks, trials, levels, snapshots, curves, loggers, the
-        names in a full mask, versions of libraries.
+        names in a full mask (but where views look at what it names), versions of libraries.
         """
         ticket, streams = job.ticket, job.streams
-        changing = ticket.dynamics is not None or ticket.gate is not None
-        pruned = {n: m for n, m in ticket.mask.items() if changing or not m.all()}
+        named = ticket.dynamics is not None or ticket.gate is not None or bool(ticket.views)
+        pruned = {n: m for n, m in ticket.mask.items() if named or not m.all()}
         start = ticket.start
         parts: dict[str, Any] = {
             "numerics": self.numerics.parts,
@@ -76,6 +76,8 @@ class Identities:
                 parts[name] = tensors_digest(values)
         if ticket.teacher is not None:
             parts["teacher"] = ticket.teacher
+        if ticket.examples:
+            parts["examples"] = dict(ticket.examples)
         if ticket.views:  # in their order, whatever they are called
             made = [self._of_built(spec) for spec in ticket.views.values()]
             parts["views"] = [found.parts for found in made]
@@ -140,6 +142,8 @@ def data_identity(dataset: Dataset) -> Identity:
     own = kind is Dataset  # whose private attributes follow from the others
     aside = ("name", "note")
     state = {n: v for n, v in vars(dataset).items() if n not in aside and not (own and n[0] == "_")}
+    if not state.get("examples"):
+        state.pop("examples", None)  # all are seen, as ever
     content = {n: Walk(v) for n, v in sorted(state.items())}
     pieces = dict(walk.pieces)
     for found in content.values():

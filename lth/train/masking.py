@@ -42,7 +42,7 @@ class Masking:
         state, mask = engine.inference_state(member)
         weights = {n: state.params[n] for n in mask}
         gradient = None
-        if self.dynamics.needs_gradient:
+        if self._by_gradient(step):
             gradient = dense_gradient(self.job, state, mask, engine.batch(member, step))
         if not all(_finite(tensors) for tensors in (weights, gradient or {})):
             return False
@@ -81,8 +81,14 @@ class Masking:
     @property
     def gradients(self) -> int:
         """Gradients by every weight that were taken so far."""
-        needed = self.dynamics is not None and self.dynamics.needs_gradient
-        return len(self.kept) - 1 if needed else 0
+        return sum(self._by_gradient(step) for step, _ in self.kept[1:])
+
+    def _by_gradient(self, step: int) -> bool:
+        """Whether the change before ``step`` took a gradient: those that grow come first."""
+        if self.dynamics is None or not self.dynamics.needs_gradient:
+            return False
+        asks = getattr(self.dynamics, "by_gradient", None)
+        return asks is None or asks(step, self.job.recipe.steps)
 
     def save(self, engine: Engine, member: int) -> tuple[Params, dict[str, Any]]:
         """Return what ``restore`` needs: tensors and plain data."""

@@ -12,9 +12,10 @@ from lth.errors import LthError
 from lth.networks.ticket import State
 from lth.recipe.evaluation import LOSS
 from lth.spec.trust import targets
-from lth.store.entry import Point
+from lth.store.entry import Point, StoredMember
 from lth.store.restore import net_of
 from lth.store.store import Store
+from lth.store.study import Study
 from lth.train.job import Job
 from lth.train.masking import Masking
 
@@ -73,10 +74,17 @@ def with_teacher(job: Job, store: Store) -> Job:
     """Look up the teacher that a job's ticket names, of code that the job names too."""
     if job.ticket.teacher is None or job.teacher is not None:
         return job
-    entry = store.get(job.ticket.teacher)
+    entry = store.get(job.ticket.teacher) or _elsewhere(job)
     if entry is None or entry.diverged is not None:
         what = "is not in the store" if entry is None else "has diverged"
         raise LthError(f"teacher {job.ticket.teacher[:12]}: that member {what}: train it first")
     named = targets([job.ticket.model, job.data, job.recipe.loss])
-    trust = sorted({t.rpartition(".")[0] for t in named if not t.startswith(("lth.", "torch."))})
-    return replace(job, teacher=net_of(entry, trust))
+    trust = {t.rpartition(".")[0] for t in named if not t.startswith(("lth.", "torch."))}
+    trust |= set(job.ticket.origin.get("teacher", {}).get("trust", ()))
+    return replace(job, teacher=net_of(entry, sorted(trust)))
+
+
+def _elsewhere(job: Job) -> StoredMember | None:
+    """Look a teacher up in the store of the study that it was named by."""
+    study = job.ticket.origin.get("teacher", {}).get("study")
+    return Study(study).store.get(str(job.ticket.teacher)) if study else None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
@@ -30,7 +30,7 @@ from lth.train.engine import Engine, SequentialEngine
 from lth.train.job import Job
 from lth.train.key import Identities, check_same
 from lth.train.trainer_options import TrainerOptions
-from lth.train.work import Report, Stopped, one_thread, work
+from lth.train.work import Stopped, one_thread, work
 
 PATIENCE = 10.0
 """Seconds a worker has to keep its member's state when the study is interrupted."""
@@ -40,6 +40,32 @@ LOOK = 0.2
 
 ENOUGH = 3
 """Members that may fail before no further one is begun: what fails so often always does."""
+
+
+class WorkerCall(Protocol):
+    """Something else for a worker to do, with its data and its store: see ``Pool.run``.
+
+    It raises nothing: what it could not do is for the process that asked to find out.
+    """
+
+    @property
+    def job(self) -> Job:
+        """What it is about."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Its name among what is asked for."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How long it takes, next to others."""
+        ...
+
+    def __call__(self, dataset: Dataset, store: Store, identities: Identities) -> None:
+        """Do it."""
+        ...
 
 
 class Pool:
@@ -71,9 +97,15 @@ class Pool:
                 self._processes[here] = process
 
     def run(
-        self, jobs: Sequence[Job], report: Report, stop: Callable[[], bool] = lambda: False
+        self,
+        jobs: Sequence[Any],
+        report: Callable[[Any, int, bool], None],
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Train all ``jobs``, the longest first; raise the first error when the others are done."""
+        """Train all ``jobs``, the longest first; raise the first error when the others are done.
+
+        A job that is none but a ``WorkerCall`` is called.
+        """
         waiting = sorted(jobs, key=lambda job: -job.steps)[::-1]
         by_key = {job.key: job for job in jobs}
         errors: list[LthError] = []
@@ -150,7 +182,7 @@ class _Failed(Exception):
         self.error, self.died = error, died
 
 
-def _give(connection: Any, waiting: list[Job]) -> bool:
+def _give(connection: Any, waiting: list[Any]) -> bool:
     if not waiting:
         return False
     # plain pickle: torch's own moves tensors through shared memory, often tiny in containers
@@ -177,9 +209,14 @@ def _serve(
     def take() -> Iterator[list[Job]]:
         while content := connection.recv_bytes():
             idle.clear()
-            yield [pickle.loads(content)]
+            given = pickle.loads(content)
+            if isinstance(given, Job):
+                yield [given]
+            else:
+                given(dataset, Store(root), identities)
+                report(given, 0, True)
 
-    def report(job: Job, step: int, done: bool) -> None:
+    def report(job: Any, step: int, done: bool) -> None:
         if done:
             idle.set()  # what the parent says from here on is the next job
         connection.send(("step", job.key, step, done))
@@ -195,7 +232,8 @@ def _serve(
         try:
             connection.send(("ready", "", 0, True))
             jobs, dataset = take(), data_of(data, quiet=True)
-            make_engine = _checked(Identities(dataset))
+            identities = Identities(dataset)
+            make_engine = _checked(identities)
             while not _ended(jobs):
                 try:
                     with one_thread():

@@ -85,9 +85,7 @@ def _agrees(job: Job, dataset: Dataset) -> bool:
     load_state(model, job.ticket.plain_start)
     alone = Network(model, job.ticket.mask, job.ticket.built_views())
     inputs = dataset.prepare(dataset.train_inputs[:32])
-    with (
-        torch.no_grad()
-    ):  # what goes by its data, such as an early exit, does so where it is measured
+    with torch.no_grad():  # what goes by its data, an early exit say, does so where it is measured
         stack.model.eval()
         stack._run(torch.stack([inputs, inputs]))
     return agrees(stack.model.train(), stack._run, stack.leaves, alone, inputs)

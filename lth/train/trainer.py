@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,18 @@ from lth.recipe.recipe import Recipe
 from lth.spec.build import Spec
 from lth.store.entry import StoredMember
 from lth.store.store import Store
+from lth.train.batches import batches_of
 from lth.train.check_views import check_views
 from lth.train.job import Job, Streams
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
-from lth.train.pool import ENOUGH, Pool
+from lth.train.pool import ENOUGH, Pool, WorkerCall
 from lth.train.trainer_options import TrainerOptions, acting
 from lth.train.work import Stopped, one_thread, stop_after_block, work
 from lth.types import MemberId
+
+FEW = 8
+"""So many calls are worth starting workers for."""
 
 TURNS = 5
 """How often a level is looked at again, where other jobs come between."""
@@ -128,7 +132,18 @@ class Trainer:
         )
         found = self.identities.of(job)
         about = _about(job) | {"identity": found.parts, "pieces": found.pieces}
+        about["examples"] = self._examples(job)
         return replace(job, key=found.key, about=about | {"place": place._asdict()})
+
+    def _examples(self, job: Job) -> dict[str, Any]:
+        """Say what a member trains on: the data set, how many examples it has, how many are told.
+
+        ``labelled`` counts those of the trial's training split whose class the member is told.
+        """
+        data, labelled = self.dataset, self.dataset.training
+        if data.examples or job.ticket.examples:
+            labelled = len(batches_of(job, data).labelled)
+        return {"data": data.name, "training": data.training, "labelled": labelled}
 
     def _without_snapshots(
         self, jobs: Mapping[MemberId, Job], entries: Mapping[MemberId, StoredMember]
@@ -194,18 +209,36 @@ class Trainer:
                     lightning=self.lightning,
                 )  # fmt: skip
             return
-        workers = self.options.workers
-        mine = str(self.options.lightning)
-        if workers == 0 or any("__main__." in str(_specs(job)) + mine for job in jobs):
+        pool = self._workers(jobs)
+        if pool is None:
             self._run_here(jobs)
             return
+        with stop_after_block(lambda _: None) as stop:
+            pool.run(jobs, self.listener.step, stop)
+
+    def call(self, calls: Sequence[WorkerCall], done: Callable[[], None]) -> bool:
+        """Have workers make calls, each about a job; say whether there were workers for that.
+
+        None are started for fewer calls than are made here while they start.
+        """
+        few = self._pool is None and len(calls) < FEW
+        pool = None if self.options.on_gpu or few else self._workers([c.job for c in calls])
+        if pool is not None:
+            with stop_after_block(lambda _: None) as stop:
+                pool.run(calls, lambda *_: done(), stop)
+        return pool is not None
+
+    def _workers(self, jobs: Sequence[Job]) -> Pool | None:
+        """Return the worker processes, if there are any that can build what the jobs name."""
+        mine = str(self.options.lightning)
+        if self.options.workers == 0 or any("__main__." in str(_specs(j)) + mine for j in jobs):
+            return None
         if self._pool is None:
             self._pool = Pool(
                 self.options.processes, self.data, self.store.root,
                 str(self.options.precision), self.lightning,
             )  # fmt: skip
-        with stop_after_block(lambda _: None) as stop:
-            self._pool.run(jobs, self.listener.step, stop)
+        return self._pool
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
         """Train one after the other; one that fails does not keep the others from their end."""

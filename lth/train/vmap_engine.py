@@ -21,12 +21,13 @@ from lth.recipe.adapt import as_loss
 from lth.recipe.evaluation import as_floats
 from lth.spec.build import build
 from lth.train.alike import check_elementwise, equal_rates
-from lth.train.batches import Batches
+from lth.train.batches import batches_of, sees
 from lth.train.engine import Backward, inference_state, lasting
 from lth.train.evaluate import EVALUATION_BATCH, taught, teacher_of
 from lth.train.job import Job
 from lth.train.network import call, holder, places_of, see_all
 from lth.train.optimizer import forget, make_optimizer, set_rate, update
+from lth.train.uneven import filled, sums_of_own
 from lth.types import Batch, Mask, Params
 
 
@@ -79,7 +80,8 @@ class VmapEngine:
             inputs = torch.stack([b.augment(data.train_inputs[r], step) for b, r in each])
             set_rate(self.optimizer, self.jobs[0], self.schedule(step, self.recipe.steps))
             prepared = data.prepare(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
-            batch = self._batch(prepared, data.train_targets[rows], rows, step)
+            targets = torch.stack([b.targets(r) for b, r in zip(self.batches, rows, strict=True)])
+            batch = self._batch(prepared, targets, rows, step)
             member_losses = self._each(self.loss, as_floats(self._run(batch.inputs)), batch)
             backward(member_losses.sum())  # the sum's gradient is each member's own
             self._update()
@@ -90,15 +92,24 @@ class VmapEngine:
         """Measure every member on its own trial's split."""
         self.model.eval()
         found = [(*b.rows(split), b.index(split)) for b in self.batches]
+        sizes = [len(targets) for _, targets, _ in found]
         total: dict[str, list[Tensor]] = {}
         with torch.no_grad():
-            for first in range(0, len(found[0][1]), EVALUATION_BATCH):
-                part = slice(first, first + EVALUATION_BATCH)
-                inputs = torch.stack([self.dataset.prepare(i[part]) for i, _, _ in found])
-                targets = torch.stack([t[part] for _, t, _ in found])
-                rows = torch.stack([r[part] for _, _, r in found])
+            for first in range(0, max(sizes), EVALUATION_BATCH):
+                last = min(first + EVALUATION_BATCH, max(sizes))
+                parts = [filled(first, last, size) for size in sizes]
+                each = list(zip(found, parts, strict=True))
+                inputs = torch.stack([self.dataset.prepare(f[0][part]) for f, part in each])
+                targets = torch.stack([f[1][part] for f, part in each])
+                rows = torch.stack([f[2][part] for f, part in each])
                 batch = self._batch(inputs, targets, rows, None)
-                sums = self._each(self.measures, as_floats(self._run(batch.inputs)), batch)
+                own = [max(0, min(size, last) - first) for size in sizes]
+                outputs = as_floats(self._run(batch.inputs))
+                if len({*own}) == 1:
+                    sums = self._each(self.measures, outputs, batch)
+                else:
+                    mine = [own[stream] for stream in self.stream.tolist()]
+                    sums = sums_of_own(self.measures, outputs, batch, mine)
                 for name, pair in sums.items():
                     pair = [value.to(self.device) for value in pair]
                     before = total.get(name, [torch.zeros_like(v) for v in pair])
@@ -248,9 +259,10 @@ class VmapEngine:
 
     def _make_streams(self) -> None:
         """Make batches once per trial: its arms, copies and rates see the same ones."""
-        distinct = list(dict.fromkeys(job.streams for job in self.jobs))
-        self.batches = [Batches(self.dataset, s, self.recipe.batch) for s in distinct]
-        rows = [distinct.index(job.streams) for job in self.jobs]
+        named = [(job.streams, sees(job)) for job in self.jobs]
+        distinct = {name: job for name, job in zip(named, self.jobs, strict=True)}
+        self.batches = [batches_of(job, self.dataset) for job in distinct.values()]
+        rows = [[*distinct].index(name) for name in named]
         self.stream = torch.tensor(rows, device=self.device)
         self._back = torch.tensor([self.row[m] for m in range(len(self.jobs))], device=self.device)
 

@@ -22,17 +22,21 @@ def carried(net: Net, model: Spec) -> Net:
     if model == net.model:
         return net
     inner, name = model.get("model"), target_of(model)
-    carry = getattr(locate(name), "carry", None)
+    factory = locate(name)
+    carry = getattr(factory, "carry", None)
     if carry is None or not isinstance(inner, Mapping):
         raise LthError(
             f"{name} is no form of {target_of(net.model)}: a rewrite names the model that it is of"
         )
-    net, short = carried(net, dict(inner)), name.rpartition(".")[2]
+    again = getattr(factory, "again", False) and target_of(net.model) == name
+    if not (again and net.model.get("model") == inner):  # else its own carry goes further by itself
+        net = carried(net, dict(inner))
+    short = name.rpartition(".")[2]
     if net.views or net.gate is not None or net.frozen:
         others = {"gate": net.gate is not None, "frozen values": bool(net.frozen)}
         what = ", ".join([*net.views, *(n for n, has in others.items() if has)])
         raise LthError(f"{short}: it would break the network's views ({what}): rewrite before them")
-    if is_masked(net.mask) and not getattr(locate(name), "masked", False):
+    if is_masked(net.mask) and not getattr(factory, "masked", False):
         raise LthError(f"{short}: it would break the network's mask: rewrite first, then prune")
     return carry(net, model)
 

@@ -83,11 +83,11 @@ def see_through(network: nn.Module, mask: Mask, views: Views) -> dict[str, Seen]
     """Let every weight that a mask names be seen through its views; return them by weight.
 
     The weights keep their values: they must be masked already, as ``Net.start`` has them. Under a
-    view that holds the weights no other parameter trains.
+    view that holds the weights no other parameter trains, nor a weight that is replaced.
     """
     weights, own = dict(network.named_parameters()), views.own
-    if views.holds:
-        for parameter in weights.values():
+    for name, parameter in weights.items():
+        if views.holds or name in views.replaced:
             parameter.requires_grad_(False)
     found, several = dict[str, Seen](), list[Seen]()
     for name, part in mask.items():

@@ -60,6 +60,12 @@ class Views:
         return any(getattr(v, "holds", False) for v in self.views)
 
     @property
+    def replaced(self) -> frozenset[str]:
+        """The weights that nothing is seen of: others stand for them, and they do not train."""
+        seen = zip(self.views, self.tensors, strict=False)
+        return frozenset(w for v, t in seen if getattr(v, "replaces", False) for w in t)
+
+    @property
     def draws(self) -> bool:
         """Whether a view draws random numbers."""
         return any(getattr(v, "draws", False) for v in self.views)
@@ -106,6 +112,8 @@ class Views:
                 seen = torch.where(kept.bool(), seen, seen - seen.detach())
         if self.views:
             seen = torch.where(mask.bool(), seen, seen.new_zeros(()))
+        if self.views and not training:
+            seen = seen + 0.0  # there is one zero: what rounds gives a -0.0 too
         if self.frozen is not None and FROZEN in own:
             seen = self.frozen(name, seen, mask, own, training)
         return seen

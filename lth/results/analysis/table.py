@@ -11,13 +11,16 @@ import torch
 
 from lth.data.dataset import Dataset
 from lth.data.own import data_of
+from lth.models.gated import Gated
 from lth.networks import masks
+from lth.networks.ticket import load_state, network_of
 from lth.recipe.evaluation import LOSS
 from lth.records.record import last_phases
 from lth.results.analysis import structure
 from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
 from lth.results.analysis.lines import Point, lines
 from lth.results.analysis.members import Member, Members
+from lth.results.analysis.policies import policies
 from lth.spec.build import build
 from lth.store.study import Study
 from lth.train.work import one_thread
@@ -85,6 +88,7 @@ class Analysis:
         own = list(lines(place, member, self.members, evaluator, self.splits(place.trial)))
         measures = [*self._structure(place, member, evaluator)]
         measures += self._training(place, member, evaluator)
+        measures += self._policies(place, member, evaluator)
         measures += [("", *measure) for line in own for measure in line.measures()]
         where = self._where(place)
         rows = [Row(**where, layer=n, measure=m, value=float(v)) for n, m, v in measures]
@@ -121,6 +125,19 @@ class Analysis:
         yield from self._movement(place, member)
         values = evaluator.measure(member.start, self.splits(place.trial)["test"])
         yield from (("", f"untrained_test_{n}", v) for n, v in values.items() if n != LOSS)
+
+    def _policies(self, place: MemberId, member: Member, evaluator: Evaluator) -> Iterator[Measure]:
+        """Measure what gates do with the test set, against how hard the dense network finds it."""
+        if not isinstance(evaluator.network, Gated):
+            return
+        assert member.final is not None
+        dense = self.members.get(place._replace(arm=WINNER, level=0, copy=0)) or member
+        static = network_of(dense.model, dense.final or dense.start).eval()
+        static = static.to(self.dataset.train_inputs.device)
+        load_state(evaluator.network, member.final)
+        inputs, targets = self.splits(place.trial)["test"]
+        found = policies(evaluator.network, self.dataset.prepare(inputs), targets, static)
+        yield from (("", *measure) for measure in found.measures())
 
     def _movement(self, place: MemberId, member: Member) -> Iterator[Measure]:
         """Measure how the dense network moved the weights that the ticket keeps, and the others."""

@@ -60,16 +60,25 @@ def find(patterns: Any) -> list[Study]:
     return list(studies.values())
 
 
-def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
+ALIKE = ("data", "model", "task")
+"""What studies that are compared at one density have in common."""
+
+
+def fit(
+    studies: Sequence[Study], paired: Collection[int] = (), alike: Collection[str] = ALIKE
+) -> list[str]:
     """Refuse studies of other data or another model than the first; say what else differs.
 
-    ``paired`` are the seeds of the first's trials, its own if it stands alone.
+    ``alike`` are the settings that must be; ``paired`` are the seeds of the first's trials, its own
+    if it stands alone.
     """
     first = studies[0]
     notes = [_incomplete(first)]
     for other in studies[1:]:
-        for what in ("data", "model", "task"):
+        for what in alike:
             _same(what, first, other)
+        others = [c for what in ALIKE if what not in alike for c in _changes(what, first, other)]
+        notes += [_told(other, others, first)] if others else []
         if len({_content(first), _content(other)} - {None}) > 1:
             raise LthError(f"{other.id}: its data hold others than those of {first.id}: {ONE_DATA}")
         seed, recipe = _changes("seed", first, other), _changes("recipe", first, other)
@@ -83,10 +92,13 @@ def fit(studies: Sequence[Study], paired: Collection[int] = ()) -> list[str]:
     return [note for note in notes if note]
 
 
-def sources(groups: Sequence[Sequence[Study]], plain: bool = True) -> list[Source]:
+def sources(
+    groups: Sequence[Sequence[Study]], plain: bool = True, phases: bool = False
+) -> list[Source]:
     """Read the records of studies, each a group of those that differ in seed alone.
 
-    Trials get numbers that tell seeds apart; with ``plain`` the first study has no label.
+    Trials get numbers that tell seeds apart; with ``plain`` the first study has no label. Of a
+    method's ``phases`` at a level those before the last are left out, unless they are asked for.
     """
     weights = groups[0][0].weights
     studies = [study for group in groups for study in group]
@@ -98,7 +110,7 @@ def sources(groups: Sequence[Sequence[Study]], plain: bool = True) -> list[Sourc
         ids = " + ".join(study.id for study in group)
         records = [
             r._replace(study=ids, trial=r.trial + step * seeds.index(study.config["seed"]))
-            for study in group for r in last_phases(study.records)
+            for study in group for r in (study.records if phases else last_phases(study.records))
         ]  # fmt: skip
         made.append(Source(label=label, study=ids, weights=weights, records=records))
     return made

@@ -13,10 +13,17 @@ from lth.files import write_atomic
 from lth.measured import Measured
 from lth.records.judged import ACCURACY
 from lth.records.record import Record
+from lth.results.analysis.histories import histories
 from lth.results.figures.curves import curves_figure
+from lth.results.figures.over_steps import over_steps_figure
+from lth.results.figures.pareto import bytes_figure
 from lth.results.figures.tickets import tickets_figure
+from lth.results.figures.zeros import zeros_figure
+from lth.store.study import Study
 
-__all__ = ["curves_figure", "draw", "said", "save", "save_all", "tickets_figure"]
+__all__ = [
+    "curves_figure", "draw", "draw_over_steps", "said", "save", "save_all", "tickets_figure",
+]  # fmt: skip
 
 
 Drawing = Callable[[], Figure | None]
@@ -32,12 +39,23 @@ def draw(
     note: Note | None = None,
     measured: Measured = ACCURACY,
 ) -> list[Path]:
-    """Write ``tickets.png`` and ``curves.png``; whatever has nothing to show is left out."""
+    """Write ``tickets.png`` and ``curves.png``, of budgets ``pareto.png`` and ``zeros.png``.
+
+    Whatever has nothing to show is left out.
+    """
     drawings: dict[str, Drawing] = {
         "tickets": lambda: tickets_figure(records, measured),
         "curves": lambda: curves_figure(curves, records, measured),
+        "pareto": lambda: bytes_figure(records, measured),
+        "zeros": lambda: zeros_figure(records),
     }
     return save_all(drawings, folder, note)
+
+
+def draw_over_steps(study: Study, note: Note | None = None) -> list[Path]:
+    """Write ``over_steps.png`` where a mask of the study changed while its member trained."""
+    drawing = {"over_steps": lambda: over_steps_figure(histories(study))}
+    return save_all(drawing, study.folder / "figures", note)
 
 
 def save_all(drawings: Mapping[str, Drawing], folder: Path, note: Note | None) -> list[Path]:

@@ -1,0 +1,131 @@
+"""Multiply-adds that dense kernels really execute, counted while a network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from lth.networks.trace import OPERANDS, flops_of, storage_key, twice_differentiable
+
+Inputs = Iterable[Tensor]
+"""Prepared inputs, batch after batch."""
+
+FEW = 128
+"""Examples on which a network is looked at: does what it executes depend on its input?"""
+
+
+class Macs(NamedTuple):
+    """Multiply-adds per example: those executed, and those of weights that are not 0."""
+
+    executed: float
+    nonzero: float
+
+
+def macs_of(network: nn.Module, few: Tensor, every: Callable[[], Inputs]) -> Macs:
+    """Return the multiply-adds of a network in evaluation mode, per example.
+
+    Those of the first of ``few`` prepared examples, where all of them together take as much each;
+    of a network that takes otherwise, or says so (``dynamic = True``), the mean over ``every`` one.
+    """
+    first = few[:1]
+    one = counted(network, [first])
+    if not says_dynamic(network) and counted(network, [few]) == one:
+        return one
+    return counted(network, every(), plainly=counted(network, [first], plainly=False) != one)
+
+
+def says_dynamic(network: nn.Module) -> bool:
+    """Whether a module in it says that what it executes depends on its input."""
+    return any(getattr(module, "dynamic", False) is True for module in network.modules())
+
+
+def counted(network: nn.Module, batches: Inputs, plainly: bool = True) -> Macs:
+    """Count what the network executes over batches, per example.
+
+    ``plainly`` without the fused ways through attention and recurrent layers, which hide their
+    products; without them convolutions are slow, too.
+    """
+    counter, examples = Counter(network), 0
+    ways = twice_differentiable() if plainly else nullcontext()
+    with evaluating(network), ways, torch.no_grad(), counter:
+        for inputs in batches:
+            network(inputs)
+            examples += len(inputs)
+    return Macs(*(float(found / max(1, examples)) for found in (counter.executed, counter.nonzero)))
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and each of its modules back as it was."""
+    before = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+class Counter(TorchDispatchMode):
+    """Adds up the multiply-adds of every product that runs inside it.
+
+    A tensor made of parameters and buffers alone is a weight: of a product with one the share of
+    its entries that are not 0 is executed by hardware that skips zeros; of two the smaller share.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.executed, self.nonzero = Fraction(0), Fraction(0)
+        tensors = [*network.parameters(), *network.buffers()]
+        self._weights = {storage_key(t): t for t in tensors}  # held, so no other takes its place
+        self._shares: dict[Any, Fraction] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Do the operation and count it."""
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        packet = func.overloadpacket
+        if packet in OPERANDS or packet in flop_registry:
+            self._count(packet, args, kwargs, found)
+        self._follow(args, kwargs, found)
+        return found
+
+    def _count(self, packet: Any, args: tuple[Any, ...], kwargs: Any, found: Any) -> None:
+        macs = Fraction(flops_of(packet, args, kwargs, found), 2)
+        operands = [args[i] for i in OPERANDS.get(packet, ())]
+        shares = [self._share(t) for t in operands if storage_key(t) in self._weights]
+        self.executed += macs
+        self.nonzero += macs * min(shares, default=Fraction(1))
+
+    def _share(self, weight: Tensor) -> Fraction:
+        """Return the share of a weight's entries that are not 0; of a part of one, that part's."""
+        key = (
+            storage_key(weight), weight._version, weight.storage_offset(), tuple(weight.shape),
+            weight.stride(),
+        )  # fmt: skip
+        if key not in self._shares:
+            count = int(torch.count_nonzero(weight.detach()))
+            self._shares[key] = Fraction(count, max(1, weight.numel()))
+        return self._shares[key]
+
+    def _follow(self, args: tuple[Any, ...], kwargs: Any, found: Any) -> None:
+        """Note what is made of weights alone, and what no longer is."""
+        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        static = bool(given) and all(storage_key(t) in self._weights for t in given)
+        for tensor in tree_leaves(found):
+            if not isinstance(tensor, Tensor):
+                continue
+            if static:
+                self._weights.setdefault(storage_key(tensor), tensor)
+            else:
+                self._weights.pop(storage_key(tensor), None)

@@ -1,0 +1,111 @@
+"""The tables of a comparison at equal budgets, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from lth.records.budget_table import short
+from lth.records.intervals import grouped
+from lth.records.judged import Judged
+from lth.records.statistics import percent
+from lth.results.compare.equal_budget import Within
+from lth.results.compare.pareto import DENSITY, Point
+
+NAME, NUMBER = 16, 6
+"""Least columns of a name and of a number."""
+
+UNITS = {"bytes": "bytes", "macs": "multiply-adds per image", "params": "numbers stored"}
+
+
+def axis_tables(
+    points: Sequence[Point], best: Sequence[Within], axis: str, what: Judged, width: int = 80
+) -> list[Table]:
+    """Return the table of the front, and that of every method's best network by budget."""
+    return [_front_table(points, axis, what), *_budget_tables(best, axis, what, width)]
+
+
+def axis_legend(what: Judged) -> str:
+    """Say what the tables hold."""
+    return (
+        f"({what.words} of the packed file, ± half its 95 % interval; of what is within a budget, "
+        f"as means over trials, the mean validation {what.metric} chooses)"
+    )
+
+
+def _plain(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD,
+        padding=0, show_edge=False,
+    )  # fmt: skip
+
+
+def _front_table(points: Sequence[Point], axis: str, what: Judged) -> Table:
+    front = [p for p in points if p.front]
+    less = f"has fewer {UNITS[axis]}" if axis in UNITS else "is less dense"
+    table = _plain(f"front: no network {less} and validates better")
+    table.add_column("method", overflow="fold", min_width=NAME)
+    phases = any(p.phase for p in front)
+    heads = ["level", *["phase"] * phases, axis, "validation", what.split, "n"]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for p in front:
+        where = [str(p.level), *[str(p.phase or "")] * phases]
+        scores = [what.text(p.validation), _value(p, what)]
+        table.add_row(escape(p.method), *where, cost(p.cost, axis), *scores, str(p.trials))
+    return table
+
+
+def _budget_tables(best: Sequence[Within], axis: str, what: Judged, width: int) -> list[Table]:
+    """Return a table with a column per budget; of many budgets several, side after side."""
+    columns = grouped(best, lambda b: b.budget)
+    each = 14 if any(b.point.value.bounded for b in best) else 8
+    room = max(1, (width - NAME) // each)
+    budgets = list(columns)
+    return [
+        _budget_table(best, budgets[n : n + room], axis, what) for n in range(0, len(budgets), room)
+    ]
+
+
+def _budget_table(
+    best: Sequence[Within], budgets: Sequence[float], axis: str, what: Judged
+) -> Table:
+    within = f"within so many {UNITS[axis]}" if axis in UNITS else "of at most such a density"
+    table = _plain(f"each method's best {within}")
+    table.add_column("method", overflow="fold", min_width=NAME)
+    for budget in budgets:
+        table.add_column(cost(budget, axis), justify="right", no_wrap=True, min_width=NUMBER)
+    shown = [b for b in best if b.budget in budgets]
+    top = {
+        budget: max(what.merit(b.point.value.mean) for b in own)
+        for budget, own in grouped(shown, lambda b: b.budget).items()
+    }
+    last = {b.point.method: what.merit(b.point.value.mean) for b in shown}
+    for method in sorted(last, key=lambda m: (-last[m], m)):  # by what the greatest budget buys
+        own = {b.budget: b.point for b in shown if b.point.method == method}
+        cells = []
+        for budget in budgets:
+            point = own.get(budget)
+            text = "" if point is None else _value(point, what)
+            highest = point is not None and what.merit(point.value.mean) == top[budget]
+            cells.append(f"[bold]{text}[/bold]" if highest else text)
+        table.add_row(escape(method), *cells)
+    return table
+
+
+def _value(point: Point, what: Judged) -> str:
+    value = point.value
+    half = f" ±{what.text(value.high - value.mean)}" if value.bounded else ""
+    return what.text(value.mean) + half
+
+
+def cost(value: float, axis: str) -> str:
+    """Write a cost as its axis does.
+
+    >>> cost(27000, "bytes"), cost(0.036, "density")
+    ('27.0k', '3.6 %')
+    """
+    return percent(value) if axis == DENSITY else short(value)

@@ -1,0 +1,172 @@
+"""What networks give for what they cost: the packed file's accuracy against its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from lth.measured import Measured
+from lth.records.budget import judged_of
+from lth.records.intervals import grouped
+from lth.records.judged import ACCURACY, Judged
+from lth.records.record import Record
+from lth.results.compare.budget_table import cost
+from lth.results.compare.pareto import DENSITY, Point, points, scored
+from lth.results.compare.studies import Source
+from lth.results.figures.labels import Label, place_labels
+from lth.results.figures.style import (
+    COLOURS,
+    STROKES,
+    legend_above,
+    legend_columns,
+    look,
+    tidy,
+    words,
+)
+
+DENSE, FRONT = "0.35", "0.6"
+
+DPI = 130
+"""As the other comparison's: a crowd of methods must stay under 250 kB to be kept."""
+
+SIZE, LINE = (9.5, 5.0), 0.21
+"""Inches of the figure, and of a line of a legend above it."""
+
+AXES = {
+    "bytes": "bytes of the packed file", "params": "numbers stored",
+    "macs": "multiply-adds per image that dense kernels execute",
+    DENSITY: "density: weights kept / those of the dense network",
+}  # fmt: skip
+"""What the cost axis says."""
+
+REACH = 4.0
+"""Values below the best by more than so many times the median's distance leave the panel."""
+
+LEAST = 0.5
+"""Points of percent that the panel shows at least."""
+
+
+def pareto_figure(found: Sequence[Point], axis: str, what: Judged) -> Figure | None:
+    """Draw what is judged of the packed file on test against its cost, on a log axis.
+
+    A point per network, the mean over trials, bars are Student's 95 % intervals; the points of a
+    method are joined. The line beneath joins the front, which validation chooses. None where there
+    is nothing to draw.
+    """
+    shown = [p for p in found if p.cost > 0]
+    if not shown:
+        return None
+    methods = grouped(shown, lambda p: p.method)
+    crowd = len(methods) > len(COLOURS)
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    ax = figure.subplots()
+    worst, best = limits(shown, what)
+    _front(ax, [p for p in shown if p.front], what)
+    labels = [
+        _method(ax, method, own, number, what, worst)
+        for number, (method, own) in enumerate(methods.items())
+    ]
+    ax.set_ylim(worst, best)
+    _cost_axis(ax, axis)
+    ax.set_ylabel(f"{what.words} of the packed file{what.percent}")
+    ax.set_title(_title(shown), fontsize=9, loc="left")
+    tidy(ax)
+    if crowd:  # colours come again, so a name needs its marker and stroke
+        handles, names = ax.get_legend_handles_labels()
+        columns = legend_columns(names, 0.95 * SIZE[0])
+        figure.set_size_inches(SIZE[0], SIZE[1] + LINE * (-(-len(names) // columns)))
+        legend_above(figure, handles, "", columns)
+    else:
+        place_labels(ax, labels)
+    return figure
+
+
+def bytes_figure(records: Sequence[Record], measured: Measured = ACCURACY) -> Figure | None:
+    """Draw one study's networks against the bytes of their files; None where none was scored."""
+    if not scored(records):
+        return None
+    what = judged_of(records, measured)
+    alone = Source(label="", study=records[0].study, weights=None, records=records)
+    return pareto_figure(points([alone], "bytes", what), "bytes", what)
+
+
+def limits(points: Sequence[Point], what: Judged) -> tuple[float, float]:
+    """Return the values between which the panel lies, the worst first: what is far off leaves."""
+    merits = [what.merit(what.factor * p.value.mean) for p in points]
+    top, middle = max(merits), median(merits)
+    least = LEAST if what.share else 0.05 * max(map(abs, merits))
+    reach = max(least, REACH * (top - middle))
+    low = min(m for m in merits if m >= top - reach)
+    span = max(least, top - low)
+    ends = [what.merit(what.factor * e) for p in points if p.value.bounded for e in p.value[1:3]]
+    inside = [e for e in ends if low - span / 2 <= e <= top + span / 2]
+    low, high = min([low, *inside]) - 0.06 * span, max([top, *inside]) + 0.06 * span
+    return what.merit(low), what.merit(high)
+
+
+def _front(ax: Axes, points: Sequence[Point], what: Judged) -> None:
+    line = sorted(points, key=lambda p: p.cost)
+    ax.plot(
+        [p.cost for p in line], [what.factor * p.value.mean for p in line], color=FRONT, lw=6,
+        alpha=0.35, solid_capstyle="round", zorder=1,
+    )  # fmt: skip
+
+
+def _method(
+    ax: Axes, method: str, points: Sequence[Point], number: int, what: Judged, worst: float
+) -> Label:
+    """Draw a method's networks; return its label, at the dearest that is in the panel."""
+    colour, marker, stroke = look(number)
+    if all(p.level == 0 for p in points):
+        colour, marker, stroke = DENSE, "D", STROKES[0]
+    own = sorted(points, key=lambda p: p.cost)
+    x = [p.cost for p in own]
+    y = [what.factor * p.value.mean for p in own]
+    inside = [what.merit(v) >= what.merit(worst) for v in y]
+    bars = [
+        [what.factor * (p.value.mean - p.value.low) if p.value.bounded else 0.0 for p in own],
+        [what.factor * (p.value.high - p.value.mean) if p.value.bounded else 0.0 for p in own],
+    ]
+    bars = [[b if there else 0.0 for b, there in zip(side, inside, strict=True)] for side in bars]
+    last = max((n for n, there in enumerate(inside) if there), default=None)
+    text = words(method) + (f" ({y[-1]:.4g})" if last is None else "")
+    ax.errorbar(
+        x, y, yerr=bars, color=colour, marker=marker, ls=stroke, lw=1.0, ms=4.5, elinewidth=0.9,
+        capsize=2, zorder=3, label=text,
+    )  # fmt: skip
+    for left in (at for at, there in zip(x, inside, strict=True) if not there):
+        ax.plot(left, worst, marker="v", ms=5, color=colour, clip_on=False)
+    at = worst if last is None else y[last]
+    return Label(text, x[-1 if last is None else last], at, colour)
+
+
+def _cost_axis(ax: Axes, axis: str) -> None:
+    ax.set_xscale("log")
+    left, right = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=_marks(right / left)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _mark(value, axis)))
+    ax.set_xlabel(AXES[axis])
+
+
+def _mark(value: float, axis: str) -> str:
+    """Write a round number: 3k, 20k, 1M."""
+    text = cost(value, axis)
+    number, letter = text[:-1], text[-1]
+    return number.rstrip("0").rstrip(".") + letter if "." in number and letter in "kMGT" else text
+
+
+def _marks(ratio: float) -> tuple[int, ...]:
+    """Return which multiples of powers of ten are marked on an axis that spans so much."""
+    return (1,) if ratio > 2000 else (1, 2, 5) if ratio > 100 else (1, 2, 3, 5)
+
+
+def _title(points: Sequence[Point]) -> str:
+    trials = sorted({p.trials for p in points})
+    count = f"{trials[0]} to " * (len(trials) > 1) + f"{trials[-1]} trials"
+    over = f"mean of {count}; bars: 95 % intervals" if trials[-1] > 1 else "one trial"
+    return f"{over}; grey: the front (on validation no network gives more for less)"
