@@ -162,5 +162,7 @@ class Classifier(nn.Module):
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """Convolve 3x3, normalise, rectify."""
     conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    parts = OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU())
+    parts: OrderedDict[str, nn.Module] = OrderedDict(
+        conv=conv, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU()
+    )
     return nn.Sequential(parts)

@@ -40,6 +40,8 @@ CONFIDENCES: dict[str, Callable[[Tensor], Tensor]] = {
 class EarlyExit(nn.Module):
     """A network of several exits that, as it is measured, goes no further than an image needs."""
 
+    dynamic = True  # what it executes depends on the images
+
     def __init__(self, model: nn.Module, thresholds: Sequence[float], confidence: str) -> None:
         super().__init__()
         self.model, self.thresholds, self.confidence = model, tuple(thresholds), confidence

@@ -65,8 +65,8 @@ class Head(nn.Module):
 
     def _flat(self, features: Tensor) -> Tensor:
         if features.ndim == 4 and self.pool is not None:
-            sides = [min(self.pool, side) for side in features.shape[2:]]
-            features = functional.adaptive_avg_pool2d(features, sides)
+            height, width = (min(self.pool, side) for side in features.shape[2:])
+            features = functional.adaptive_avg_pool2d(features, (height, width))
         return features.flatten(1)
 
 
