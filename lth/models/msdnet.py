@@ -22,52 +22,54 @@ def msdnet(
     input_shape: Sequence[int],
     classes: int,
     blocks: int = 4,
-    layers: int = 2,
+    layers: int = 1,
     scales: int = 3,
     width: int = 8,
     growth: int = 4,
+    head: int = 16,
     reduce: bool = True,
     init: str = "kaiming_normal",
 ) -> nn.Module:
     """``blocks`` classifiers, ``layers`` apart, on the coarsest of ``scales`` of dense features.
 
     Every layer adds ``growth * 2^s`` maps at scale s, from all maps of that scale and of the next
-    finer one (Huang et al. 2018, arXiv 1703.09844, Section 4 and Figure 2). ``reduce``: blocks let
-    go of the finest scales one after the other, as theirs do. In training it gives a tuple, the
-    logits ``[B, K]`` of every classifier (``lth.recipe.loss.per_output``); as it is measured, those
-    of the last.
+    finer one; a classifier is a strided convolution to ``head`` maps, their means and a linear
+    layer (Huang et al. 2018, arXiv 1703.09844, Section 4 and Figure 2). ``reduce``: blocks let go
+    of the finest scales one after the other, as theirs do. In training it gives a tuple, the logits
+    ``[B, K]`` of every classifier (``lth.recipe.loss.per_output``); as it is measured, those of the
+    last.
     """
     for name, value in (("blocks", blocks), ("layers", layers), ("width", width)):
         whole(name, value)
-    whole("growth", growth)
+    for name, value in (("growth", growth), ("head", head)):
+        whole(name, value)
     channels, *_ = image(input_shape, 2 ** whole("scales", scales), f"{scales} scales")
     if not isinstance(reduce, bool):
         raise LthError(f"model.reduce={reduce!r}: true or false")
-    made = MSDNet(channels, whole("classes", classes, 2), blocks, layers, scales, width, growth,
-                  reduce)  # fmt: skip
+    widths = {s: width * 2**s for s in range(scales)}
+    firsts = [n * scales // blocks if reduce else 0 for n in range(blocks)]
+    made, last = MSDNet(Stem(channels, widths)), scales - 1
+    for first in firsts:  # the finest scale that is left
+        block = Block({s: w for s, w in widths.items() if s >= first}, layers, growth)
+        widths = block.widths
+        made.add(block, Classifier(widths[last], head, whole("classes", classes, 2)))
     return initialise(made, init)
 
 
 class MSDNet(nn.Module):
     """Blocks of layers, and a classifier behind each."""
 
-    def __init__(
-        self, channels: int, classes: int, blocks: int, layers: int, scales: int, width: int,
-        growth: int, reduce: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, stem: nn.Module) -> None:
         super().__init__()
-        self.stem = Stem(channels, width, scales)
-        self.blocks, self.heads = nn.ModuleList(), nn.ModuleList()
-        widths = {s: width * 2**s for s in range(scales)}
-        for n in range(blocks):
-            first = n * scales // blocks if reduce else 0  # the finest scale that is left
-            block = Block({s: w for s, w in widths.items() if s >= first}, layers, growth)
-            widths = block.widths
-            self.blocks.append(block)
-            self.heads.append(Classifier(widths[scales - 1], classes))
+        self.stem, self.blocks, self.heads = stem, nn.ModuleList(), nn.ModuleList()
+
+    def add(self, block: nn.Module, head: nn.Module) -> None:
+        """Go on by a block, and a classifier behind it."""
+        self.blocks.append(block)
+        self.heads.append(head)
 
     def forward(self, inputs: Tensor) -> Any:
-        """Map ``[B, C, H, W]`` to logits ``[B, K]``: of all classifiers in training, or the last's."""
+        """Map ``[B, C, H, W]`` to logits ``[B, K]``: in training those of every classifier."""
         features, found = self.stem(inputs), list[Tensor]()
         for n, (block, head) in enumerate(zip(self.blocks, self.heads, strict=True), 1):
             features = block(features)
@@ -89,12 +91,12 @@ def _coarsest(head: nn.Module) -> Callable[[Features], Tensor]:
 class Stem(nn.Module):
     """The first layer: the image at every scale, each from the one before it."""
 
-    def __init__(self, channels: int, width: int, scales: int) -> None:
+    def __init__(self, channels: int, widths: Mapping[int, int]) -> None:
         super().__init__()
-        wide = [channels, *(width * 2**s for s in range(scales))]
-        self.scales = nn.ModuleList(
-            _conv(wide[s], wide[s + 1], stride=1 if s == 0 else 2) for s in range(scales)
-        )
+        self.scales = nn.ModuleList()
+        for scale, wide in widths.items():
+            self.scales.append(_conv(channels, wide, stride=1 if scale == 0 else 2))
+            channels = wide
 
     def forward(self, inputs: Tensor) -> Features:
         """Map ``[B, C, H, W]`` to features of every scale."""
@@ -147,10 +149,10 @@ class Layer(nn.Module):
 class Classifier(nn.Module):
     """A strided convolution, the mean of every map, a linear layer: ``[B, C, H, W] -> [B, K]``."""
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, width: int, classes: int) -> None:
         super().__init__()
-        self.conv = _conv(channels, channels, stride=2)
-        self.output = nn.Linear(channels, classes)
+        self.conv = _conv(channels, width, stride=2)
+        self.output = nn.Linear(width, classes)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map the coarsest features to logits."""
@@ -160,5 +162,7 @@ class Classifier(nn.Module):
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """Convolve 3x3, normalise, rectify."""
     conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    parts = OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU())
+    parts: OrderedDict[str, nn.Module] = OrderedDict(
+        conv=conv, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU()
+    )
     return nn.Sequential(parts)

@@ -10,6 +10,7 @@ from lth.arms.protocol import draw_seed
 from lth.errors import LthError
 from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
+from lth.networks import masks
 from lth.networks.rewrites.allot import losing, seen_on, under, within
 from lth.networks.rewrites.early import CONFIDENCES
 from lth.networks.rewrites.exits import is_new
@@ -59,7 +60,7 @@ def attach_exits(
         made = learn(trained.having(attach(trained, context)), context)
         drawn = draw_state(made.model, draw_seed(context.generator)).params
         own = {n: t for n, t in drawn.items() if is_new(n)}
-        return replace(made, params=made.params | own)
+        return replace(made, params=masks.apply(made.params, made.mask) | own)
 
     return move
 

@@ -26,7 +26,7 @@ Segment = Callable[[Any], Any]
 
 def own_segments(model: nn.Module) -> Mapping[str, Segment] | None:
     """Return the pieces that a module says it has, by name, None if it says nothing."""
-    own = getattr(model, "segments", None)
+    own: Any = getattr(model, "segments", None)
     return own() if callable(own) else None
 
 

@@ -40,6 +40,8 @@ CONFIDENCES: dict[str, Callable[[Tensor], Tensor]] = {
 class EarlyExit(nn.Module):
     """A network of several exits that, as it is measured, goes no further than an image needs."""
 
+    dynamic = True  # what it executes depends on the images
+
     def __init__(self, model: nn.Module, thresholds: Sequence[float], confidence: str) -> None:
         super().__init__()
         self.model, self.thresholds, self.confidence = model, tuple(thresholds), confidence
@@ -69,9 +71,8 @@ class EarlyExit(nn.Module):
             logits = stage.classify(state)
             leaves = CONFIDENCES[self.confidence](logits) >= threshold
             leaves = leaves | (threshold <= 0)  # also what is no number
-            answers = (
-                logits.new_zeros(len(inputs), logits.shape[-1]) if answers is None else answers
-            )
+            if answers is None:
+                answers = logits.new_zeros(len(inputs), logits.shape[-1])
             answers[rows[leaves]], left[rows[leaves]] = logits[leaves], n
             if bool(leaves.all()):
                 break

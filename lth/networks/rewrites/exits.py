@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from lth.errors import LthError, first_line, nearest
 from lth.models.init import initialise
+from lth.networks import masks
 from lth.networks.drawn import State, draw_state
 from lth.networks.net import Net
 from lth.networks.rewrites.cuts import Cuts, evaluating, grouped, own_segments
@@ -64,8 +65,8 @@ class Head(nn.Module):
 
     def _flat(self, features: Tensor) -> Tensor:
         if features.ndim == 4 and self.pool is not None:
-            sides = [min(self.pool, side) for side in features.shape[2:]]
-            features = functional.adaptive_avg_pool2d(features, sides)
+            height, width = (min(self.pool, side) for side in features.shape[2:])
+            features = functional.adaptive_avg_pool2d(features, (height, width))
         return features.flatten(1)
 
 
@@ -288,14 +289,18 @@ def _changed_in_place(model: nn.Module, names: Sequence[str], example: Tensor) -
 
 
 def prefixed(net: Net, model: Spec, new: State | None = None) -> Net:
-    """Return a net whose model is within another, as its ``model``; ``new`` is what that adds."""
+    """Return a net whose model is within another, as its ``model``; ``new`` is what that adds.
+
+    Beneath the mask lies nothing: the dense network's values are another model's.
+    """
 
     def under(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {f"model.{name}": tensor for name, tensor in tensors.items()}
 
     new = new or State({}, {})
     return replace(
-        net, model=model, mask=under(net.mask), params=new.params | under(net.params),
+        net, model=model, mask=under(net.mask),
+        params=new.params | under(masks.apply(net.params, net.mask)),
         buffers=new.buffers | under(net.buffers),
     )  # fmt: skip
 

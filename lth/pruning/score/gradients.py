@@ -114,8 +114,7 @@ def synflow() -> Score:
 
 def _total(outputs: Any) -> Tensor:
     """Add up the outputs, of every exit where there are several."""
-    each = [z.double().sum() for z in tree_leaves(outputs)]
-    return sum(each[1:], each[0])
+    return torch.stack([z.double().sum() for z in tree_leaves(outputs)]).sum()
 
 
 def _positive(tensors: Params, dtype: torch.dtype | None) -> Params:
