@@ -173,7 +173,7 @@ class Study:
         return net_of(entry, self.trust, MEND).module(model).eval()
 
     def net(self, **place: Any) -> Net:
-        """Return the trained network of a place (see ``entry``) as a net: what ``lth.pack`` packs."""
+        """Return the trained network of a place (see ``entry``) as ``lth.pack`` takes it."""
         return net_of(self.entry(**place), self.trust, MEND)
 
     @property

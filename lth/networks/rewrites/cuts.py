@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -27,7 +27,7 @@ Segment = Callable[[Any], Any]
 def own_segments(model: nn.Module) -> Mapping[str, Segment] | None:
     """Return the pieces that a module says it has, by name, None if it says nothing."""
     own: Any = getattr(model, "segments", None)
-    return own() if callable(own) else None
+    return cast("Mapping[str, Segment]", own()) if callable(own) else None
 
 
 def grouped(own: Mapping[str, Segment], names: Sequence[str]) -> list[Segment]:
