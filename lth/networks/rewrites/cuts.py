@@ -26,8 +26,9 @@ Segment = Callable[[Any], Any]
 
 def own_segments(model: nn.Module) -> Mapping[str, Segment] | None:
     """Return the pieces that a module says it has, by name, None if it says nothing."""
-    own: Any = getattr(model, "segments", None)
-    return own() if callable(own) else None
+    own = getattr(model, "segments", None)
+    found: Any = own() if callable(own) else None
+    return found
 
 
 def grouped(own: Mapping[str, Segment], names: Sequence[str]) -> list[Segment]:
