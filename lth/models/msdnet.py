@@ -47,13 +47,21 @@ def msdnet(
     if not isinstance(reduce, bool):
         raise LthError(f"model.reduce={reduce!r}: true or false")
     widths = {s: width * 2**s for s in range(scales)}
-    firsts = [n * scales // blocks if reduce else 0 for n in range(blocks)]
-    made, last = MSDNet(Stem(channels, widths)), scales - 1
-    for first in firsts:  # the finest scale that is left
-        block = Block({s: w for s, w in widths.items() if s >= first}, layers, growth)
+    made, finest = MSDNet(Stem(channels, widths)), _finest(blocks, layers, scales, reduce)
+    for n in range(blocks):
+        block = Block(widths, finest[n * layers : (n + 1) * layers], growth)
         widths = block.widths
-        made.add(block, Classifier(widths[last], head, whole("classes", classes, 2)))
+        made.add(block, Classifier(widths[scales - 1], head, whole("classes", classes, 2)))
     return initialise(made, init)
+
+
+def _finest(blocks: int, layers: int, scales: int, reduce: bool) -> list[int]:
+    """Return the finest scale at which each layer adds maps: one that a later layer looks at."""
+    found: list[int] = [scales]
+    for layer in reversed(range(blocks * layers)):
+        left = layer // layers * scales // blocks if reduce else 0
+        found.insert(0, max(left, found[0] - 1))
+    return found[:-1]
 
 
 class MSDNet(nn.Module):
@@ -107,43 +115,47 @@ class Stem(nn.Module):
 
 
 class Block(nn.Module):
-    """Layers of dense features, of the scales named in ``widths``; finer ones are let go."""
+    """Layers of dense features; scales finer than a layer's ``finest`` are let go behind it."""
 
-    def __init__(self, widths: Mapping[int, int], layers: int, growth: int) -> None:
+    def __init__(self, widths: Mapping[int, int], finest: Sequence[int], growth: int) -> None:
         super().__init__()
         self.layers, self.widths = nn.ModuleList(), dict(widths)
-        for _ in range(layers):
-            self.layers.append(Layer(self.widths, growth))
-            self.widths = {s: w + growth * 2**s for s, w in self.widths.items()}
+        for first in finest:
+            self.layers.append(Layer(self.widths, first, growth))
+            grown = {s: w + growth * 2**s for s, w in self.widths.items() if s >= first}
+            self.widths = grown
 
     def forward(self, features: Features) -> Features:
         """Add what every layer makes of all that there is."""
-        features = features[-len(self.widths) :]
         for layer in self.layers:
             made = layer(features)
-            features = [torch.cat(pair, 1) for pair in zip(features, made, strict=True)]
+            kept = features[-len(made) :]
+            features = [torch.cat(pair, 1) for pair in zip(kept, made, strict=True)]
         return features
 
 
 class Layer(nn.Module):
-    """New maps at each scale: half of them from the next finer scale, where there is one."""
+    """New maps at scales from ``finest`` on: half from the next finer scale, where there is one."""
 
-    def __init__(self, widths: Mapping[int, int], growth: int) -> None:
+    def __init__(self, widths: Mapping[int, int], finest: int, growth: int) -> None:
         super().__init__()
         self.same, self.finer = nn.ModuleList(), nn.ModuleList()
-        for scale, wide in widths.items():
+        for scale in (s for s in widths if s >= finest):
             new = growth * 2**scale
             from_finer = new // 2 if scale - 1 in widths else 0
-            self.same.append(_conv(wide, new - from_finer))
+            self.same.append(_conv(widths[scale], new - from_finer))
             if from_finer:
                 self.finer.append(_conv(widths[scale - 1], from_finer, stride=2))
 
     def forward(self, features: Features) -> Features:
         """Return the new maps of every scale."""
-        made = [conv(maps) for conv, maps in zip(self.same, features, strict=True)]
-        down = [conv(maps) for conv, maps in zip(self.finer, features[:-1], strict=True)]
-        joined = [torch.cat(pair, 1) for pair in zip(down, made[1:], strict=True)]
-        return [made[0], *joined]
+        kept = features[-len(self.same) :]
+        made = [conv(maps) for conv, maps in zip(self.same, kept, strict=True)]
+        first = len(made) - len(self.finer)  # 1 where there is nothing finer
+        above = features[-len(self.finer) - 1 : -1]
+        down = [conv(maps) for conv, maps in zip(self.finer, above, strict=True)]
+        joined = [torch.cat(pair, 1) for pair in zip(down, made[first:], strict=True)]
+        return [*made[:first], *joined]
 
 
 class Classifier(nn.Module):

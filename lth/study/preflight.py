@@ -192,8 +192,12 @@ def _known(place: MemberId, experiment: Experiment) -> Known:
 
 
 def _try_model(ticket: Ticket, recipe: Recipe, inputs: Tensor, targets: Tensor) -> None:
-    """Run a network that moves have made on two examples, as it trains and as it is measured."""
-    network, batch = draw_model(ticket.model, 0).train(), Batch(inputs[:2].cpu(), targets[:2].cpu())
+    """Run a network that moves have made on two examples, as it trains and as it is measured.
+
+    One that is only measured gives its loss no outputs as in training, which may be of every exit.
+    """
+    network, batch = draw_model(ticket.model, 0), Batch(inputs[:2].cpu(), targets[:2].cpu())
+    network.train(recipe.steps > ticket.step)
     with drawing(0), torch.no_grad():
         outputs = as_floats(network(batch.inputs))
         if ticket.teacher is None:

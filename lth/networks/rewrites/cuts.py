@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -26,8 +26,9 @@ Segment = Callable[[Any], Any]
 
 def own_segments(model: nn.Module) -> Mapping[str, Segment] | None:
     """Return the pieces that a module says it has, by name, None if it says nothing."""
-    own: Any = getattr(model, "segments", None)
-    return cast("Mapping[str, Segment]", own()) if callable(own) else None
+    own = getattr(model, "segments", None)
+    found: Any = own() if callable(own) else None
+    return found
 
 
 def grouped(own: Mapping[str, Segment], names: Sequence[str]) -> list[Segment]:
