@@ -150,6 +150,10 @@ def _base(
         name = "lightning"  # whoever names a module means to train it
     under, choices_made = _task(name, own)
     names |= choices_made | chosen
+    for inside in [key for key in names if key.partition("/")[0] in GROUPS and "/" in key]:
+        group, _, inner = inside.partition("/")
+        within = {inner: load(inside, names.pop(inside), own)}
+        overlay[group] = merged(within, overlay.get(group) or {})
     return names, merged(base | under, overlay) if under else base | overlay
 
 
