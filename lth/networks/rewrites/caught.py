@@ -48,7 +48,11 @@ def changed_in_place(model: nn.Module, names: Sequence[str], example: Tensor) ->
     versions: list[tuple[str, Tensor, int]] = []
 
     def keep(name: str) -> Any:
-        return lambda module, args, output: versions.append((name, output, output._version))
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                versions.append((name, output, output._version))
+
+        return note
 
     if own_segments(model) is not None:
         return set()
