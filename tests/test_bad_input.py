@@ -339,6 +339,7 @@ BASES = {  # what a choice needs besides its YAML to be refused for nothing else
     ("trainer", "gpu"): {"device": "cpu"},
     ("data", "mnist_random_labels"): {"of": BLOBS, "root": None},
     ("data", "mnist_subset"): {"of": BLOBS, "root": None, "images": 100},
+    ("data", "cifar10_subset"): {"of": BLOBS, "root": None, "images": 100},
 }
 LEFT_OUT = [  # they need files, or another study
     ("search", "transferred"), ("search", "from_file"), ("data", "mnist"),

@@ -182,7 +182,7 @@ def children(pid):
 
 
 BAD = {
-    "model=nope": "error: model=nope: no such choice; there are conv2, conv4",
+    "model=nope": "error: model=nope: no such choice; there are all_conv, conv2",
     "recipe.stepz=3": "error: recipe.stepz: no such setting; did you mean recipe.steps?",
     "levls=3": "error: levls: no such setting; did you mean levels?",
     "+extra=3": "error: extra: no such setting",

@@ -13,7 +13,7 @@ from torch import nn
 
 from lth.errors import LthError
 from lth.files import check_key, demand, parse, reading
-from lth.networks.ticket import State, Ticket, network_for
+from lth.networks.ticket import Net, State, Ticket, network_for
 from lth.networks.ticket_check import weights_of
 from lth.records.budget import WEIGH, Budget, budget_of
 from lth.records.record import Record, read_csv
@@ -171,6 +171,10 @@ class Study:
         if not entry.about.get("ticket", {}).get("views"):
             return network_for(entry.about["model"], entry.final, model).eval()
         return net_of(entry, self.trust, MEND).module(model).eval()
+
+    def net(self, **place: Any) -> Net:
+        """Return the trained network of a place (see ``entry``) as ``lth.pack`` takes it."""
+        return net_of(self.entry(**place), self.trust, MEND)
 
     @property
     def weights(self) -> int | None:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lth.errors import LthError, first_line, nearest
-from lth.models.init import initialise
+from lth.models.check import wholes
 from lth.networks import masks
 from lth.networks.drawn import State, draw_state
 from lth.networks.net import Net
 from lth.networks.rewrites.caught import changed_in_place, given_by
 from lth.networks.rewrites.cuts import Cuts, evaluating, own_segments
+from lth.networks.rewrites.heads import Head, Stage
 from lth.networks.ticket import layers_of
 from lth.spec.argument_types import whole
 from lth.spec.build import Spec
@@ -31,43 +31,6 @@ LAST = "last"
 
 ATTACHED = ("pool", "hidden")
 """What may be said of one exit's classifier."""
-
-
-class Stage(NamedTuple):
-    """From one exit to the next: what is run of the network, and the classifier behind it.
-
-    ``advance`` maps what flows before to what flows behind (first the inputs), each tensor with a
-    row for an example; ``classify`` maps that to logits ``[B, K]``. A module of several exits that
-    can be left early offers ``stages()``, a list of these, and may name them: ``exit_names``.
-    """
-
-    advance: Callable[[Any], Any]
-    classify: Callable[[Any], Tensor]
-
-
-class Head(nn.Module):
-    """A classifier: maps averaged to ``pool`` by ``pool``, a hidden layer, a linear one."""
-
-    def __init__(
-        self, features: Tensor, classes: int, pool: int | None, hidden: int | None
-    ) -> None:
-        super().__init__()
-        self.pool = pool
-        size = self._flat(features).shape[1]
-        self.hidden = None if hidden is None else nn.Linear(size, hidden)
-        self.output = nn.Linear(hidden or size, classes)
-        initialise(self, "glorot_normal")
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map ``[B, C, H, W]`` or ``[B, F]`` to logits ``[B, K]``."""
-        flat = self._flat(features)
-        return self.output(flat if self.hidden is None else self.hidden(flat).relu())
-
-    def _flat(self, features: Tensor) -> Tensor:
-        if features.ndim == 4 and self.pool is not None:
-            height, width = (min(self.pool, side) for side in features.shape[2:])
-            features = functional.adaptive_avg_pool2d(features, (height, width))
-        return features.flatten(1)
 
 
 class WithExits(nn.Module):
@@ -202,8 +165,9 @@ def _settings(
 
 def _example_of(model: nn.Module, input_shape: Sequence[int]) -> Tensor:
     """Return two examples of zeros that a model takes: numbers, or else tokens."""
-    floats = torch.zeros(2, *input_shape)
-    tokens = torch.zeros(2, *input_shape, dtype=torch.long)
+    shape = wholes("input_shape", input_shape)
+    floats = torch.zeros(2, *shape)
+    tokens = torch.zeros(2, *shape, dtype=torch.long)
     embeds = next((True for m in model.modules() if isinstance(m, nn.Embedding)), False)
     return tokens if embeds else floats
 
