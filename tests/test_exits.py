@@ -343,6 +343,20 @@ def test_rewound_and_drawn_exits_share_the_ticket(tmp_path):
         assert same == (weights == "rewound")
 
 
+ON_BLOBS = {"_target_": "lth.networks.rewrites.with_exits", "model": toys.MLP,
+            "input_shape": [1, 4, 4], "after": ["2"]}  # fmt: skip
+LEFT = {"_target_": "lth.networks.rewrites.early_exit", "model": ON_BLOBS, "thresholds": [0.6]}
+
+
+def test_where_members_are_stacked_an_early_exit_comes_alone(tmp_path):
+    recipe = toys.recipe(steps=4, loss=PER_OUTPUT)
+    jobs = [toys.job(LEFT, trial, recipe=recipe) for trial in (0, 1)]
+    for made, trial in zip(toys.train_stacked(jobs, tmp_path / "stacked"), (0, 1), strict=True):
+        alone = toys.train_member(jobs[trial], tmp_path / "alone")
+        for name, value in alone.final.params.items():
+            assert torch.allclose(value, made.final.params[name], atol=1e-6)
+
+
 def test_a_second_training_phase_says_its_loss(tmp_path):
     with_loss = {"_target_": "lth.moves.with_loss", "weights": [0.5, 1.0]}
     prune = {"_target_": "lth.moves.prune"}
@@ -446,6 +460,38 @@ def test_a_layer_changed_in_place_or_run_twice_is_refused():
     with pytest.raises(LthError, match="what 0 gives is changed in place"):
         with_exits(changed, (4,), after=["0"])
     assert with_exits(changed, (4,)).exit_names == ("1", "last")
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.output = nn.RNN(4, 3, batch_first=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.output(self.rnn(x)[0][:, -1])
+
+
+def test_a_layer_that_gives_no_tensor_is_refused():
+    with pytest.raises(LthError, match=r"rnn gives a tuple: a classifier needs \[B, \.\.\.\]"):
+        with_exits(Recurrent(), (5, 4), after=["rnn"])
+
+
+class Sized(nn.Module):
+    """Its batch's size goes past a cut."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.output = nn.Conv2d(1, 2, 3), nn.Linear(392, 4)
+
+    def forward(self, x):
+        size = x.shape[0]
+        return self.output(self.conv(x).view(size, -1))
+
+
+def test_what_has_no_row_for_every_example_cannot_cross_an_exit():
+    network = with_exits(Sized(), SHAPE, after=["conv"])
+    with pytest.raises(LthError, match="Sized: it cannot be left behind conv: 2 goes on"):
+        early_exit(network, 0.5).eval()(images())
 
 
 @pytest.mark.parametrize(

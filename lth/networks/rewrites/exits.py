@@ -8,7 +8,6 @@ lets an image leave before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,8 @@ from lth.models.check import wholes
 from lth.networks import masks
 from lth.networks.drawn import State, draw_state
 from lth.networks.net import Net
-from lth.networks.rewrites.cuts import Cuts, evaluating, grouped, own_segments
+from lth.networks.rewrites.caught import changed_in_place, given_by
+from lth.networks.rewrites.cuts import Cuts, evaluating, own_segments
 from lth.networks.rewrites.heads import Head, Stage
 from lth.networks.ticket import layers_of
 from lth.spec.argument_types import whole
@@ -85,39 +85,6 @@ def _going_on(part: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _on_features(head: nn.Module) -> Callable[[Any], Tensor]:
     return lambda state: head(state[0])
-
-
-Given = dict[str, list[Any]]
-"""What layers gave in a forward pass, call after call, in the order they ran."""
-
-
-def given_by(model: nn.Module, names: Sequence[str], inputs: Tensor) -> tuple[Given, Any]:
-    """Run a network; return what the layers named give on the way, and its outputs."""
-    own = own_segments(model)
-    if own is None:
-        with caught(model, names) as given:
-            return given, model(inputs)
-    found, state = Given(), inputs
-    *parts, last = grouped(own, names)
-    for name, part in zip(names, parts, strict=True):
-        given, state = part(state)
-        found[name] = [given]
-    return found, last(state)
-
-
-@contextmanager
-def caught(model: nn.Module, names: Sequence[str]) -> Iterator[Given]:
-    """Collect what layers give inside; by hooks of this pass, for one that stays is copied too."""
-    given = Given()
-
-    def keep(name: str) -> Any:
-        return lambda module, args, output: given.setdefault(name, []).append(output)
-
-    with ExitStack() as hooks:
-        for name in names:
-            handle = model.get_submodule(name).register_forward_hook(keep(name))
-            hooks.callback(handle.remove)
-        yield given
 
 
 def with_exits(
@@ -212,7 +179,7 @@ def _tried(
     try:
         with torch.no_grad(), evaluating(model):
             given, outputs = given_by(model, names, example)
-            changed = _changed_in_place(model, names, example)
+            changed = changed_in_place(model, names, example)
     except Exception as error:
         shape = list(example.shape[1:])
         raise LthError(
@@ -232,24 +199,6 @@ def _tried(
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise LthError("with_exits: the model's outputs are no logits [B, K]")
     return {name: values[0] for name, values in given.items()}, outputs
-
-
-def _changed_in_place(model: nn.Module, names: Sequence[str], example: Tensor) -> set[str]:
-    """Return of which layers the output is not, in the end, what it was as it was given."""
-    versions: list[tuple[str, Tensor, int]] = []
-
-    def keep(name: str) -> Any:
-        return lambda module, args, output: versions.append((name, output, output._version))
-
-    if own_segments(model) is not None:
-        return set()
-    handles = [model.get_submodule(n).register_forward_hook(keep(n)) for n in names]
-    try:
-        model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name for name, output, version in versions if output._version != version}
 
 
 def prefixed(net: Net, model: Spec, new: State | None = None) -> Net:
