@@ -158,7 +158,13 @@ def short(spec):
     return spec | {name: value for name, value in few.items() if name in spec}
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+HEAVY = [n for n in EXPERIMENTS if n.startswith("compression/") and n != "compression/lenet"]
+"""Their methods are tried by the laws, each by itself; all of them together take seconds."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in EXPERIMENTS]
+)
 def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
     wanted = config.compose(experiment=name)
     channels, size = (1, 28) if "mnist" in wanted["data"]["_target_"] else (3, 32)
