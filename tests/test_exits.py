@@ -507,6 +507,7 @@ def test_what_has_no_row_for_every_example_cannot_cross_an_exit():
         ([{**ATTACH, "frozen": True, "weights": "drawn"}], "frozen, so weights=drawn"),
         ([ATTACH, TRAIN, ATTACH, TRAIN], "has exits already"),
         ([{**ATTACH, "loss_weights": [1.0]}, TRAIN], "the model gives 2 outputs"),
+        ([ATTACH, TRAIN, TRAIN], "gives 2 outputs, which this phase's loss .*with_loss"),
     ],
 )  # fmt: skip
 def test_bad_moves_are_refused_before_any_work(moves, line, tmp_path):

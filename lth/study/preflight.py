@@ -165,7 +165,9 @@ def _tried_phase(
     with _of(name):
         ticket, rest = next_ticket(turn, member.ticket, moves)
         recipe = experiment.recipe.for_ticket(ticket.stretch, ticket.changes, ticket.step)
-        if ticket.model != member.ticket.model and experiment.validation is not None:
+        new = ticket.model != member.ticket.model  # or of several outputs, and its loss is over
+        trains = ticket.model != experiment.model and recipe.steps > ticket.step
+        if (new or trains) and experiment.validation is not None:
             _try_model(ticket, recipe, *experiment.validation(experiment.lines[0].trial))
     return _Untrained(ticket, recipe.steps - ticket.step), rest
 
@@ -201,8 +203,20 @@ def _try_model(ticket: Ticket, recipe: Recipe, inputs: Tensor, targets: Tensor) 
     with drawing(0), torch.no_grad():
         outputs = as_floats(network(batch.inputs))
         if ticket.teacher is None:
-            as_loss(build(recipe.loss))(outputs, batch)
+            _try_loss(recipe, outputs, batch)
         network.eval()(batch.inputs)
+
+
+def _try_loss(recipe: Recipe, outputs: Any, batch: Batch) -> None:
+    try:
+        as_loss(build(recipe.loss))(outputs, batch)
+    except Exception as error:
+        if isinstance(outputs, Tensor) or isinstance(error, LthError):
+            raise
+        raise LthError(
+            f"in training the network gives {len(outputs)} outputs, which this phase's loss does "
+            "not take: put lth.moves.with_loss before what trains it"
+        ) from error
 
 
 @contextmanager
