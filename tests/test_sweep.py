@@ -26,7 +26,7 @@ def test_a_glob_reaches_into_the_folders_of_a_group(tmp_path):
     ("setting", "words"),
     [
         ("experiment=glob(comapre/*)", "it matches no choice; there are compare/early_bird"),
-        ("model=glob(nope*)", "it matches no choice; there are conv2"),
+        ("model=glob(nope*)", "it matches no choice; there are all_conv"),
         ("seed=range(3,3)", "an empty sweep"),
     ],
 )

@@ -107,4 +107,5 @@ def _check(row: Record) -> None:
     """
     whole = min(row.trial, row.copy, row.level, row.step, row.phase) >= 0
     demand(whole and 0 < row.lr < math.inf and not math.isnan(row.value), f"no record: {row}")
-    demand(0 <= row.density < math.inf, f"no density: {row.density}")
+    most = math.inf if row.phase else 1  # only what moves have made may have more
+    demand(0 <= row.density <= most and row.density < math.inf, f"no density: {row.density}")
