@@ -56,8 +56,17 @@ def test_every_choice_keeps_every_law(group, name, tmp_path):
     ).read_bytes()
 
 
+DRAWING = ("fine_tune", "small_alone", "few_labels", "neuron_reinit", "gates", "cluster_ticket")
+"""Methods that draw or look at data in a way of their own; the others' turn is behind slow."""
+
+
+def by_weight(group, name):
+    slow = group == "method" and name not in DRAWING
+    return pytest.param(group, name, marks=pytest.mark.slow) if slow else (group, name)
+
+
 @pytest.mark.parametrize(
-    ("group", "name"), [c for c in CASES if c[0] in ("score", "arms", "method")]
+    ("group", "name"), [by_weight(*c) for c in CASES if c[0] in ("score", "arms", "method")]
 )
 def test_a_trial_does_not_depend_on_how_many_there_are(group, name, tmp_path):
     few = laws.run(out=str(tmp_path / "a"), trials=1, levels=1, **settings_of(group, name))[0]
