@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -13,7 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from lth.networks.trace import OPERANDS, flops_of, storage_key, twice_differentiable
+from lth.networks.trace import (
+    OPERANDS,
+    evaluating,
+    flops_of,
+    storage_key,
+    twice_differentiable,
+)
 
 Inputs = Iterable[Tensor]
 """Prepared inputs, batch after batch."""
@@ -60,18 +66,6 @@ def counted(network: nn.Module, batches: Inputs, plainly: bool = True) -> Macs:
             network(inputs)
             examples += len(inputs)
     return Macs(*(float(found / max(1, examples)) for found in (counter.executed, counter.nonzero)))
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and each of its modules back as it was."""
-    before = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training
 
 
 class Counter(TorchDispatchMode):

@@ -9,7 +9,7 @@ from typing import Any
 from lth.errors import LthError
 from lth.moves.rewriting import rewriting
 from lth.moves.slim import trained_together
-from lth.moves.trained import Move, Trained
+from lth.moves.trained import Move, Trained, to_the_end
 from lth.networks.net import Net
 from lth.networks.rewrites import nesting
 from lth.networks.rewrites.carry import carried, parts_of
@@ -44,11 +44,7 @@ def nested_tickets(levels: Sequence[int] | None = None, weights: str = "rewound"
         at = start or Start(context.dense.final, trained.step)
         ticket = trained.now(at.state, at.step)
         ticket = replace(ticket, **parts_of(_holding(masks, at, context)), sizes={})
-        if start is None:
-            return ticket
-        changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
-        changes |= {} if start.schedule is None else {"schedule": start.schedule}
-        return replace(ticket, changes=changes)
+        return ticket if start is None else to_the_end(ticket, start.schedule)
 
     return trained_together(move)
 

@@ -1,9 +1,9 @@
 """The loop with its methods: what their moves make of trained members, phase after phase.
 
 A method ``at: winners`` hangs off the trained winning ticket of every level compared, one ``at:
-last`` off that of the last. One that
-stands alone begins at the dense network, or at a level's winner; each time its moves are gone
-through is a level below, so that it meets the winning tickets at their density.
+last`` off that of the last. One that stands alone begins at the dense network, or at a level's
+winner; each time its moves are gone through is a level below, so that it meets the winning tickets
+at their density.
 """
 
 from __future__ import annotations
@@ -56,16 +56,13 @@ def with_phases(levels: Iterator[Level], experiment: Experiment, train: Train) -
 
 
 class Phases:
-    """How far the methods that stand alone have come, and the dense members of every chain."""
+    """How far the methods that stand alone have come, and the winners of every chain."""
 
     def __init__(self, experiment: Experiment, train: Train) -> None:
         self.experiment, self.train = experiment, train
-        self._dense: dict[PruningChain, StoredMember] = {}
         self._winners: dict[PruningChain, dict[int, StoredMember]] = {}
         self._standing: dict[str, tuple[int, Sources]] = {}
-        self._hanging: dict[
-            tuple[int, int], Sources
-        ] = {}  # by the level to wait for, and their own
+        self._hanging: dict[tuple[int, int], Sources] = {}  # by level to wait for, and their own
         self._known: dict[MemberId, Known] = {}
 
     def behind(
@@ -80,8 +77,6 @@ class Phases:
         }  # fmt: skip
         for chain, source in winners.items():
             self._winners.setdefault(chain, {})[level] = source.member
-        if level == 0:
-            self._dense = {chain: source.member for chain, source in winners.items()}
         for name, method in self.experiment.methods.items():
             if level == begins_at(method):
                 self._standing[name] = level, {(name, c): s for c, s in winners.items()}
@@ -157,12 +152,12 @@ class Phases:
         chain = PruningChain(member.trial, member.lr)
         method = self.experiment.methods[member.arm]
         own = begins_at(method) is None or member.phase > 1  # else it is as the winner of its level
+        winners = self._winners[chain]
         turn = Turn(
-            self.experiment, chain, member.level, source.member, self._dense[chain],
+            self.experiment, chain, member.level, source.member, winners[0],
             run=source.run, took=needed(source.ticket, source.ticket)[0],
             streams=(member.level, member.arm, member.phase) if own else (member.level,),
-            look_up=self._look_up,
-            winners=self._winners[chain],
+            look_up=self._look_up, winners=winners,
         )  # fmt: skip
         return next_ticket(turn, source.ticket, moves)
 

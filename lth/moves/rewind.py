@@ -8,7 +8,7 @@ from dataclasses import replace
 from lth.errors import LthError
 from lth.moves.keep import prune
 from lth.moves.rewriting import rewound
-from lth.moves.trained import Move, Trained
+from lth.moves.trained import Move, Trained, to_the_end
 from lth.networks.net import Net
 from lth.networks.ticket import Ticket
 from lth.pruning.rewind import Rewind, ToStep
@@ -32,9 +32,7 @@ def rewind(to: int | Rewind | None = None) -> Move:
         start, beneath = context.rewound(trained.state, rule)
         ticket = trained.now(start.state, start.step)
         params = overlaid(ticket.mask, start.state.params, beneath)
-        changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
-        changes |= {} if start.schedule is None else {"schedule": start.schedule}
-        return replace(ticket, params=params, changes=changes)
+        return to_the_end(replace(ticket, params=params), start.schedule)
 
     vars(move)["needs"] = _no_needs if rule is None else rule.needs
     return move
@@ -46,10 +44,7 @@ def _of_another_model(trained: Trained, context: Turn, net: Net, rule: Rewind | 
     start, _ = context.rewound(own, rule)
     if not all(start.state.params.get(n) is p for n, p in own.params.items()):
         return replace(rewound(trained, context, net, rule), views=net.views)
-    ticket = trained.now(start.state, start.step)
-    changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
-    changes |= {} if start.schedule is None else {"schedule": start.schedule}
-    return replace(ticket, changes=changes)
+    return to_the_end(trained.now(start.state, start.step), start.schedule)
 
 
 def prune_and_rewind(

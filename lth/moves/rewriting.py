@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lth.arms.protocol import draw_seed
 from lth.errors import LthError
-from lth.moves.trained import Move, Trained
+from lth.moves.trained import Move, Trained, to_the_end
 from lth.networks import masks
 from lth.networks.net import Net
 from lth.networks.rewrites.carry import carried, full_mask, is_masked, parts_of
@@ -55,20 +55,17 @@ def rewound(trained: Trained, context: Turn, net: Net, rule: Rewind | None = Non
         model=experiment.model, mask=whole, params=start.state.params, buffers=start.state.buffers
     )
     form = carried(dense, net.model)
-    ticket = trained.now()
-    changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
-    changes |= {} if start.schedule is None else {"schedule": start.schedule}
     parts = parts_of(form) | {"mask": net.mask, "params": masks.apply(form.params, net.mask)}
-    return replace(ticket, **parts, step=start.step, changes=changes, sizes={})
+    ticket = to_the_end(trained.now(), start.schedule)
+    return replace(ticket, **parts, step=start.step, sizes={})
 
 
 def _drawn(trained: Trained, context: Turn, net: Net) -> Ticket:
     """Return the form with weights of its own, freshly drawn."""
-    state, ticket = draw_state(net.model, draw_seed(context.generator)), trained.now()
-    changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
+    state = draw_state(net.model, draw_seed(context.generator))
     parts = parts_of(net) | state._asdict() | {"owned": {}}
     parts["params"] = masks.apply(state.params, net.mask)  # nothing lies beneath
-    return replace(ticket, **parts, step=0, changes=changes, sizes={})
+    return replace(to_the_end(trained.now()), **parts, step=0, sizes={})
 
 
 def _prunable(net: Net, context: Turn) -> Mask:

@@ -13,6 +13,7 @@ from lth.errors import LthError, told
 from lth.moves.trained import Trained
 from lth.networks.cost import forward_flops
 from lth.networks.ticket import Net, draw_model, network_of
+from lth.networks.ticket_check import is_key
 from lth.pruning.needs import Needs
 from lth.pruning.turn import Turn
 from lth.spec.argument_types import is_whole
@@ -52,7 +53,7 @@ def named_teacher(given: Any) -> str | dict[str, Any]:
     """Return what names a teacher as plain data; what cannot name one is refused."""
     if given is None:
         return DENSE
-    if isinstance(given, str) and (given in (DENSE, TRAINED) or _is_key(given)):
+    if isinstance(given, str) and (given in (DENSE, TRAINED) or is_key(given)):
         return given
     if isinstance(given, nn.Module) or callable(given) or _is_factory(given):
         raise LthError(
@@ -71,10 +72,6 @@ def named_teacher(given: Any) -> str | dict[str, Any]:
 
 def _is_factory(given: Any) -> bool:
     return isinstance(given, Mapping) and bool({"_target_", "kind"} & given.keys())
-
-
-def _is_key(text: str) -> bool:
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
 def _check_place(name: str, value: Any, elsewhere: bool) -> None:

@@ -147,6 +147,15 @@ class Trained:
         return factor * ticket.changes.get("lr", context.chain.lr)
 
 
+def to_the_end(ticket: Ticket, schedule: Spec | None = None) -> Ticket:
+    """Return a ticket that trains to the end of the recipe, under a ``schedule`` if one is given.
+
+    ``now`` gives one that has nothing to train.
+    """
+    changes = {n: v for n, v in ticket.changes.items() if n != "steps"}
+    return replace(ticket, changes=changes | ({} if schedule is None else {"schedule": schedule}))
+
+
 def nothing_to_train(ticket: Ticket) -> bool:
     """Whether a ticket is one that a later move of its phase is to go on with."""
     return ticket.changes.get("steps") == ticket.step

@@ -84,7 +84,7 @@ def check(ticket: Any) -> None:
         "searched": isinstance(ticket.searched, bool),
         "noise": is_whole(ticket.noise, 0),
         "dynamics": _is_spec(ticket.dynamics),
-        "teacher": ticket.teacher is None or _is_key(ticket.teacher),
+        "teacher": ticket.teacher is None or is_key(ticket.teacher),
         "examples": isinstance(ticket.examples, Mapping)
         and ticket.examples.keys() <= {"labels", "without"},
         "sizes": isinstance(ticket.sizes, Mapping)
@@ -100,7 +100,8 @@ def _refuse(ticket: Any, holds: Mapping[str, bool]) -> None:
             raise LthError(f"Ticket: {field}={str(getattr(ticket, field))[:80]} cannot be")
 
 
-def _is_key(value: Any) -> bool:
+def is_key(value: Any) -> bool:
+    """Whether a value is written as the store writes a member's key."""
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 

@@ -132,6 +132,18 @@ def _seen(follow: _Follow, outputs: Any, layers: Mapping[str, str], examples: in
 
 
 @contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have every part of a module as it is measured, and afterwards as it was."""
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
 def plainly() -> Iterator[None]:
     """Switch off the fused ways through recurrent and attention layers: they hide products."""
     mha = torch.backends.mha.get_fastpath_enabled()

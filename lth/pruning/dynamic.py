@@ -143,6 +143,14 @@ class sparse_evolution(DropAndGrow):
     name = "set"
 
 
+def cubic(begin: int, end: int, progress: float) -> int:
+    """Return the weights to keep on the way from one count to another.
+
+    ``end + (begin - end) (1 - progress) ** 3``: Zhu & Gupta 2017 (arXiv 1710.01878, Equation 1).
+    """
+    return end + round((begin - end) * (1 - progress) ** 3)
+
+
 @dataclass(frozen=True)
 class gradual:
     """Prune by magnitude during training, to ``final`` weights in each layer.
@@ -189,7 +197,7 @@ class gradual:
         """Return the weights to keep: ``final + (size - final) (1 - progress) ** 3``."""
         first, last = self._ends(steps)
         progress = 1.0 if step >= last else (step - first) / (last - first)
-        return self.final[name] + round((size - self.final[name]) * (1 - progress) ** 3)
+        return cubic(size, self.final[name], progress)
 
     def _ends(self, steps: int) -> tuple[int, int]:
         """Steps of the first and the last pruning; something is left to train after the last."""
@@ -259,7 +267,7 @@ class grow_then_prune:
             return self.final[name]
         since, span = (step, turn) if step < turn else (step - turn, last - turn)
         begin, end = (self.start, self.peak) if step < turn else (self.peak, self.final)
-        return end[name] + round((begin[name] - end[name]) * (1 - since / span) ** 3)
+        return cubic(begin[name], end[name], since / span)
 
     def _away(self, mask: Tensor, count: int, look: MaskUpdate) -> int:
         """Return how many weights are replaced beside what is pruned."""

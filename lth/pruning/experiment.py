@@ -23,6 +23,17 @@ Arms = Mapping[str, tuple[Callable[..., Ticket], int]]
 """By name: an arm and its copies per trial."""
 
 
+class Validation(Protocol):
+    """``(trial, number) -> (inputs, targets)``: a trial's validation split, prepared.
+
+    All of it, or its first ``number`` examples.
+    """
+
+    def __call__(self, trial: int, number: int | None = None, /) -> tuple[Tensor, Tensor]:
+        """Return them."""
+        ...
+
+
 class SearchResult(NamedTuple):
     """A mask, and to which step the dense network had to be trained for it, None if to the end.
 
@@ -86,7 +97,7 @@ class Experiment:
     levels: tuple[int, ...]
     probe: Callable[[int], Probe]
     recipe: Recipe
-    validation: Callable[[int], tuple[Tensor, Tensor]] | None = None
+    validation: Validation | None = None
     input_shape: tuple[int, ...] = ()
     seed: int = 0
     methods: Mapping[str, Method] = field(default_factory=dict)

@@ -125,12 +125,12 @@ class Turn:
 
         ``began`` is what a network of another model than the study's trained from.
         """
-        initial, probe = (lambda: self.initial), self.probe
-        if began is not None and began.model != self.experiment.model:
-            initial, probe.model = (lambda: began.params), began.model
+        model = self.experiment.model if began is None else began.model
+        self.probe.model = model
+        initial = self.initial if began is None or model == self.experiment.model else began.params
         return (score or self.experiment.score)(
-            network.params, initial=initial(), mask=mask, generator=self.generator,
-            buffers=network.buffers, probe=probe,
+            network.params, initial=initial, mask=mask, generator=self.generator,
+            buffers=network.buffers, probe=self.probe,
         )  # fmt: skip
 
     def validation(self, number: int | None = None) -> tuple[Tensor, Tensor]:
@@ -140,8 +140,7 @@ class Turn:
         """
         if self.experiment.validation is None:
             raise LthError("a task's validation data are its module's own: no move can look there")
-        inputs, targets = self.experiment.validation(self.chain.trial)
-        return inputs[:number], targets[:number]
+        return self.experiment.validation(self.chain.trial, number)
 
     def prune(self, scores: Params, mask: Mask, counts: Mapping[str, int] | None = None) -> Mask:
         """Apply the rule for one level, or down to ``counts``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +14,7 @@ from lth.records.intervals import grouped
 from lth.records.judged import ACCURACY, Judged
 from lth.records.record import Record
 from lth.records.statistics import percent
+from lth.records.table import plain_table
 
 WIDE = 100
 """Columns of a terminal that hold what is counted beside bytes, too."""
@@ -38,10 +38,9 @@ def _table(rows: Sequence[tuple[Weighed, float]], what: Judged, wide: bool, seve
     trials = max((len(w.trials.get("bytes", ())) for w, _ in rows), default=0)
     rate = f"lr {rows[0][0].spot.lr:g}; " * several
     over = f"mean of {trials} trials" if trials > 1 else "one trial"
-    table = Table(
-        title=f"budget: {rate}{over}; of the packed file, ratio to the dense network's float32",
-        title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0, show_edge=False,
-    )  # fmt: skip
+    table = plain_table(
+        f"budget: {rate}{over}; of the packed file, ratio to the dense network's float32"
+    )
     phases = any(w.spot.phase for w, _ in rows)
     scored = any(TEST in w.values for w, _ in rows)
     table.add_column("network", overflow="fold", min_width=NAME)
@@ -71,10 +70,7 @@ def _count(found: Weighed, name: str) -> str:
 
 def _score(found: Weighed, what: Judged) -> str:
     value = found.values.get(TEST)
-    if value is None:
-        return "-"
-    half = f" ±{what.text(value.high - value.mean)}" if value.bounded else ""
-    return what.text(value.mean) + half
+    return "-" if value is None else what.with_half(value)
 
 
 def short(count: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lth.measured import Measured
+from lth.records.intervals import Interval
 from lth.records.record import Record
 
 ACCURACY = Measured()
@@ -51,6 +52,15 @@ class Judged(NamedTuple):
         ('97.31', '-1.235')
         """
         return f"{100 * value:{sign}.2f}" if self.share else f"{value:{sign}.4g}"
+
+    def with_half(self, value: Interval, sign: str = "") -> str:
+        """Write a mean with half its interval, where that is bounded.
+
+        >>> Judged().with_half(Interval(0.9813, 0.9806, 0.982, 5))
+        '98.13 ±0.07'
+        """
+        half = f" ±{self.text(value.high - value.mean)}" if value.bounded else ""
+        return self.text(value.mean, sign) + half
 
     def merit(self, value: float | None) -> float:
         """Return a value turned so that more is better; what has none is worst of all."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from lth.errors import LthError
 from lth.files import demand, reading, write_atomic
+from lth.types import MemberId
 
 
 class Record(NamedTuple):
@@ -37,6 +38,11 @@ class Record(NamedTuple):
     value: float
     phase: int = 0
     move: str = ""
+
+    @property
+    def member(self) -> MemberId:
+        """Which member of the study it is of."""
+        return MemberId(self.trial, self.lr, self.arm, self.level, self.copy, self.phase)
 
 
 COLUMNS = Record._fields

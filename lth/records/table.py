@@ -117,11 +117,10 @@ def _fitting(widths: Mapping[str, int], width: int) -> list[list[str]]:
 def _table(summaries: dict[Cell, Summary], arms: Sequence[str], what: Judged, wide: bool) -> Table:
     lr = next(iter(summaries)).lr
     trials = max((s.values[EARLY].n for s in summaries.values() if s.values), default=0)
-    table = Table(
-        title=f"lr {lr:g}: early stop, {what.words} then and at the end"
-        + ("; mean, min-max" if trials > 1 else ""),
-        title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0, show_edge=False,
-    )  # fmt: skip
+    table = plain_table(
+        f"lr {lr:g}: early stop, {what.words} then and at the end"
+        + ("; mean, min-max" if trials > 1 else "")
+    )
     repeats = _repeats(summaries, arms)
     first = ["\n\ndensity", *[f"\n\n{LEVEL.strip()}"] * repeats]
     for head in (*first, *(head for arm in arms for head in _heads(arm, what))):
@@ -132,6 +131,14 @@ def _table(summaries: dict[Cell, Summary], arms: Sequence[str], what: Judged, wi
             texts = (text for s in row for text in _values(s, what, wide))
             table.add_row(densities[0], *[str(level)] * repeats, *texts)
     return table
+
+
+def plain_table(title: str) -> Table:
+    """Return an empty table as all of this package's look."""
+    return Table(
+        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0,
+        show_edge=False,
+    )  # fmt: skip
 
 
 def _percent(density: float) -> str:

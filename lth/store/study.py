@@ -196,12 +196,7 @@ class Study:
         """Return what the network of a place (see ``entry``) costs to store, to run and to find."""
         given = {"trial": 0, "lr": None, "arm": WINNER, "level": 0, "copy": 0, "phase": None}
         where = self._place(**given | place)
-        rows = [
-            r
-            for r in self.records
-            if MemberId(r.trial, r.lr, r.arm, r.level, r.copy, r.phase) == where
-        ]
-        found = budget_of(rows)
+        found = budget_of(r for r in self.records if r.member == where)
         if found is None:
             raise LthError(f"{self.id}: {_words(where)} has not been weighed: {WEIGH}")
         return found

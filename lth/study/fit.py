@@ -20,13 +20,13 @@ from lth.config import FIT
 from lth.errors import LthError, nearest
 from lth.measured import measured_of
 from lth.records.budget import QUANTITIES, VALIDATION, Weighed, weighed
-from lth.records.record import Record, write_table
+from lth.records.record import write_table
 from lth.spec.argument_types import one_of
 from lth.spec.plain import short
 from lth.study.progress import Display
 from lth.study.run import execute
 from lth.study.setup import Setup, prepare
-from lth.types import WINNER, MemberId
+from lth.types import WINNER
 
 LIMITED = (*QUANTITIES, "density")
 """What a budget may limit."""
@@ -224,7 +224,7 @@ def _tried(search: Search, setup: Setup, value: Any, display: Display) -> list[T
     display.note(f"fit: {search.knob}={short(value)}")
     journal = execute(setup, display)
     journal.logged.finish(journal.records, journal.curves, [], [])
-    rows = weighed([r for r in journal.records if _member(r) in journal.seen])
+    rows = weighed([r for r in journal.records if r.member in journal.seen])
     arms = set(setup.parts.methods) or set(setup.parts.arms) | {WINNER}
     last: dict[tuple[float, str, int], Weighed] = {}
     for row in rows:
@@ -239,10 +239,6 @@ def _tried(search: Search, setup: Setup, value: Any, display: Display) -> list[T
         )
         for row in last.values()
     ]  # fmt: skip
-
-
-def _member(row: Record) -> MemberId:
-    return MemberId(row.trial, row.lr, row.arm, row.level, row.copy, row.phase)
 
 
 def _excess(search: Search, tried: Tried) -> float:

@@ -245,7 +245,7 @@ def outdated(folder: Path) -> list[str]:
 def _by_place(records: Iterable[Record]) -> dict[MemberId, list[Record]]:
     places: dict[MemberId, list[Record]] = {}
     for r in records:
-        places.setdefault(MemberId(r.trial, r.lr, r.arm, r.level, r.copy, r.phase), []).append(r)
+        places.setdefault(r.member, []).append(r)
     return places
 
 

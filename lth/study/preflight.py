@@ -168,7 +168,7 @@ def _tried_phase(
         new = ticket.model != member.ticket.model  # or of several outputs, and its loss is over
         trains = ticket.model != experiment.model and recipe.steps > ticket.step
         if (new or trains) and experiment.validation is not None:
-            _try_model(ticket, recipe, *experiment.validation(experiment.lines[0].trial))
+            _try_model(ticket, recipe, *experiment.validation(experiment.lines[0].trial, 2))
     return _Untrained(ticket, recipe.steps - ticket.step), rest
 
 
@@ -198,7 +198,7 @@ def _try_model(ticket: Ticket, recipe: Recipe, inputs: Tensor, targets: Tensor) 
 
     One that is only measured gives its loss no outputs as in training, which may be of every exit.
     """
-    network, batch = draw_model(ticket.model, 0), Batch(inputs[:2].cpu(), targets[:2].cpu())
+    network, batch = draw_model(ticket.model, 0), Batch(inputs.cpu(), targets.cpu())
     network.train(recipe.steps > ticket.step)
     with drawing(0), torch.no_grad():
         outputs = as_floats(network(batch.inputs))

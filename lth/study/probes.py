@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from lth.data.dataset import Dataset
+from lth.pruning.experiment import Validation
 from lth.pruning.probe import Probe
 from lth.recipe.recipe import Recipe
 from lth.spec.build import build
 from lth.train.batches import Batches
 from lth.train.job import Streams
-
-Validation = Callable[[int], tuple[Tensor, Tensor]]
 
 
 def probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Callable[[int], Probe]:
@@ -35,11 +34,11 @@ def probes(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Calla
 
 
 def validation(config: Mapping[str, Any], dataset: Dataset, recipe: Recipe) -> Validation:
-    """Return what gives a trial's validation split, prepared as evaluations prepare it."""
+    """Return what gives a trial's validation split, or its first examples, prepared."""
 
-    def rows(trial: int) -> tuple[Tensor, Tensor]:
+    def rows(trial: int, number: int | None = None) -> tuple[Tensor, Tensor]:
         batches = Batches(dataset, Streams(config["seed"], trial, 0), recipe.batch)
         inputs, targets = batches.rows("validation")
-        return dataset.prepare(inputs), targets
+        return dataset.prepare(inputs[:number]), targets[:number]
 
     return rows

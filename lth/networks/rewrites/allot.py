@@ -13,9 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from lth.errors import LthError
 from lth.networks.net import Net
 from lth.networks.rewrites.carry import carried
-from lth.networks.rewrites.cuts import evaluating
 from lth.networks.rewrites.early import CONFIDENCES, NEVER, early_exit, names_of, stages_of
-from lth.networks.trace import plainly
+from lth.networks.trace import evaluating, plainly
 from lth.spec.argument_types import number, one_of
 from lth.spec.build import Spec
 

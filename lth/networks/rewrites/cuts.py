@@ -8,8 +8,7 @@ its layers whole, and cut behind those that are named.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from lth.errors import LthError, first_line
+from lth.networks.trace import evaluating
 
 Segment = Callable[[Any], Any]
 """From what flows at one cut to ``(what the layer gave, what flows on)``; the last to outputs."""
@@ -69,18 +69,6 @@ class Cuts:
                 self._found = _traced(model, names)
                 _check(self._found, model, names, example)
         return [partial(piece, model) for piece in self._found]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have every part of a module as it is measured, and afterwards as it was."""
-    modes = [(m, m.training) for m in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _traced(model: nn.Module, names: Sequence[str]) -> list[_Piece]:

@@ -20,9 +20,10 @@ from lth.networks import masks
 from lth.networks.drawn import State, draw_state
 from lth.networks.net import Net
 from lth.networks.rewrites.caught import changed_in_place, given_by
-from lth.networks.rewrites.cuts import Cuts, evaluating, own_segments
+from lth.networks.rewrites.cuts import Cuts, own_segments
 from lth.networks.rewrites.heads import Head, Stage
 from lth.networks.ticket import layers_of
+from lth.networks.trace import evaluating
 from lth.spec.argument_types import whole
 from lth.spec.build import Spec
 

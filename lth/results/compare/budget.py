@@ -7,7 +7,7 @@ together against accuracy and density.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from lth.records.intervals import grouped
@@ -67,7 +67,16 @@ def budgets_of(rows: Sequence[Row]) -> list[float]:
 
     Each buys what the one before does not, and the last buys all.
     """
-    costs = sorted(r.total_cost for r in rows if r.total_cost > 0)
+    return round_numbers(r.total_cost for r in rows)
+
+
+def round_numbers(costs: Iterable[float]) -> list[float]:
+    """Return the numbers of ``ROUND`` that buy something: the last buys all of the costs above 0.
+
+    >>> round_numbers([0.9, 1.7, 40.0])
+    [1.0, 2.0, 50.0]
+    """
+    costs = sorted(c for c in costs if c > 0)
     if not costs:
         return []
     first, last = (math.floor(math.log10(c)) for c in (costs[0], costs[-1]))

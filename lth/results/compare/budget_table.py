@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,6 +11,7 @@ from lth.records.budget_table import short
 from lth.records.intervals import grouped
 from lth.records.judged import Judged
 from lth.records.statistics import percent
+from lth.records.table import plain_table
 from lth.results.compare.equal_budget import Within
 from lth.results.compare.pareto import DENSITY, Point
 
@@ -36,17 +36,10 @@ def axis_legend(what: Judged) -> str:
     )
 
 
-def _plain(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD,
-        padding=0, show_edge=False,
-    )  # fmt: skip
-
-
 def _front_table(points: Sequence[Point], axis: str, what: Judged) -> Table:
     front = [p for p in points if p.front]
     less = f"has fewer {UNITS[axis]}" if axis in UNITS else "is less dense"
-    table = _plain(f"front: no network {less} and validates better")
+    table = plain_table(f"front: no network {less} and validates better")
     table.add_column("method", overflow="fold", min_width=NAME)
     phases = any(p.phase for p in front)
     heads = ["level", *["phase"] * phases, axis, "validation", what.split, "n"]
@@ -54,7 +47,7 @@ def _front_table(points: Sequence[Point], axis: str, what: Judged) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for p in front:
         where = [str(p.level), *[str(p.phase or "")] * phases]
-        scores = [what.text(p.validation), _value(p, what)]
+        scores = [what.text(p.validation), what.with_half(p.value)]
         table.add_row(escape(p.method), *where, cost(p.cost, axis), *scores, str(p.trials))
     return table
 
@@ -74,7 +67,7 @@ def _budget_table(
     best: Sequence[Within], budgets: Sequence[float], axis: str, what: Judged
 ) -> Table:
     within = f"within so many {UNITS[axis]}" if axis in UNITS else "of at most such a density"
-    table = _plain(f"each method's best {within}")
+    table = plain_table(f"each method's best {within}")
     table.add_column("method", overflow="fold", min_width=NAME)
     for budget in budgets:
         table.add_column(cost(budget, axis), justify="right", no_wrap=True, min_width=NUMBER)
@@ -89,17 +82,11 @@ def _budget_table(
         cells = []
         for budget in budgets:
             point = own.get(budget)
-            text = "" if point is None else _value(point, what)
+            text = "" if point is None else what.with_half(point.value)
             highest = point is not None and what.merit(point.value.mean) == top[budget]
             cells.append(f"[bold]{text}[/bold]" if highest else text)
         table.add_row(escape(method), *cells)
     return table
-
-
-def _value(point: Point, what: Judged) -> str:
-    value = point.value
-    half = f" ±{what.text(value.high - value.mean)}" if value.bounded else ""
-    return what.text(value.mean) + half
 
 
 def cost(value: float, axis: str) -> str:

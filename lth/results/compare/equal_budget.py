@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lth.records.intervals import grouped
 from lth.records.judged import Judged
-from lth.results.compare.budget import ROUND
+from lth.results.compare.budget import round_numbers
 from lth.results.compare.pareto import Point
 
 
@@ -48,13 +48,7 @@ def round_budgets(points: Sequence[Point]) -> list[float]:
     Up to the first that buys everything that a method has made: the dense networks are no reason
     for a greater one.
     """
-    costs = sorted(p.cost for p in points if p.level > 0 and p.cost > 0)
-    if not costs:
-        return []
-    first, last = (math.floor(math.log10(c)) for c in (costs[0], costs[-1]))
-    series = [float(f"{r}e{k}") for k in range(first, last + 2) for r in ROUND]
-    bought = [sum(c <= budget for c in costs) for budget in series]
-    return [b for b, new, old in zip(series, bought, [0, *bought], strict=False) if new > old]
+    return round_numbers(p.cost for p in points if p.level > 0)
 
 
 def too_small(budgets: Sequence[float] | None, points: Sequence[Point], axis: str) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from lth.records.intervals import Interval, grouped
 from lth.records.judged import TEST_ACCURACY, Judged
 from lth.records.statistics import percent
+from lth.records.table import plain_table
 from lth.results.compare.budget import Best
 from lth.results.compare.rows import Comparison, Row
 
@@ -57,7 +57,7 @@ def _table(comparison: Comparison, density: float, wide: bool) -> Table:
     trials = {r.trials for r in rows}
     several, unit = len(trials) > 1, " %" * what.share
     same = "" if wide or several else f"; {_count(rows[0].trials)}"
-    table = _plain(f"at {percent(density)} of the weights{same}")
+    table = plain_table(f"at {percent(density)} of the weights{same}")
     table.add_column("\nmethod", overflow="fold", min_width=NAME)
     heads = ["\ndensity", "\nweights"] * wide + ["\nn"] * (wide or several)
     heads += [f"\n{what.split}{unit}", f"at\nend{unit}", "early\nstop"]
@@ -76,13 +76,6 @@ def _table(comparison: Comparison, density: float, wide: bool) -> Table:
 
 def _count(trials: int) -> str:
     return "one trial" if trials == 1 else f"{trials} trials"
-
-
-def _plain(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD,
-        padding=0, show_edge=False,
-    )  # fmt: skip
 
 
 def _numbers(row: Row, own: bool, what: Judged) -> list[str]:
@@ -104,8 +97,7 @@ def _between(value: Interval | None, what: Judged, sign: str = "", half: bool = 
     """Write a mean with the half width of its interval, shares in points."""
     if value is None:
         return ""
-    width = f" ±{what.text(value.high - value.mean)}" if half and value.bounded else ""
-    return f"{what.text(value.mean, sign)}{width}"
+    return what.with_half(value, sign) if half else what.text(value.mean, sign)
 
 
 def _cost(runs: float) -> str:
@@ -123,7 +115,7 @@ def _budget_table(best: Sequence[Best], density: float, width: int, what: Judged
     columns = {b: own for b, own in sorted(grouped(best, lambda b: b.budget).items())}
     top = {budget: max(what.merit(b.row.mean) for b in own) for budget, own in columns.items()}
     half = width - 24 >= 12 * len(columns)
-    table = _plain(f"best of at most {percent(density)} of the weights, by total cost allowed")
+    table = plain_table(f"best of at most {percent(density)} of the weights, by total cost allowed")
     table.add_column("method", overflow="fold", min_width=NAME)
     for budget in columns:
         table.add_column(f"{budget:g}", justify="right", no_wrap=True, min_width=NUMBER)
