@@ -27,6 +27,13 @@ def test_they_define_nothing_and_hold_no_outputs(path):
         assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_what_they_import_is_there(path):
+    nodes = [n for cell in code(path) for n in ast.walk(ast.parse(cell.source))]
+    for node in (n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)):
+        exec(compile(ast.Module([node], []), str(path), "exec"), {})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the kernel's own machinery
