@@ -1,9 +1,9 @@
-# make demo | test | check | bench: each makes .venv and installs what it needs first.
+# make demo | test | check | docs | bench: each makes .venv and installs what it needs first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test slow check bench
+.PHONY: demo test slow check docs bench
 
 demo: $(VENV)/.lth
 	$(BIN)/lth
@@ -18,6 +18,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(MAKE) docs
+
+# the site, in docs/_build/html: no network is needed, and a link that leads nowhere is an error
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -b html -j auto -W --keep-going -q docs docs/_build/html
+	$(BIN)/python docs/links.py docs/_build/html
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.throughput
