@@ -94,6 +94,10 @@ def test_the_laws_can_fail(tmp_path, monkeypatch):
     reseeded = laws.run(out=str(tmp_path / "q"), trials=1, seed=5)[1]
     with pytest.raises(AssertionError):
         laws.arms_are_pure_functions(study, reseeded)
+    with pytest.raises(AssertionError):
+        laws.trials_do_not_depend_on_how_many_there_are(study, out=str(tmp_path / "r"), seed=5)
+    with pytest.raises(AssertionError):  # what was reused says nothing
+        laws.trials_do_not_depend_on_how_many_there_are(study, out=str(tmp_path))
     moved = [r._replace(step=r.step - 8) if r.metric == "early_stop_step" else r
              for r in study.records]  # fmt: skip
     study.__dict__["records"] = moved
