@@ -1,5 +1,6 @@
 """What every test has: one intra-op thread, and signals as they were."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -11,6 +12,22 @@ hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")  # a suite says the same twice
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """With ``-n`` a worker takes files as they come, and steals when it has done its share.
+
+    So what a file's tests share is made once, and no worker is idle at the end.
+    """
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over what lives to the end: torch, and 6,000 tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -118,10 +118,10 @@ def whole(tmp_path_factory):
     return run_study(tmp_path_factory.mktemp("whole") / "out", **settings)
 
 
-@pytest.mark.parametrize("share", [0.2, 0.7])
-def test_killed_at_any_moment_the_same_command_goes_on(share, whole, here, tmp_path):
+@pytest.mark.parametrize(("share", "workers"), [(0.2, 0), (0.7, 2)])
+def test_killed_at_any_moment_the_same_command_goes_on(share, workers, whole, here, tmp_path):
     """``kill -9`` to the parent, at a share of its work."""
-    process = start(*MANY, cwd=tmp_path)
+    process = start(*MANY, f"trainer.workers={workers}", cwd=tmp_path)
     wanted = round(share * MEMBERS)
     while process.poll() is None and len(entries(tmp_path)) < wanted:
         time.sleep(0.005)
@@ -140,7 +140,8 @@ def entries(folder):
     return list((folder / "out" / "store" / "members").glob("*/*/entry.json"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+# with workers: test_interrupt.py, test_while_workers_train_their_states_are_kept
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_trained(workers, tmp_path):
     # three dense members: whenever one has ended, another is on its way
     many = [*TINY, "trials=3", "levels=6", "recipe.steps=4000", f"trainer.workers={workers}"]
@@ -160,7 +161,7 @@ def test_ctrl_c_keeps_what_is_trained(workers, tmp_path):
 
 
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
-    process = start(*TINY, "recipe.steps=100000", "name=orphans", cwd=tmp_path)
+    process = start(*TINY, "recipe.steps=100000", "trainer.workers=1", cwd=tmp_path)
     deadline = time.monotonic() + 60
     while not (workers := children(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -298,7 +299,8 @@ def test_own_code_joins_by_target_from_the_working_folder(tmp_path):
 def test_a_script_without_a_main_guard_works(tmp_path):
     (tmp_path / "script.py").write_text(
         "import lth\nprint('begin')\n"
-        "study = lth.run(trials=1, levels=1, recipe={'steps': 20}, logger='none', progress=False)\n"
+        "study = lth.run(trials=1, levels=1, recipe={'steps': 20}, logger='none', progress=False,\n"
+        "                trainer={'workers': 1})\n"
         "mask, params, step = study.ticket(level=1)\n"
         "print(step, sorted(mask))\n"
     )

@@ -20,6 +20,7 @@ GROUPS = (
     "recipe/optimizer",
     "recipe/schedule",
 )
+SMALL = partial(lenet, widths=[12, 8])
 CASES = [(g, n) for g in GROUPS for n in config.choices(g) if n not in SLOW_STARTERS.get(g, ())]
 
 
@@ -28,12 +29,12 @@ def settings_of(group, name):
     if group == "arms":
         values = config.load("arms", name)[name]
         small = {k: 6 for k in ("every",) if k in values}
-        return {"arms": {"winning_ticket": {}, name: small}, "model": lenet}
+        return {"arms": {"winning_ticket": {}, name: small}, "model": SMALL}
     if group == "method":
         moves = str(config.load("method", name))
-        small = {"model": lenet} if "moves.student" in moves else {}
+        small = {"model": SMALL} if "moves.student" in moves else {}
         if "lth.moves.gate" in moves:
-            small = {"model": partial(resnet, depth=8, width=4, shortcut="pad")}
+            small = {"model": partial(resnet, depth=8, width=2, shortcut="pad")}
         return {"method": [name], "rewind": {"step": 4}} | small
     if group.startswith("recipe/"):
         inner = config.load(group, name)
@@ -54,25 +55,10 @@ def test_every_choice_keeps_every_law(group, name, tmp_path):
     assert (again.folder / "records.csv").read_bytes() == (
         study.folder / "records.csv"
     ).read_bytes()
-
-
-DRAWING = ("fine_tune", "small_alone", "few_labels", "neuron_reinit", "gates", "cluster_ticket")
-"""Methods that draw or look at data in a way of their own; the others' turn is behind slow."""
-
-
-def by_weight(group, name):
-    slow = group == "method" and name not in DRAWING
-    return pytest.param(group, name, marks=pytest.mark.slow) if slow else (group, name)
-
-
-@pytest.mark.parametrize(
-    ("group", "name"), [by_weight(*c) for c in CASES if c[0] in ("score", "arms", "method")]
-)
-def test_a_trial_does_not_depend_on_how_many_there_are(group, name, tmp_path):
-    few = laws.run(out=str(tmp_path / "a"), trials=1, levels=1, **settings_of(group, name))[0]
-    more = laws.run(out=str(tmp_path / "b"), levels=1, **settings_of(group, name))[0]
-    first = [r for r in more.records if r.trial == 0]
-    assert sorted(first) == sorted(few.records)
+    if group in ("score", "arms", "method"):
+        laws.trials_do_not_depend_on_how_many_there_are(
+            study, out=str(tmp_path / "b"), **settings_of(group, name)
+        )
 
 
 def break_a_mask(study):
@@ -108,6 +94,10 @@ def test_the_laws_can_fail(tmp_path, monkeypatch):
     reseeded = laws.run(out=str(tmp_path / "q"), trials=1, seed=5)[1]
     with pytest.raises(AssertionError):
         laws.arms_are_pure_functions(study, reseeded)
+    with pytest.raises(AssertionError):
+        laws.trials_do_not_depend_on_how_many_there_are(study, out=str(tmp_path / "r"), seed=5)
+    with pytest.raises(AssertionError):  # what was reused says nothing
+        laws.trials_do_not_depend_on_how_many_there_are(study, out=str(tmp_path))
     moved = [r._replace(step=r.step - 8) if r.metric == "early_stop_step" else r
              for r in study.records]  # fmt: skip
     study.__dict__["records"] = moved

@@ -6,6 +6,7 @@ Each codes a value given (writing) or None (reading) by the same lines, and retu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from lth.files import demand
 from lth.packing.coder import HALF, ONE, Coder
@@ -56,7 +57,7 @@ class Tree:
             chance = (2 * ones[node] + 1) * HALF // (seen[node] + 1)
             if value is not None:
                 bit = value >> place & 1
-            bit = coder.bit(min(max(chance, 1), ONE - 1), bit)
+            bit = coder.bit(chance or 1, bit)  # it is below 2^16: one more was seen than ones
             ones[node] += bit
             seen[node] += 1
             node += node + bit
@@ -125,10 +126,7 @@ def text(coder: Coder, known: str, value: str | None = None) -> str:
     A byte's bits from the top, each in the context of those above and of the longest run of up to
     five bytes before it that has been met.
     """
-    seen: dict[tuple[bytes, int], list[int]] = {}
-    learn = known.encode()
-    for at in range(len(learn)):
-        _byte(_Learner(), seen, learn[:at], learn[at])
+    seen = dict(_learnt(known))
     content = None if value is None else value.encode()
     length = count(coder, None if content is None else len(content))
     demand(length < 1 << 22, "its text is too long")
@@ -142,6 +140,18 @@ def text(coder: Coder, known: str, value: str | None = None) -> str:
 
 ORDER = 5
 
+Seen = dict[tuple[bytes, int], tuple[int, int]]
+"""How many bits were 1, and how many there were, by the bytes before and the bits above."""
+
+
+@lru_cache(maxsize=8)
+def _learnt(known: str) -> Seen:
+    """Count what is in a text; only its copies are counted on."""
+    seen, learn, coder = Seen(), known.encode(), _Learner()
+    for at in range(len(learn)):
+        _byte(coder, seen, learn[max(at - ORDER, 0) : at], learn[at])
+    return seen
+
 
 class _Learner:
     """Codes nothing."""
@@ -151,23 +161,18 @@ class _Learner:
         return bit
 
 
-def _byte(
-    coder: Coder | _Learner, seen: dict[tuple[bytes, int], list[int]], before: bytes,
-    value: int | None,
-) -> int:  # fmt: skip
-    node = 1
+def _byte(coder: Coder | _Learner, seen: Seen, before: bytes, value: int | None) -> int:
+    node, runs = 1, [before[len(before) - n :] for n in range(min(ORDER, len(before)) + 1)]
     for place in range(7, -1, -1):
-        contexts = [(before[len(before) - n :], node) for n in range(min(ORDER, len(before)) + 1)]
-        best = next((seen[c] for c in reversed(contexts) if c in seen), [0, 0])
-        ones, total = best
+        contexts = [(run, node) for run in runs]
+        ones, total = next((seen[c] for c in reversed(contexts) if c in seen), (0, 0))
         chance = (24 * ones + 1) * ONE // (24 * total + 2)
         bit = coder.bit(
             min(max(chance, 64), ONE - 64), None if value is None else value >> place & 1
         )
         for context in contexts:
-            counted = seen.setdefault(context, [0, 0])
-            counted[0] += bit
-            counted[1] += 1
+            ones, total = seen.get(context, (0, 0))
+            seen[context] = ones + bit, total + 1
         node += node + bit
     return node - 256
 
