@@ -14,6 +14,7 @@ from torch import nn
 from lth.errors import LthError, nearest
 from lth.files import demand, parse, reading
 from lth.measured import measured_of
+from lth.networks.mask import TicketMask
 from lth.networks.ticket import Net, State, Ticket, network_for
 from lth.networks.ticket_check import weights_of
 from lth.records.budget import WEIGH, Budget, budget_of
@@ -33,7 +34,7 @@ from lth.store.members import (
 )
 from lth.store.restore import net_of, ticket_of
 from lth.store.shown import study_html
-from lth.store.store import Store
+from lth.store.store import Store, store_of
 from lth.types import WINNER, MemberId
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Study:
     @property
     def store(self) -> Store:
         """The store that the study shares with the others under the same ``out``."""
-        return Store(self.folder.parent.parent / "store")
+        return store_of(self.folder)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -216,10 +217,9 @@ class Study:
             dense = None
         ticket = ticket_of(entry, dense, origin, self.trust, MEND)
         if not final_mask:
-            return ticket
-        return replace(
-            ticket, mask=entry.final_mask, params=entry.start.params, dynamics=None, gate=None
-        )
+            return replace(ticket, mask=TicketMask(ticket.mask))
+        mask = TicketMask(entry.final_mask)
+        return replace(ticket, mask=mask, params=entry.start.params, dynamics=None, gate=None)
 
     def network(self, *, model: Any = None, **place: Unpack[Place]) -> nn.Module:
         """Return the trained network of a place (see ``entry``), a plain module in evaluation mode.
