@@ -107,7 +107,6 @@ def plot(study: Study | str | Path, **looks: Unpack[Looks]) -> Figures:
     ``lth.plot(study)["tickets"]`` is a ``matplotlib.figure.Figure``. ``study`` may be its folder.
     """
     from lth.api.display import Quiet
-    from lth.api.results import Figures
     from lth.results.figures import drawn
     from lth.study.actions import plot_study
 
@@ -115,7 +114,7 @@ def plot(study: Study | str | Path, **looks: Unpack[Looks]) -> Figures:
     with _one_line(), drawn() as figures:
         opened: Any = Opened(found.folder, {**found.config, **_looks(looks)})
         plot_study(opened, Quiet())
-    return Figures(figures)
+    return _shown(figures)
 
 
 @names_them(Looks)
@@ -126,20 +125,21 @@ def analyse(study: Study | str | Path, *, progress: bool = True, **looks: Unpack
     member), ``matching`` (the verdict's answers) and ``paths`` (loss along lines between networks).
     """
     from lth.api.display import Quiet, shown
-    from lth.api.results import Figures, results
+    from lth.api.results import results
     from lth.results.figures import drawn
     from lth.study.actions import analyse_study
     from lth.study.setup import prepare
 
     found = _opened(study)
     config = {**found.config, **_looks(looks), "out": str(found.folder.parent.parent)}
+    config["logger"] = {"_target_": "lth.loggers.none"}
     with _one_line(), shown(progress, Quiet()) as display, drawn() as figures:
         setup = prepare({**config, "action": "analyse"})
         vars(setup)["id"] = found.id  # this very folder, whatever the code has become since
         analyse_study(setup, display)
     heard = display if isinstance(display, Quiet) else Quiet()  # the terminal has been told
     names = ["analysis", "matching", "paths"]
-    return results(found.folder, names, Figures(figures), heard.notes, heard.text)
+    return results(found.folder, names, _shown(figures), heard.notes, heard.text)
 
 
 @names_them(Looks)
@@ -162,7 +162,7 @@ def compare(
     being where the first study lies; ``.table``, ``.figure``, ``.to_pandas()`` have it.
     """
     from lth.api.display import Quiet
-    from lth.api.results import Figures, results
+    from lth.api.results import results
     from lth.config import compose
     from lth.results.compare.studies import find
     from lth.results.figures import drawn
@@ -179,7 +179,7 @@ def compare(
         config = compose(None, action="compare", **_looks(looks), **asked, **more, out=str(root))
         folder = compare_studies(config, display)
     names = ["compare", "equal_cost"] if axis is None else ["pareto", "equal_budget"]
-    return results(folder, names, Figures(figures), display.notes, display.text)
+    return results(folder, names, _shown(figures), display.notes, display.text)
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,14 @@ def _settings(settings: Any, function: str) -> dict[str, Any]:
 
 def _looks(looks: Any) -> dict[str, Any]:
     return dict(looks)
+
+
+def _shown(figures: dict[str, Any]) -> Figures:
+    """Return figures as a mapping that a notebook shows, and let it show each of them alone."""
+    from lth.api.results import Figures, show_in_notebooks
+
+    show_in_notebooks()
+    return Figures(figures)
 
 
 def _opened(study: Study | str | Path) -> Study:

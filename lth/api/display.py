@@ -28,7 +28,8 @@ class Quiet(Display):
 
     def __init__(self, width: int = 100) -> None:
         self._said = io.StringIO()
-        super().__init__(Console(file=self._said, width=width, force_jupyter=False))
+        plain = {"force_terminal": False, "force_jupyter": False, "color_system": None}
+        super().__init__(Console(file=self._said, width=width, **plain))  # type: ignore[arg-type]
         self.notes: list[str] = []
 
     @property
@@ -122,24 +123,29 @@ class Notebook(Quiet):
             self._update(bundle)
         self._shown = time.monotonic()
 
-    def _bars(self) -> list[tuple[str, float, float | None, str]]:
-        tasks = self._progress.tasks
-        return [(t.description, t.completed, t.total, str(t.fields.get("note", ""))) for t in tasks]
+    def _bars(self) -> list[tuple[str, float, float, str]]:
+        """Return name, done, total and note of every bar; none once all is done."""
+        tasks = [] if self._ended else [t for t in self._progress.tasks if t.total]
+        return [
+            (t.description, t.completed, t.total or 1.0, str(t.fields.get("note", "")))
+            for t in tasks
+        ]
+
+    def _lines(self) -> list[str]:
+        last = self.text.rpartition("\n")[2] if self._ended else ""
+        return list(dict.fromkeys(filter(None, [self._line, *self.notes, last])))
 
     def _plain(self) -> str:
-        bars = [f"{name} {done:,.0f}/{total or 0:,.0f}" for name, done, total, _ in self._bars()]
-        return "\n".join(filter(None, [", ".join(bars), self._line, *self.notes]))
+        bars = [f"{name} {done:,.0f}/{total:,.0f}" for name, done, total, _ in self._bars()]
+        return "\n".join(filter(None, [", ".join(bars), *self._lines()]))
 
     def _html(self) -> str:
-        parts = []
-        for name, done, total, note in self._bars():
-            value = f"value='{done:.0f}' max='{max(total or 0, 1):.0f}'"
-            count = f"{done:,.0f}/{total or 0:,.0f}"
-            parts.append(
-                f"{name:<8}<progress style='width:14em' {value}></progress> {count}  "
-                f"{html.escape(note)}"
-            )
-        parts += [html.escape(line) for line in filter(None, [self._line, *self.notes])]
+        parts = [
+            f"{name:<8}<progress style='width:14em' value='{done:.0f}' max='{total:.0f}'>"
+            f"</progress> {done:,.0f}/{total:,.0f}  {html.escape(note)}"
+            for name, done, total, note in self._bars()
+        ]
+        parts += [html.escape(line) for line in self._lines()]
         shown = f"<pre style='{STYLE}'>" + "\n".join(parts) + "</pre>"
         if self.text:
             shown += (

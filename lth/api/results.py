@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -15,6 +17,9 @@ from lth.records.frames import Rows, frame, read_rows
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+DPI = 100
+"""Dots per inch of a figure in a notebook."""
 
 LINES = 40
 """Lines of text that a notebook is shown."""
@@ -30,22 +35,36 @@ class Figures(dict[str, "Figure"]):
         return f"Figures({', '.join(self)})"
 
     def _ipython_display_(self) -> None:
-        from IPython.display import Image, display
+        from IPython.display import display
 
         if not self:
             display({"text/plain": repr(self)}, raw=True)
-        for figure in self.values():
-            display(Image(_png(figure), width=_width(figure)))
+        for name, figure in self.items():
+            data, about = picture(figure)
+            bundle = {"image/png": b64encode(data).decode(), "text/plain": f"<Figure {name}>"}
+            display(bundle, raw=True, metadata={"image/png": about})
 
 
-def _png(figure: Figure) -> bytes:
+def picture(figure: Figure) -> tuple[bytes, dict[str, int]]:
+    """Return a figure as a notebook shows it, a PNG that is not large, and its width on screen."""
     content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
+    figure.savefig(content, format="png", dpi=DPI)
+    return content.getvalue(), {"width": round(96 * figure.get_figwidth())}
 
 
-def _width(figure: Figure) -> int:
-    return round(96 * figure.get_figwidth())
+def show_in_notebooks() -> None:
+    """Let a cell that ends with a figure show it, as one of pyplot's is shown; once is enough."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or shell.display_formatter is None:
+        return
+    from matplotlib.figure import Figure
+
+    formatter = shell.display_formatter.formatters["image/png"]
+    try:
+        formatter.lookup_by_type(Figure)
+    except KeyError:  # nobody has said yet how figures are shown
+        formatter.for_type(Figure, picture)
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,6 +106,13 @@ class Results:
         tables = ", ".join(f"{name} ({len(rows)} rows)" for name, rows in self.tables.items())
         figures, notes = ", ".join(self.figures) or "none", len(self.notes)
         return f"Results({self.folder}; tables {tables}; figures {figures}; notes {notes})"
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display({"text/plain": repr(self), "text/html": self._repr_html_()}, raw=True)
+        if self.figures:
+            self.figures._ipython_display_()
 
     def _repr_html_(self) -> str:
         lines = self.text.splitlines()

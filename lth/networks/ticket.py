@@ -197,7 +197,9 @@ class Ticket(Net):
         adopted = adopt.adopt(network, again, layers.shapes, state, mask)
         return cls(
             model=spec,
-            **adopted._asdict() | {"mask": TicketMask(adopted.mask)},
+            mask=TicketMask(adopted.mask),
+            params=adopted.params,
+            buffers=adopted.buffers,
             step=step,
             origin=dict(origin or {}),
             sizes=layers.sizes,

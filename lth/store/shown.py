@@ -10,14 +10,15 @@ from lth.records.intervals import grouped
 from lth.records.judged import Judged, judged
 from lth.records.record import Record
 from lth.records.statistics import Summary, percent, summarise
-from lth.records.verdict import verdict
 from lth.spec.shown import html_table
 
 ARMS = 8
 """Columns of arms that are shown."""
 
 
-def study_html(line: str, records: Sequence[Record], measured: Measured) -> str:
+def study_html(
+    line: str, records: Sequence[Record], measured: Measured, verdict: Sequence[str] = ()
+) -> str:
     """Return a study's levels as a table of HTML: the judged value per arm, mean over trials."""
     what, cells = judged(records, measured), summarise(records)
     arms = list(dict.fromkeys(c.arm for c in cells))
@@ -31,7 +32,7 @@ def study_html(line: str, records: Sequence[Record], measured: Measured) -> str:
     more = [f"and {len(arms) - ARMS} arms more"] * (len(arms) > ARMS)
     head = ["", "density", *arms[:ARMS]]
     caption = f"{line}; {what.words}{what.percent} at early stop, mean over trials"
-    claims = [text for text in verdict(records, measured) if not text.startswith("(")]
+    claims = [text for text in verdict if not text.startswith("(")]
     lines = "<br>".join(escape(text) for text in [*more, *claims[:12]])
     return f"{html_table(head, rows, caption)}<p>{lines}</p>"
 

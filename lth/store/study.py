@@ -77,7 +77,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         try:
-            return study_html(repr(self), self.records, measured_of(self.config))
+            return study_html(repr(self), self.records, measured_of(self.config), self.verdict)
         except LthError:
             return f"<pre>{escape(repr(self))}</pre>"
 
@@ -115,7 +115,7 @@ class Study:
         """The learning rates that have records."""
         return sorted({r.lr for r in self.records})
 
-    @property
+    @cached_property
     def verdict(self) -> list[str]:
         """Down to which density each arm matches the dense network, in sentences."""
         return verdict(self.records, measured_of(self.config))
