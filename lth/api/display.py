@@ -126,9 +126,10 @@ class Notebook(Quiet):
     def _bars(self) -> list[tuple[str, float, float, str]]:
         """Return name, done, total and note of every bar; none once all is done."""
         tasks = [] if self._ended else [t for t in self._progress.tasks if t.total]
+        last = {t.description: t for t in tasks}  # lth.fit goes through many studies
         return [
-            (t.description, t.completed, t.total or 1.0, str(t.fields.get("note", "")))
-            for t in tasks
+            (name, t.completed, t.total or 1.0, str(t.fields.get("note", "")))
+            for name, t in last.items()
         ]
 
     def _lines(self) -> list[str]:

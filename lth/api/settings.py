@@ -60,7 +60,7 @@ class Common(Looks, total=False):
     """What is made of trained networks: names, or lists of moves."""
     trainer: Choice
     """Where and how members train: ``{"workers": 2, "device": "cpu"}``."""
-    logger: Choice | Sequence[str] | None
+    logger: Choice | Sequence[str]
     """Who is told: ``wandb``, ``csv``, ``none``."""
     task: Choice
     """A LightningModule of one's own: ``{"module": Lit, "data": Data}``."""
