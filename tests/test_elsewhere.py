@@ -124,8 +124,19 @@ WRONG = {
     "no such file": (lambda t, d: load_ticket(d / "x.pth", LENET), r"x\.pth: no such file"),
     "another network": (lambda t, d: load_ticket(t, NETS["vgg"]), "tensors by name are needed"),
     "other names": (lambda t, d: load_ticket(Theirs(), NETS["vgg"]), r"has no fc_layers\.0"),
+    "biases too many": (
+        lambda t, d: load_ticket(biased(), NETS["vgg"]),
+        r"no layers\.0\.conv\.bias",
+    ),
     "a packed file": (lambda t, d: load_ticket(packed(t, d)), r"t\.lth: .*lth\.unpack reads it"),
 }
+
+
+def biased():
+    """Return the state of their VGG, whose convolutions have biases."""
+    state = ticket(NETS["vgg"]).state_dict()
+    named = {o: state[n] for n, o in openlth.theirs(state).items()}
+    return named | {"layers.0.conv.bias": torch.ones(2)}
 
 
 def packed(made, folder):

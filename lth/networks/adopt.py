@@ -152,7 +152,7 @@ def _plain(given: Mapping[str, Tensor], names: Mapping[str, str], what: str) -> 
             break
         found = {n.removeprefix(prefix): t for n, t in found.items()}
     if found and not all(_base(n, names) in names for n in found):
-        table = openlth.ours(found, names) or {}
+        table = openlth.ours(found, names)
         found = {table.get(n, n): t for n, t in found.items()}
     for name in found:
         if _base(name, names) not in names:
