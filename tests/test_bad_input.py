@@ -409,8 +409,8 @@ TRANSFERS = {
                       r"1\.weight has shape \(10, 16\) there and \(10, 3072\) here; only"),
     "another width": ({"model": partial(mlp, width=11)}, r"1\.weight has shape .*only the output"),
     "another network": ({"model": LENET}, r"its tickets have no fc1\.weight"),
-    "a trial too many": ({"trials": 2}, r"has no trial 1, .*; it has trials 0\.\.0"),
-    "a level too many": ({"levels": 2}, r"level 2, .*; it has trials 0\.\.0, levels 0\.\.1"),
+    "a trial too many": ({"trials": 2}, "has no trial 1; it has 0"),
+    "a level too many": ({"levels": 2}, "has no level 2; it has 0, 1"),
 }  # fmt: skip
 
 

@@ -13,10 +13,12 @@ DOORS = {
     "hydra": ["lth.cli", "lth.study.sweep"],
     "omegaconf": ["lth.cli", "lth.config", "lth.presets", "lth.study.run", "lth.store.study"],
     "wandb": ["lth.loggers.weights_and_biases"],
-    "matplotlib": ["lth.results.figures"],
+    "matplotlib": ["lth.results.figures", "lth.api.results"],
     "sklearn": ["lth.data.digits"],
     "pooch": ["lth.data.fetch"],
     "PIL": ["lth.data.folder"],
+    "pandas": ["lth.records.frames", "lth.store.study", "lth.api.results"],  # types in the latter
+    "IPython": ["lth.api.display", "lth.api.results"],
 }
 """By library: the modules, or rooms, that may import it."""
 

@@ -143,3 +143,38 @@ def test_a_network_of_ones_own_can_be_filled():
     assert all(torch.equal(net.state_dict()[n], t) for n, t in before.items())  # a copy
     with pytest.raises(LthError, match=r"0\.weight is only in the state"):
         made.module(model=NET)
+
+
+def replicated(module):
+    """What ``nn.DataParallel`` makes of a module on each device: tensors where weights were."""
+    copies = {m: m._replicate_for_data_parallel() for m in module.modules()}
+    for own, replica in copies.items():
+        for name, child in own._modules.items():
+            replica._modules[name] = copies[child]
+        for name, weight in own._parameters.items():
+            setattr(replica, name, weight if weight is None else weight * 1)
+    return copies[module]
+
+
+def test_replicas_of_data_parallel_train_the_ticket_alone_also_of_a_copy():
+    made = ticket()
+    module = copy.deepcopy(made.module())  # whose weights have lost their hooks
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        outputs = replicated(module)(torch.randn(8, 1, 4, 4))
+        F.cross_entropy(outputs, torch.arange(8) % 4).backward()
+        optimizer.step()
+    for name, mask in made.mask.items():
+        weight = module.get_parameter(name)
+        assert not weight[~mask].any() and not weight.grad[~mask].any()
+        assert (weight.detach() != made.params[name])[mask].any()
+
+
+def test_a_module_saved_whole_is_a_ticket_again(tmp_path):
+    made = ticket()
+    torch.save(made.module().to(torch.float64), tmp_path / "whole.pt")
+    module = torch.load(tmp_path / "whole.pt", weights_only=False)
+    assert module.state_dict().keys() == NORM().state_dict().keys()
+    module = trained(module.to(torch.float32), OPTIMIZERS["adamw"])
+    assert all(not module.get_parameter(n)[~m].any() for n, m in made.mask.items())

@@ -208,7 +208,7 @@ def test_a_ticket_comes_back_from_one_file(run, tmp_path):
 
 def test_asking_for_a_ticket_that_is_not_there_says_what_is(run):
     study, _ = run()
-    with pytest.raises(lth.LthError, match=r"no trial 7, .*trials 0\.\.1, levels 0\.\.2"):
+    with pytest.raises(lth.LthError, match="winning_ticket at level 0 has no trial 7; it has 0, 1"):
         study.ticket(trial=7)
 
 

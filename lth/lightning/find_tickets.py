@@ -19,6 +19,7 @@ from lth.lightning.step_probe import Batches, StepProbe
 from lth.networks import masks
 from lth.networks.drawn import State
 from lth.networks.layers import Layers, describe
+from lth.networks.mask import TicketMask
 from lth.networks.ticket import Ticket
 from lth.pruning.rewind import Start
 from lth.pruning.rules import kept_by_level
@@ -149,8 +150,8 @@ def _ticket(
     }
     sizes = {n: s for n, s in layers.sizes.items() if n in params}
     return Ticket(
-        model=_spec(module), mask=mask, params=beneath, buffers=buffers, step=start.step,
-        sizes=sizes, total=sum(sizes.values()),
+        model=_spec(module), mask=TicketMask(mask), params=beneath, buffers=buffers,
+        step=start.step, sizes=sizes, total=sum(sizes.values()),
     )  # fmt: skip
 
 

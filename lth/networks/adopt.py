@@ -15,11 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from lth.errors import LthError
-from lth.files import reading
+from lth.files import is_torchs, read_tensors, reading
+from lth.networks import openlth
 from lth.types import Mask, Params
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """What wrappers (DataParallel, torch.compile, a LightningModule) put before every name."""
+
+ZEROS = "zeros"
+"""In the place of a mask: a weight that can be pruned is pruned where it is exactly 0."""
+
+INSIDE = ("state_dict", "model_state_dict")
+"""Under which names checkpoints of Lightning's, OpenLTH's and many others' hold a state."""
 
 
 class Adopted(NamedTuple):
@@ -39,16 +46,22 @@ def adopt(
 ) -> Adopted:
     """Take a state and a mask; ``network`` and ``again`` are two draws of the model.
 
-    ``shapes`` are those of the weights that can be pruned.
+    ``shapes`` are those of the weights that can be pruned. A ``mask`` of ``"zeros"`` is read off
+    the values, where the state brings none of its own.
     """
     names = _names(network)
     given, pruned = _without_prune(_plain(_read(state, "state"), names, "state"), names)
-    if mask is not None:
+    if isinstance(mask, str) and mask == ZEROS:
+        found = pruned or {n: t != 0 for n, t in given.items() if names[n] in shapes}
+    elif mask is not None:
         found = _plain(_read(mask, "mask"), names, "mask")
         found = {_base(n, names): m for n, m in found.items()}
         _check_agrees(found, pruned)
     elif not pruned:
-        raise LthError("mask: there is none: give a dict of 0 and 1 by weight name, or its file")
+        raise LthError(
+            "mask: there is none: give a dict of 0 and 1 by weight name, or its file; or "
+            'mask="zeros", where pruned weights are exactly 0'
+        )
     else:
         found = pruned
     tensors = _complete(network, again, given, names)
@@ -58,17 +71,24 @@ def adopt(
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
-    """Read a dict of tensors that ``torch.save`` wrote; nothing but tensors is unpickled."""
+    """Read a dict of tensors, ``torch.save``'s or of safetensors; nothing but tensors is made."""
     with reading(path, "file", "torch.save a plain dict of tensors by name"):
+        if not is_torchs(_beginning(path)):
+            return dict(read_tensors(Path(path).read_bytes())[0])
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
             raise ValueError("it holds more than tensors, which is not read") from None
-        while isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-            found = found["state_dict"]  # a checkpoint of Lightning's, and many others
+        while isinstance(found, Mapping) and (inside := [found[n] for n in INSIDE if n in found]):
+            found = inside[0]
         if not isinstance(found, Mapping):
             raise ValueError(f"it holds a {type(found).__name__}, not tensors by name")
         return dict(found)
+
+
+def _beginning(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(9)
 
 
 def renamed(
@@ -102,9 +122,9 @@ def _read(value: Any, what: str) -> dict[str, Any]:
             f"{what}: tensors by name are needed, or a file, not a {type(value).__name__}"
         )
     found = {}
-    for name, part in value.items():
+    for name, part in openlth.unwrapped({str(n): v for n, v in value.items()}).items():
         try:
-            found[str(name)] = torch.as_tensor(part).detach().cpu()
+            found[name] = torch.as_tensor(part).detach().cpu()
         except (TypeError, ValueError, RuntimeError):
             raise LthError(f"{what}: {name} is a {type(part).__name__}, not a tensor") from None
     return found
@@ -121,13 +141,19 @@ def _names(network: nn.Module) -> dict[str, str]:
 
 
 def _plain(given: Mapping[str, Tensor], names: Mapping[str, str], what: str) -> dict[str, Tensor]:
-    """Take a wrapper's prefix off, if every name has it and every name is the model's without."""
+    """Take a wrapper's prefix off, if every name has it and every name is the model's without.
+
+    OpenLTH's names of a network that is here too become those it has here.
+    """
     found = dict(given)
     while found and not any(_base(n, names) in names for n in found):
         prefix = next((p for p in PREFIXES if all(n.startswith(p) for n in found)), None)
         if prefix is None:
             break
         found = {n.removeprefix(prefix): t for n, t in found.items()}
+    if found and not all(_base(n, names) in names for n in found):
+        table = openlth.ours(found, names)
+        found = {table.get(n, n): t for n, t in found.items()}
     for name in found:
         if _base(name, names) not in names:
             raise LthError(

@@ -40,7 +40,10 @@ class StaysTicket:
             return  # the hooks are on already, and what is compiled must not set any
         for name, mask in self.mask.items():
             owner, attribute = _split(name)
-            weight = module.get_submodule(owner)._parameters.get(attribute)
+            holder = module.get_submodule(owner)
+            weight = holder._parameters.get(attribute)
+            if getattr(holder, "_is_replica", False):
+                self._see_through(holder, name, attribute)
             if not isinstance(weight, nn.Parameter):
                 continue  # another tensor stands in its place, as under functional_call
             hooks = (weight._backward_hooks or {}).values()
@@ -51,6 +54,14 @@ class StaysTicket:
             value = 0.0 if rest is None else rest.to(weight)
             with torch.no_grad():  # by .data: a graph that holds the weight stays valid
                 weight.data.copy_(torch.where(here, weight.data, value))
+
+    def _see_through(self, replica: nn.Module, name: str, attribute: str) -> None:
+        """Mask what a replica of ``DataParallel``'s has in the place of a weight, by autograd."""
+        seen = vars(replica).get(attribute)
+        if isinstance(seen, Tensor):
+            rest = self.frozen.get(name)
+            value = seen.new_zeros(()) if rest is None else rest.to(seen)
+            setattr(replica, attribute, torch.where(self.mask[name].to(seen.device), seen, value))
 
 
 def keep_masked(network: nn.Module, mask: Mask, frozen: Params | None = None) -> nn.Module:

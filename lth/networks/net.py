@@ -47,6 +47,11 @@ class Net:
         if self.views or self.gate is not None:
             self._take_over()
 
+    def __repr__(self) -> str:
+        """One line; no model is built for it."""
+        kept_of = f"{sum(masks.kept(self.mask).values()):,} of {masks.size(self.mask):,} weights"
+        return f"Net({self.model.get('_target_', '?')}, {kept_of} that can be pruned)"
+
     @property
     def start(self) -> State:
         """The state that the net is in: ``mask * params (+ frozen)``, and the buffers.

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from lth.errors import LthError
 from lth.files import demand, reading, tensors_digest, write_atomic
-from lth.networks import adopt, masks, ticket_check, ticket_file
+from lth.networks import adopt, masks, outward, ticket_check, ticket_file
 from lth.networks.drawn import (
     State,
     draw_model,
@@ -25,6 +27,7 @@ from lth.networks.drawn import (
     traced,
 )
 from lth.networks.layers import Layers, describe
+from lth.networks.mask import TicketMask, layers_html
 from lth.networks.net import Net, network_for
 from lth.spec.build import Spec
 from lth.spec.naming import data_only, laid_over, named
@@ -94,6 +97,9 @@ class Ticket(Net):
         density = f"density {self.density:.4g}, " if self.sizes else ""
         return f"Ticket({name}, {density}{kept_of} that can be pruned, step {self.step})"
 
+    def _repr_html_(self) -> str:
+        return layers_html(self.mask, repr(self))
+
     @property
     def weights(self) -> int:
         """Weights kept, those of unprunable layers included."""
@@ -126,6 +132,29 @@ class Ticket(Net):
             raise LthError(f"{path}: this ticket cannot be saved: {error}") from None
         write_atomic(Path(path), content)
 
+    def state_dict(self, model: Any = None) -> dict[str, Any]:
+        """Return the state dict of a plain network at the ticket's start: 0 where it is pruned.
+
+        ``model`` names the factory where the ticket's own is not trusted. Views are baked in.
+        """
+        return dict(network_for(self.model, self.baked(), model).state_dict())
+
+    def to_torch_prune(self, module: nn.Module) -> nn.Module:
+        """Give a network the ticket's weights and the masks of ``torch.nn.utils.prune``, in place.
+
+        ``weight_orig`` holds the values beneath the mask too; what was pruned in it before must be
+        plain again (``prune.remove``). Returned is the module itself.
+        """
+        return outward.into_torch_prune(self, module)
+
+    def save_openlth(self, folder: str | Path, model: Any = None) -> None:
+        """Write a level of OpenLTH's: ``mask.pth``, ``model_ep0_it<step>.pth``, and its report.
+
+        LeNet-300-100, ResNets and VGGs of ``lth.models`` get OpenLTH's names, any other network
+        keeps its own. Values beneath the mask are written too: OpenLTH masks what it loads.
+        """
+        outward.save_openlth(self, Path(folder), model)
+
     @classmethod
     def load(cls, path: str | Path, model: Any = None, trust: Trust = ()) -> Ticket:
         """Read a ticket that ``save`` wrote; it runs nothing, and a damaged file is refused.
@@ -139,6 +168,7 @@ class Ticket(Net):
             if asked is not None:
                 values["model"] = laid_over(values["model"], asked)
                 trust = (*trust, *map(str, targets(asked)))
+            values["mask"] = TicketMask(values["mask"])
             found = cls(**data_only(values, PLAIN, trust, str(path)))
             demand(
                 found.sizes == values.get("sizes", {}), "its layers have other sizes than it says"
@@ -158,7 +188,8 @@ class Ticket(Net):
         ``model`` is a factory, a ``functools.partial`` of one, or a spec. ``state`` and ``mask``
         are dicts of tensors or the files that ``torch.save`` wrote (OpenLTH's, say; read with
         ``weights_only``). The ``weight_orig``, ``weight_mask`` of ``torch.nn.utils.prune`` are a
-        state and a mask in one. Names, shapes, dtypes and values are checked, all by name.
+        state and a mask in one; ``mask="zeros"`` takes for pruned what is exactly 0. Names, shapes,
+        dtypes and values are checked, all by name.
         """
         spec = named(model)
         network, again = draw_model(spec, 0), draw_model(spec, 1)
@@ -166,7 +197,9 @@ class Ticket(Net):
         adopted = adopt.adopt(network, again, layers.shapes, state, mask)
         return cls(
             model=spec,
-            **adopted._asdict(),
+            mask=TicketMask(adopted.mask),
+            params=adopted.params,
+            buffers=adopted.buffers,
             step=step,
             origin=dict(origin or {}),
             sizes=layers.sizes,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from lth.networks.drawn import State
 from lth.networks.net import Net, network_for
+from lth.spec.shown import html_table
 
 
 class Part(NamedTuple):
@@ -22,7 +23,7 @@ class Part(NamedTuple):
     bytes: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unpacked:
     """A network out of its file: ``net`` has plain weights, ``size`` is the file's in bytes.
 
@@ -31,7 +32,19 @@ class Unpacked:
 
     net: Net
     size: int
-    spent: dict[tuple[str, str], float] = field(repr=False)
+    spent: dict[tuple[str, str], float]
+
+    def __repr__(self) -> str:
+        """One line: what it is of, and how large its file is."""
+        return f"Unpacked({self.size:,} bytes: {self.net!r})"
+
+    def _repr_html_(self) -> str:
+        taken: dict[str, float] = {}
+        for part in self.report():
+            name = part.tensor or part.part
+            taken[name] = taken.get(name, 0.0) + part.bytes
+        rows = {name: [f"{size:,.0f}"] for name, size in taken.items()}
+        return html_table(("tensor", "bytes"), rows, repr(self))
 
     def module(self, model: Any = None) -> nn.Module:
         """Return the network, an ordinary module in evaluation mode.

@@ -47,7 +47,7 @@ class FromFile:
     def _of(self, place: tuple[int, float, int], own: State, whole: Mask) -> SearchResult:
         path = _path(self.mask, place)
         with _told(path):
-            mask, start = _read(path, own)
+            mask, start = _read(path, own, whole)
             _fit(mask, whole)
         if self.weights is not None:
             path = _path(self.weights, place)
@@ -64,10 +64,17 @@ def _path(pattern: str, place: tuple[int, float, int]) -> Path:
         raise LthError(f"search: {pattern}: {PLACES}") from None
 
 
-def _read(path: Path, own: State) -> tuple[Mask, State | None]:
-    """Read a mask, and the weights that lie in the same file, if they do."""
+def _read(path: Path, own: State, whole: Mask) -> tuple[Mask, State | None]:
+    """Read a mask, and the weights that lie in the same file, if they do.
+
+    A whole state without a mask is pruned where it is exactly 0.
+    """
     if _is_torch(path):
         state, pruned = adopt.renamed(adopt.read_file(path), own, "mask")
+        if not pruned and own.params.keys() <= state.keys():
+            pruned = {n: state[n] != 0 for n in whole}
+            if all(bool(m.all()) for m in pruned.values()):
+                raise LthError("it has no mask, and no weight that is 0")
         mask = {n: adopt.as_mask(n, m) for n, m in (pruned or state).items()}
         return mask, _finite(State(*adopt.completed(state, own))) if pruned else None
     if not _is_ticket(path):
@@ -140,10 +147,12 @@ def from_file(mask: str, weights: str | None = None) -> FromFile:
     """Train tickets of one's own: the masks, and perhaps the starting weights, that files hold.
 
     A file is a ticket (``Ticket.save``, whose weights are taken too), a mask (``masks.save_mask``),
-    or a dict of tensors by weight name that ``torch.save`` wrote, such as OpenLTH's ``mask.pth``
-    and its weights. ``{level}``, ``{trial}`` and ``{lr}`` in a name stand for numbers, so that each
-    level has its own file. Without ``weights`` a mask is trained from where this study rewinds to;
-    with them from step 0. What finding a mask cost is not known, and counts as nothing.
+    or a dict of tensors by weight name that ``torch.save`` wrote: OpenLTH's ``mask.pth``, what
+    ``torch.nn.utils.prune`` leaves, or a whole state, which is pruned where it is exactly 0.
+    ``{level}``, ``{trial}`` and ``{lr}`` in a name stand for numbers, so that each level has its
+    own file. Without ``weights`` a mask is trained from where this study rewinds to, unless weights
+    lie in its file; with them from step 0. What finding a mask cost is not known, and counts as
+    nothing.
     """
     if not isinstance(mask, str) or mask in ("", "???"):
         raise LthError("search.mask: name the file of the mask or ticket, such as level{level}.pth")

@@ -227,3 +227,8 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def store_of(study: str | Path) -> Store:
+    """Return the store of a study's folder, which it shares with the others under the same root."""
+    return Store(Path(study).parent.parent / "store")

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 from torch import nn
 
-from lth.errors import LthError
-from lth.files import check_key, demand, parse, reading
+from lth.errors import LthError, nearest
+from lth.files import demand, parse, reading
+from lth.measured import measured_of
+from lth.networks.mask import TicketMask
 from lth.networks.ticket import Net, State, Ticket, network_for
 from lth.networks.ticket_check import weights_of
 from lth.records.budget import WEIGH, Budget, budget_of
-from lth.records.record import Record, read_csv
+from lth.records.frames import frame, read_rows
+from lth.records.record import COLUMNS, Record, read_csv
+from lth.records.verdict import verdict
 from lth.spec.naming import ROOMS
 from lth.spec.trust import Trust, allow, names_of
 from lth.store.entry import StoredMember
+from lth.store.members import (
+    Place,
+    extent,
+    find_place,
+    members_table,
+    read_members,
+    words,
+)
 from lth.store.restore import net_of, ticket_of
-from lth.store.store import Store
+from lth.store.shown import study_html
+from lth.store.store import Store, store_of
 from lth.types import WINNER, MemberId
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 MEND = "open it with lth.Study(folder, trust=['mine']), naming the modules that you trust"
+
+Table = Literal["records", "curves", "members", "analysis", "matching", "paths"]
+"""Tables of a study that pandas may have."""
 
 GROUPS = {
     "data": ("data",), "model": ("models",), "score": ("pruning.score",),
@@ -48,15 +67,63 @@ class Study:
         if not (self.folder / "config.yaml").is_file():
             raise LthError(f"{folder}: not a study's folder: it has no config.yaml")
 
+    def __repr__(self) -> str:
+        """One line; nothing but the records is read for it."""
+        try:
+            held = self._held()
+        except LthError as error:
+            held = str(error)
+        return f"Study({self.id}: {held})"
+
+    def _repr_html_(self) -> str:
+        try:
+            return study_html(repr(self), self.records, measured_of(self.config), self.verdict)
+        except LthError:
+            return f"<pre>{escape(repr(self))}</pre>"
+
+    def _held(self) -> str:
+        arms = ", ".join(self.arms[:4]) + f" and {len(self.arms) - 4} more" * (len(self.arms) > 4)
+        rates = f", lr {extent(self.rates)}" if len(self.rates) > 1 else ""
+        count = len({r.member for r in self.records})
+        return (
+            f"trials {extent(self.trials)}, levels {extent(self.levels)}{rates}, arms {arms}; "
+            f"{count} members in {self.folder}"
+        )
+
     @property
     def id(self) -> str:
         """``<name>-<hash8>``."""
         return self.folder.name
 
     @property
+    def arms(self) -> list[str]:
+        """The arms and methods that have records, in their order."""
+        return list(dict.fromkeys(r.arm for r in self.records))
+
+    @property
+    def trials(self) -> list[int]:
+        """The trials that have records."""
+        return sorted({r.trial for r in self.records})
+
+    @property
+    def levels(self) -> list[int]:
+        """The levels that have records."""
+        return sorted({r.level for r in self.records})
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates that have records."""
+        return sorted({r.lr for r in self.records})
+
+    @cached_property
+    def verdict(self) -> list[str]:
+        """Down to which density each arm matches the dense network, in sentences."""
+        return verdict(self.records, measured_of(self.config))
+
+    @property
     def store(self) -> Store:
         """The store that the study shares with the others under the same ``out``."""
-        return Store(self.folder.parent.parent / "store")
+        return store_of(self.folder)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -88,29 +155,39 @@ class Study:
         """The values at the evaluations on the way."""
         return read_csv(self.folder / "curves.csv")
 
+    def to_pandas(self, table: Table = "records") -> DataFrame:
+        """Return a table of the study as a ``pandas.DataFrame``: records, if no other is named.
+
+        ``records`` and ``curves`` have the columns of ``lth.records.record.Record``; ``members`` is
+        the index of the store; ``analysis``, ``matching`` and ``paths`` are there once
+        ``lth.analyse`` has looked.
+        """
+        if table in ("records", "curves"):
+            return frame(COLUMNS, getattr(self, table))
+        if table == "members":
+            return frame(*members_table(self.members))
+        if table not in (names := get_args(Table)):
+            raise LthError(f"to_pandas: there is no table {table}{nearest(str(table), names)}")
+        path = self.folder / f"{table}.csv"
+        if not path.is_file():
+            raise LthError(f"{path}: no such table yet; lth.analyse(study) writes it")
+        rows = read_rows(path)
+        return frame(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
+
     @cached_property
     def members(self) -> dict[MemberId, str]:
         """The key of every member in the store, by its place."""
         return read_members(self.folder / "members.csv")
 
-    def entry(
-        self,
-        *,
-        trial: int = 0,
-        lr: float | None = None,
-        arm: str = WINNER,
-        level: int = 0,
-        copy: int = 0,
-        phase: int | None = None,
-    ) -> StoredMember:
-        """Return the trained member at a place.
+    def entry(self, **place: Unpack[Place]) -> StoredMember:
+        """Return the trained member at a place: ``trial``, ``lr``, ``arm``, ``level``, ``copy``.
 
         ``lr`` may be left out where there is one, ``phase`` for the last that a method has there.
         """
-        place = self._place(trial, lr, arm, level, copy, phase)
-        entry = self.store.get(self.members[place])
+        where = find_place(self.id, self.members, place)
+        entry = self.store.get(self.members[where])
         if entry is None:
-            raise LthError(f"{_words(place)} is not in the store; run the study again to train it")
+            raise LthError(f"{words(where)} is not in the store; run the study again to train it")
         if not isinstance(entry.about.get("model"), Mapping):
             raise LthError(f"{entry.folder}: it names no model; run the study again to train it")
         model = allow(
@@ -124,22 +201,7 @@ class Study:
         names = None if names is None else tuple(names)
         return replace(entry, about=entry.about | {"model": model}, names=names)
 
-    def _place(
-        self, trial: int, lr: float | None, arm: str, level: int, copy: int, phase: int | None
-    ) -> MemberId:
-        rates = sorted({p.lr for p in self.members})
-        if lr is None and len(rates) > 1:
-            raise LthError(f"{self.id} has several learning rates: name one of {rates}")
-        if not rates:
-            raise LthError(f"{self.id} has no members yet; run the study first")
-        place = MemberId(trial, rates[0] if lr is None else float(lr), arm, level, copy)
-        phases = [p.phase for p in self.members if p[:5] == place[:5]]
-        place = place._replace(phase=max(phases, default=0) if phase is None else phase)
-        if place not in self.members:
-            raise LthError(f"{self.id} has no {_words(place)}; it has {_extent(self.members)}")
-        return place
-
-    def ticket(self, *, final_mask: bool = False, **place: Any) -> Ticket:
+    def ticket(self, *, final_mask: bool = False, **place: Unpack[Place]) -> Ticket:
         """Return the ticket at a place (see ``entry``): what its member started from, every field.
 
         Values beneath the mask are the dense run's; an arm that drew its own weights has 0 there.
@@ -155,12 +217,11 @@ class Study:
             dense = None
         ticket = ticket_of(entry, dense, origin, self.trust, MEND)
         if not final_mask:
-            return ticket
-        return replace(
-            ticket, mask=entry.final_mask, params=entry.start.params, dynamics=None, gate=None
-        )
+            return replace(ticket, mask=TicketMask(ticket.mask))
+        mask = TicketMask(entry.final_mask)
+        return replace(ticket, mask=mask, params=entry.start.params, dynamics=None, gate=None)
 
-    def network(self, *, model: Any = None, **place: Any) -> nn.Module:
+    def network(self, *, model: Any = None, **place: Unpack[Place]) -> nn.Module:
         """Return the trained network of a place (see ``entry``), a plain module in evaluation mode.
 
         Where its weights are seen through views they are parametrized, as those of ``Net.module``.
@@ -172,7 +233,7 @@ class Study:
             return network_for(entry.about["model"], entry.final, model).eval()
         return net_of(entry, self.trust, MEND).module(model).eval()
 
-    def net(self, **place: Any) -> Net:
+    def net(self, **place: Unpack[Place]) -> Net:
         """Return the trained network of a place (see ``entry``) as ``lth.pack`` takes it."""
         return net_of(self.entry(**place), self.trust, MEND)
 
@@ -192,45 +253,17 @@ class Study:
         entry = self.store.get(self.members[dense[0]]) if dense else None
         return 0 if entry is None else sum(entry.about.get("ticket", {}).get("sizes", {}).values())
 
-    def budget(self, **place: Any) -> Budget:
+    def budget(self, **place: Unpack[Place]) -> Budget:
         """Return what the network of a place (see ``entry``) costs to store, to run and to find."""
-        given = {"trial": 0, "lr": None, "arm": WINNER, "level": 0, "copy": 0, "phase": None}
-        where = self._place(**given | place)
+        where = find_place(self.id, self.members, place)
         found = budget_of(r for r in self.records if r.member == where)
         if found is None:
-            raise LthError(f"{self.id}: {_words(where)} has not been weighed: {WEIGH}")
+            raise LthError(f"{self.id}: {words(where)} has not been weighed: {WEIGH}")
         return found
 
-    def trained(self, **place: Any) -> State:
+    def trained(self, **place: Unpack[Place]) -> State:
         """Return the params and buffers at the end of the training of a place (see ``entry``)."""
         return self.entry(**place).final
-
-
-def members_table(members: Mapping[MemberId, str]) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of the index of a study's members."""
-    return [*MemberId._fields, "key"], [[*place, key] for place, key in members.items()]
-
-
-def read_members(path: Path) -> dict[MemberId, str]:
-    """Read the index of a study's members."""
-    if not path.is_file():
-        raise LthError(f"{path}: no such index; run the study first")
-    with reading(path, "file", "run the study again to write it"):
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines(), strict=True))
-        members = {_member(r): check_key(r["key"]) for r in rows}
-        demand(len(members) == len(rows), "a member comes twice")
-    return members
-
-
-def _member(row: Mapping[str, str]) -> MemberId:
-    place = MemberId(
-        int(row["trial"]), float(row["lr"]), row["arm"], int(row["level"]), int(row["copy"]),
-        int(row.get("phase") or 0),
-    )  # fmt: skip
-    numbers = place.trial, place.level, place.copy, place.phase
-    whole = min(numbers) >= 0 and 0 < place.lr < float("inf")
-    demand(whole and isinstance(place.arm, str), f"{_words(place)} is no member")
-    return place
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -245,14 +278,3 @@ def read_config(path: Path) -> dict[str, Any]:
     demand(isinstance(config, dict), "it is no table")
     assert isinstance(config, dict)
     return {str(k): v for k, v in config.items()}
-
-
-def _words(place: MemberId) -> str:
-    named = place._asdict().items()
-    return ", ".join(f"{k} {v}" for k, v in named if k != "phase" or v)
-
-
-def _extent(members: Mapping[MemberId, str]) -> str:
-    arms = ", ".join(dict.fromkeys(p.arm for p in members))
-    trials, levels = max(p.trial for p in members), max(p.level for p in members)
-    return f"trials 0..{trials}, levels 0..{levels}, arms {arms}"

@@ -143,7 +143,7 @@ def fit_here(config: Mapping[str, Any], display: Display) -> None:
     fit_study(config, display, sys.argv[1:])
 
 
-ACTIONS: dict[str, Callable[[Any, Display], None]] = {
+ACTIONS: dict[str, Callable[[Any, Display], Any]] = {
     "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
     "analyse": analyse_study, "compare": compare_studies, "fit": fit_here,
 }  # fmt: skip

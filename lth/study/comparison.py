@@ -13,8 +13,10 @@ from lth.study.progress import Display, attempt, teller
 from lth.study.settings import check_values
 
 
-def compare_studies(config: Mapping[str, Any], display: Display) -> None:
+def compare_studies(config: Mapping[str, Any], display: Display) -> Path:
     """Compare the methods of several studies at one density, and at equal total cost.
+
+    Return the folder with its tables and figures.
 
     With an ``axis``: what their packed networks give for what they cost, and at equal budgets.
     """
@@ -69,9 +71,10 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
     for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
         display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
     display.say(f"trained 0 members, reused {members_of(studies)}")
+    return folder
 
 
-def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Display) -> None:
+def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Display) -> Path:
     """Compare what packed networks give for their bytes, multiply-adds, numbers or density."""
     from lth.results.compare.budget_table import axis_legend, axis_tables
     from lth.results.compare.equal_budget import too_small, within_budgets
@@ -106,6 +109,7 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
     for path in (folder / "pareto.csv", folder / "equal_budget.csv", *figures):
         display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
     display.say(f"trained 0 members, reused {members_of(studies)}")
+    return folder
 
 
 def members_of(studies: list[Study]) -> int:

@@ -56,7 +56,7 @@ class Tried(NamedTuple):
     fits: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """The value that was chosen, all that were tried, and the settings that give it."""
 
@@ -69,6 +69,13 @@ class Fitted:
     def value(self) -> Any:
         """The knob's value."""
         return self.chosen.value
+
+    def __repr__(self) -> str:
+        one = self.chosen
+        return (
+            f"Fitted({self.knob}={short(one.value)}: {one.arm}, level {one.level}, validation "
+            f"{one.validation:.4f}; {len(self.tried)} networks tried)"
+        )
 
 
 @dataclass(frozen=True)

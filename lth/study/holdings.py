@@ -19,7 +19,8 @@ from lth.files import write_atomic
 from lth.identity import described
 from lth.records.record import COLUMNS, Record, read_csv, table_bytes
 from lth.spec.build import digest
-from lth.store.study import Study, members_table, read_config, read_members
+from lth.store.members import members_table, read_members
+from lth.store.study import Study, read_config
 from lth.types import WINNER, MemberId
 
 TABLES = ("records", "curves", "members")

@@ -11,6 +11,7 @@ from lth.imp import Cohort, loop
 from lth.moves.phases import begins_at, levels_of, with_phases
 from lth.pruning.experiment import Experiment
 from lth.pruning.rules import kept_by_level
+from lth.spec.shown import html_table
 from lth.store.entry import StoredMember
 from lth.store.store import Store
 from lth.study.setup import Setup
@@ -19,9 +20,12 @@ from lth.train.options import Listener
 from lth.types import WINNER, MemberId, PruningChain
 
 
-@dataclass
+@dataclass(repr=False)
 class Plan:
-    """Members and steps to train, and the members in the store, by arm."""
+    """Members and steps to train, and the members in the store, by arm.
+
+    ``bytes`` of disk; ``seconds`` are estimated, None where nothing alike was trained here.
+    """
 
     to_train: Counter[str] = field(default_factory=Counter)
     stored: Counter[str] = field(default_factory=Counter)
@@ -37,6 +41,25 @@ class Plan:
         if self.seconds_per_step is None:
             return 0.0 if self.steps == 0 else None
         return self.steps * self.seconds_per_step / self.workers
+
+    @property
+    def members(self) -> int:
+        """How many members are to train."""
+        return self.to_train.total()
+
+    def __repr__(self) -> str:
+        seconds = self.seconds
+        time = "time unmeasured" if seconds is None else f"about {seconds:,.0f} s"
+        return (
+            f"Plan({self.members:,} members to train, {self.stored.total():,} in the store; "
+            f"{self.steps:,} steps, {time} on {self.workers} worker(s), "
+            f"{self.bytes / 1e6:,.1f} MB of disk)"
+        )
+
+    def _repr_html_(self) -> str:
+        arms = self.to_train | self.stored
+        rows = {a: (f"{self.to_train[a]:,}", f"{self.stored[a]:,}") for a in arms}
+        return html_table(("arm", "to train", "in the store"), rows, repr(self))
 
 
 def plan(setup: Setup) -> Plan:

@@ -14,8 +14,7 @@ from lth.recipe.evaluation import LOSS
 from lth.spec.trust import targets
 from lth.store.entry import Point, StoredMember
 from lth.store.restore import net_of
-from lth.store.store import Store
-from lth.store.study import Study
+from lth.store.store import Store, store_of
 from lth.train.job import Job
 from lth.train.masking import Masking
 
@@ -87,4 +86,4 @@ def with_teacher(job: Job, store: Store) -> Job:
 def _elsewhere(job: Job) -> StoredMember | None:
     """Look a teacher up in the store of the study that it was named by."""
     study = job.ticket.origin.get("teacher", {}).get("study")
-    return Study(study).store.get(str(job.ticket.teacher)) if study else None
+    return store_of(study).get(str(job.ticket.teacher)) if study else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,7 +24,8 @@ from lth.results.figures.zeros import zeros_figure
 from lth.store.study import Study
 
 __all__ = [
-    "curves_figure", "draw", "draw_over_steps", "said", "save", "save_all", "tickets_figure",
+    "curves_figure", "draw", "draw_over_steps", "drawn", "said", "save", "save_all",
+    "tickets_figure",
 ]  # fmt: skip
 
 
@@ -65,6 +68,7 @@ def save_all(drawings: Mapping[str, Drawing], folder: Path, note: Note | None) -
         path = folder / f"{name}.png"
         try:
             figure = drawing()
+            _collect(name, figure)
             if figure is not None:
                 drawn.append(save(figure, path))
         except Exception as error:
@@ -87,3 +91,23 @@ def save(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure).print_png(content)
     write_atomic(path, content.getvalue())
     return path
+
+
+_collected: ContextVar[dict[str, Figure] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def drawn() -> Iterator[dict[str, Figure]]:
+    """Collect the figures that are written inside of the block, by name."""
+    found: dict[str, Figure] = {}
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def _collect(name: str, figure: Figure | None) -> None:
+    found = _collected.get()
+    if found is not None and figure is not None:
+        found[name] = figure
