@@ -12,6 +12,7 @@ from typing import Any
 from lth import config, interrupt
 from lth.config import choices, offered
 from lth.errors import LthError, nearest, told, where
+from lth.study.callback import end_sweep
 from lth.study.sweep import ready
 
 HELP = """\
@@ -74,6 +75,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
+        self.failed = False
         self.command = sys.argv  # as it was given: what is told to Hydra may be otherwise
 
 
@@ -94,17 +96,19 @@ def main() -> None:
         if "hydra/launcher=joblib" in given:
             _prepare_joblib()
         _hydra_main(config_folder)
+        jobs.failed |= bool(jobs.errors)
         if jobs.errors and show_traceback:
             raise jobs.errors[0]
     except KeyboardInterrupt as error:
         interrupt.leave(getattr(error, "number", signal.SIGINT))
-    except AlreadyReported:
+    except AlreadyReported:  # of a job elsewhere: the others' table is worth showing
+        end_sweep()
         sys.exit(1)
     except Exception as error:
         if show_traceback:
             raise
         _end(f"error: {one_line(error)}", 1)
-    if jobs.errors:
+    if jobs.failed:
         sys.exit(1)
 
 
@@ -114,22 +118,27 @@ def help_text(config_folder: str | None = None) -> str:
     return HELP.format(choices="\n".join(lines))
 
 
-def task(composed: Any) -> None:
-    """Do one job: what Hydra calls with each composed configuration."""
+def task(composed: Any) -> float | None:
+    """Do one job: what Hydra calls with each composed configuration.
+
+    Returned is what a sweeper optimizes, the setting ``optimize`` (None of what trains nothing).
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
     from rich.console import Console
 
+    from lth.study.jobs import FAILED, STOPPED, begin_job
     from lth.study.overrides import freed, named_by  # which waits for torch
 
-    if Jobs.mine is None:
-        interrupt.alone()
-    else:
-        sys.argv = Jobs.mine.command  # which the study's provenance keeps
     hydra = HydraConfig.get()
     several = hydra.mode == RunMode.MULTIRUN
     overrides = list(hydra.overrides.task)
+    if Jobs.mine is None:
+        interrupt.alone()
+        _as_here(hydra, overrides)
+    else:
+        sys.argv = Jobs.mine.command  # which the study's provenance keeps
     values: Any = OmegaConf.to_container(composed, resolve=True)
     plain = freed(values, overrides)
     for key in ("name", "reference"):
@@ -143,22 +152,43 @@ def task(composed: Any) -> None:
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
     console = Console()
+    job = None
     if several:
-        console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")
+        console.rule(f"job {hydra.job.num}: {' '.join(overrides)}", align="left")
+        about: Any = {n: OmegaConf.to_container(hydra[n], resolve=True, throw_on_missing=False)
+                      for n in ("launcher", "sweep", "job")}  # fmt: skip
+        job = begin_job(about, overrides, plain.get("trainer"))
     try:
-        _act(plain, console)
+        result = _act(plain, console)
     except KeyboardInterrupt:
+        if job is not None:
+            job.end(STOPPED)
         if Jobs.mine is not None:
             raise
         os._exit(1)  # the launcher's process would say much; the command has said it
     except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)  # other jobs go on
+        line = one_line(error)
+        print(f"error: {line}", file=sys.stderr, flush=True)  # other jobs go on
+        if job is not None and hasattr(error, "result"):  # it diverged, which is a result too
+            return job.done(error.result)
+        if job is not None:
+            job.end(FAILED, error=line)
         if Jobs.mine is None:
             raise AlreadyReported from error
         Jobs.mine.errors.append(error)  # kept from Hydra, which would add words of its own
+        return None
+    return result.value if job is None and result else job.done(result) if job else None
 
 
-def _act(settings: dict[str, Any], console: Any) -> None:
+def _as_here(hydra: Any, overrides: list[str]) -> None:
+    """Let a job in a launcher's process find the user's modules, and name its own command."""
+    for source in hydra.runtime.config_sources:
+        if source.schema == "file":
+            config.make_importable(source.path)
+    sys.argv = ["lth", *overrides]
+
+
+def _act(settings: dict[str, Any], console: Any) -> Any:
     from lth.study.actions import ACTIONS, ALONE
     from lth.study.progress import Display
     from lth.study.setup import prepare
@@ -169,7 +199,7 @@ def _act(settings: dict[str, Any], console: Any) -> None:
         )
         # to compare studies that there are needs neither data nor a model
         given = settings if settings["action"] in ALONE else prepare(settings)
-        ACTIONS[settings["action"]](given, Display(console))
+        return ACTIONS[settings["action"]](given, Display(console))
 
 
 def one_line(error: BaseException) -> str:

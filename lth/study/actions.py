@@ -12,19 +12,27 @@ from rich.table import Table
 from lth.errors import LthError
 from lth.imp import Experiment
 from lth.measured import Measured, measured_of
+from lth.records.objective import Objective, check_objective, objective_of
 from lth.records.record import Record, write_table
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
+from lth.study.jobs import Result
 from lth.study.plan import Plan, plan
 from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
 from lth.study.setup import Setup
+from lth.study.sweep_report import outcome, report
 from lth.types import WINNER
 
 
-def run_study(setup: Setup, display: Display) -> None:
-    """Run a study; show its table, its verdict, and where everything lies."""
+def run_study(setup: Setup, display: Display) -> Result:
+    """Run a study; show its table, its verdict, and where everything lies.
+
+    Returned is what a sweep is told of it (``optimize``).
+    """
     from lth.results.figures import draw, draw_over_steps
+
+    asked = objective_for(setup)
 
     _headline(setup, display)
     journal = execute(setup, display)
@@ -41,8 +49,34 @@ def run_study(setup: Setup, display: Display) -> None:
         display.say(journal.budgets.line)
     trainer = journal.trainer
     display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
+    result = _result(setup, asked, display)
     if len(journal.diverged) == len(journal.seen):
-        raise AllDiverged(f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}")
+        words = f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}"
+        raise AllDiverged(words, result)
+    return result
+
+
+def objective_for(setup: Setup) -> Objective:
+    """Return what a sweeper is told of a study, checked against what the study will have."""
+    asked, config = objective_of(setup.config.get("optimize")), setup.config
+    check_objective(asked, config["arms"], setup.parts.levels, config["method"])
+    return asked
+
+
+def _result(setup: Setup, asked: Objective, display: Display) -> Result:
+    study = study_of(setup)
+    found = attempt("optimize", lambda: outcome(study, asked, setup.config), None, display)
+    value, about = found or (None, None)
+    return Result(str(setup.folder.resolve()), value, about)
+
+
+def report_sweeps(config: Mapping[str, Any], display: Display) -> None:
+    """Show the table of a sweep again, or of one whose command has gone: studies=[its folder]."""
+    folders = config["studies"]
+    if not isinstance(folders, list) or not folders:
+        raise LthError("studies: name a sweep's folder: 'studies=[out/multirun/DATE/TIME]'")
+    for folder in folders:
+        report(Path(str(folder)).expanduser(), display)
 
 
 def plan_study(setup: Setup, display: Display) -> None:
@@ -143,13 +177,13 @@ def fit_here(config: Mapping[str, Any], display: Display) -> None:
     fit_study(config, display, sys.argv[1:])
 
 
-ACTIONS: dict[str, Callable[[Any, Display], None]] = {
+ACTIONS: dict[str, Callable[[Any, Display], Result | None]] = {
     "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
-    "analyse": analyse_study, "compare": compare_studies, "fit": fit_here,
+    "analyse": analyse_study, "compare": compare_studies, "fit": fit_here, "sweep": report_sweeps,
 }  # fmt: skip
 """What each does with a study made ready; those ``ALONE`` with the configuration itself."""
 
-ALONE = ("compare", "fit")
+ALONE = ("compare", "fit", "sweep")
 
 
 def _of_what(journal: Journal) -> list[str]:

@@ -36,7 +36,11 @@ from lth.types import WINNER, MemberId, PruningChain
 
 
 class AllDiverged(LthError):
-    """No member of the study reached its end."""
+    """No member of the study reached its end; ``result`` is what a sweep is told of that."""
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Spent(NamedTuple):
