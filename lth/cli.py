@@ -13,6 +13,7 @@ from lth import config, interrupt
 from lth.config import choices, offered
 from lth.errors import LthError, nearest, told, where
 from lth.study.callback import end_sweep
+from lth.study.launchers import JOBLIB, lacking
 from lth.study.sweep import ready
 
 HELP = """\
@@ -93,7 +94,7 @@ def main() -> None:
     try:
         given = [a for a in arguments if a != "--traceback"]
         sys.argv = jobs.command = [sys.argv[0], *ready(given, config_folder)]
-        if "hydra/launcher=joblib" in given:
+        if any(f"hydra/launcher={name}" in given for name in JOBLIB):
             _prepare_joblib()
         _hydra_main(config_folder)
         jobs.failed |= bool(jobs.errors)
@@ -105,6 +106,7 @@ def main() -> None:
         end_sweep()
         sys.exit(1)
     except Exception as error:
+        end_sweep()
         if show_traceback:
             raise
         _end(f"error: {one_line(error)}", 1)
@@ -160,10 +162,10 @@ def task(composed: Any) -> float | None:
         job = begin_job(about, overrides, plain.get("trainer"))
     try:
         result = _act(plain, console)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
         if job is not None:
             job.end(STOPPED)
-        if Jobs.mine is not None:
+        if Jobs.mine is not None or isinstance(stop, SystemExit):  # by submitit, to go on later
             raise
         os._exit(1)  # the launcher's process would say much; the command has said it
     except Exception as error:
@@ -234,6 +236,8 @@ def _no_choice(path: str, text: str) -> str:
     _, _, offered = text.partition("Available options in")
     names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
     names = [name for name in names if "=" not in name]
+    if path.startswith("hydra/") and (mend := lacking(name)):
+        return f"{group}={name}: {mend}"
     if path.startswith("data/"):  # a path of the user's own may have more of these
         group, _, name = path.partition("/")
     return config.no_choice(group, name, names or choices(group))

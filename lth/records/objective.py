@@ -169,9 +169,8 @@ def _column(records: list[Record], asked: Objective, measured: Measured) -> str:
 def _refuse(asked: Objective, here: Summary) -> None:
     ends = [n.partition("_") for n in here.values if not n.endswith("_end")]
     known = [rest for split, _, rest in ends if split == asked.split] + [EARLY]
-    raise LthError(
-        f"optimize={asked.measure}: not measured on {asked.split}{nearest(str(asked.measure), known)}"
-    )
+    near = nearest(str(asked.measure), known)
+    raise LthError(f"optimize={asked.measure}: not measured on {asked.split}{near}")
 
 
 def shown_as(asked: Objective, config: Mapping[str, Any], values: Iterable[float]) -> Judged:

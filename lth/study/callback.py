@@ -30,6 +30,7 @@ class Sweep:
     """
 
     folder: Path | None = None
+    watch: Watch | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Give the sweep a folder of its own, and check what an optimizer needs."""
@@ -47,8 +48,9 @@ class Sweep:
         kind = kind_of(launcher)
         print(f"sweep: {folder} (jobs by {kind})", flush=True)
         if kind not in LOUD:
-            _say_where(kind, folder, config)
-            threading.Thread(target=_watch, args=(folder,), daemon=True).start()
+            _say_where(kind, config)
+            Sweep.watch = Watch(folder)
+            threading.Thread(target=Sweep.watch.go_on, daemon=True).start()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Show the sweep's table, and draw its figure."""
@@ -72,6 +74,10 @@ def end_sweep() -> None:
     folder, Sweep.folder = Sweep.folder, None
     if folder is None:
         return
+    if Sweep.watch is not None:
+        Sweep.watch.over.set()
+        Sweep.watch.look()
+        Sweep.watch = None
     from rich.console import Console
 
     from lth.study.progress import Display
@@ -130,28 +136,38 @@ def _optimizing(config: DictConfig) -> list[str]:
     return [f"optuna: {wanted} {asked.words} ({sweeper.n_trials} jobs)"]
 
 
-def _say_where(kind: str, folder: Path, config: DictConfig) -> None:
+def _say_where(kind: str, config: DictConfig) -> None:
     if kind.startswith("submitit"):
         logs = str(config.hydra.launcher.submitit_folder)
         print(f"logs: {logs} (%j: the job's number; what it prints: *_log.out)", flush=True)
 
 
-def _watch(folder: Path) -> None:
-    """Say of each job that prints elsewhere when it begins and when it ends."""
-    seen: dict[int, str] = {}
-    pause = threading.Event()
-    while Sweep.folder == folder:
-        for job in read_jobs(folder):
-            mark = f"{job.state} {job.process} {job.host}"
-            if seen.get(job.number) != mark:
-                seen[job.number] = mark
-                print(told(job), flush=True)
-        pause.wait(EVERY)
+class Watch:
+    """Says of each job that prints elsewhere when it begins and when it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.over = folder, threading.Event()
+        self._seen: dict[int, str] = {}
+        self._one = threading.Lock()
+
+    def go_on(self) -> None:
+        """Look again and again."""
+        while not self.over.wait(EVERY):
+            self.look()
+
+    def look(self) -> None:
+        """Print what is new since the last look."""
+        with self._one:
+            for job in read_jobs(self.folder):
+                mark = f"{job.state} {job.process} {job.host}"
+                if self._seen.get(job.number) != mark:
+                    self._seen[job.number] = mark
+                    print(told(job), flush=True)
 
 
 def told(job: SweepJob) -> str:
     """Say in one line what a job is doing."""
-    settings = " ".join(job.overrides)
+    settings = " ".join(text.lstrip("+") for text in job.overrides)
     took = "" if job.seconds is None else f" after {job.seconds:.0f} s"
     where = f"; log: {job.log}" if job.log else ""
     if job.state == FAILED:

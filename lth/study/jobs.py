@@ -29,7 +29,8 @@ RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 class SweepJob:
     """One job: its settings, its study's folder, and what it returned to the sweeper.
 
-    ``outcome`` is what was asked for, by trial (``lth.results.sweep.Value``); ``log`` is where it prints, where that is a file.
+    ``outcome`` is what was asked for, by trial (``lth.results.sweep.Value``); ``log`` is where it
+    prints, where that is a file.
     """
 
     number: int

@@ -11,6 +11,9 @@ EXTRAS = {
 }  # fmt: skip
 """What installs a launcher or a sweeper: the extra of this package, and the plugin."""
 
+JOBLIB = ("joblib", "parallel")
+"""Choices of hydra/launcher that start processes of joblib's."""
+
 LOUD = ("basic", "joblib")
 """Launchers whose jobs print into this terminal."""
 
@@ -65,7 +68,7 @@ def log_of(launcher: Mapping[str, Any], job: str | None) -> str | None:
 def lacking(name: str) -> str | None:
     """Return how what a launcher's or a sweeper's name stands for is installed; None: not known."""
     for part, (extra, plugin) in EXTRAS.items():
-        if name.startswith(part):
+        if name == part or name.startswith(f"{part}_"):
             own = f"pip install 'lth[{extra}]'" if extra else f"pip install {plugin}"
             return f"it needs {plugin}: {own}"
     return None
