@@ -17,7 +17,7 @@ from lth.records.record import Record, write_table
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
 from lth.study.jobs import Result
-from lth.study.plan import Plan, plan
+from lth.study.plan import Plan, measure, plan, slurm_lines
 from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
 from lth.study.setup import Setup
@@ -79,8 +79,23 @@ def report_sweeps(config: Mapping[str, Any], display: Display) -> None:
         report(Path(str(folder)).expanduser(), display)
 
 
+def plan_here(config: Mapping[str, Any], display: Display) -> None:
+    """Plan a study where it will run: what would be downloaded is stood in for by noise."""
+    from lth.data.stand_in import with_stand_ins
+    from lth.study.setup import prepare
+
+    data, missing = with_stand_ins(config.get("data"))
+    setup = prepare({**config, "data": data} if missing else config)
+    if missing:
+        display.note(
+            f"data: {', '.join(missing)} is not on this machine: planned with noise of its shape; "
+            "nothing is downloaded, and nothing is taken to be trained"
+        )
+    plan_study(setup, display)
+
+
 def plan_study(setup: Setup, display: Display) -> None:
-    """Show what a run would train."""
+    """Show what a run would train, how long that takes and what it writes."""
     _headline(setup, display)
     planned = plan(setup)
     table = Table("arm", "to train", "in the store", title="plan", title_justify="left")
@@ -90,7 +105,11 @@ def plan_study(setup: Setup, display: Display) -> None:
     to_train, stored = planned.to_train.total(), planned.stored.total()
     table.add_row("all", f"{to_train:,}", f"{stored:,}")
     display.say(table)
+    if (setup.config.get("plan") or {}).get("measure"):
+        planned = measure(setup, planned)
     display.say(f"{planned.steps:,} steps, {_time(planned)}, {planned.bytes / 1e6:,.1f} MB of disk")
+    for line in slurm_lines(planned):
+        display.say(line)
     display.say(f"trained 0 members, reused {stored}")
 
 
@@ -178,12 +197,12 @@ def fit_here(config: Mapping[str, Any], display: Display) -> None:
 
 
 ACTIONS: dict[str, Callable[[Any, Display], Result | None]] = {
-    "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
+    "run": run_study, "plan": plan_here, "explain": explain_study, "plot": plot_study,
     "analyse": analyse_study, "compare": compare_studies, "fit": fit_here, "sweep": report_sweeps,
 }  # fmt: skip
 """What each does with a study made ready; those ``ALONE`` with the configuration itself."""
 
-ALONE = ("compare", "fit", "sweep")
+ALONE = ("plan", "compare", "fit", "sweep")
 
 
 def _of_what(journal: Journal) -> list[str]:
@@ -263,8 +282,12 @@ def _say_where(display: Display, folder: Path, figures: list[Path]) -> None:
 
 def _time(planned: Plan) -> str:
     if planned.seconds is None:
-        return "time unmeasured (nothing alike has been trained on this machine)"
-    return f"about {_duration(planned.seconds)} on {planned.workers} worker(s)"
+        return (
+            "time unmeasured (nothing alike has been trained on this machine; plan.measure=true "
+            "times a few steps)"
+        )
+    where = "on the GPU" if planned.on_gpu else f"on {planned.workers} worker(s)"
+    return f"about {_duration(planned.seconds)} {where}"
 
 
 def _duration(seconds: float) -> str:
