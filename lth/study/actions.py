@@ -14,14 +14,16 @@ from lth.imp import Experiment
 from lth.measured import Measured, measured_of
 from lth.records.objective import Objective, check_objective, objective_of
 from lth.records.record import Record, write_table
+from lth.study.cleaning import clean_store
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
 from lth.study.jobs import Result
+from lth.study.listing import list_studies
 from lth.study.plan import Plan, measure, plan, slurm_lines
 from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
 from lth.study.setup import Setup
-from lth.study.sweep_report import outcome, report
+from lth.study.sweep_report import outcome, report_sweeps
 from lth.types import WINNER
 
 
@@ -68,15 +70,6 @@ def _result(setup: Setup, asked: Objective, display: Display) -> Result:
     found = attempt("optimize", lambda: outcome(study, asked, setup.config), None, display)
     value, about = found or (None, None)
     return Result(str(setup.folder.resolve()), value, about)
-
-
-def report_sweeps(config: Mapping[str, Any], display: Display) -> None:
-    """Show the table of a sweep again, or of one whose command has gone: studies=[its folder]."""
-    folders = config["studies"]
-    if not isinstance(folders, list) or not folders:
-        raise LthError("studies: name a sweep's folder: 'studies=[out/multirun/DATE/TIME]'")
-    for folder in folders:
-        report(Path(str(folder)).expanduser(), display)
 
 
 def plan_here(config: Mapping[str, Any], display: Display) -> None:
@@ -199,10 +192,11 @@ def fit_here(config: Mapping[str, Any], display: Display) -> None:
 ACTIONS: dict[str, Callable[[Any, Display], Result | None]] = {
     "run": run_study, "plan": plan_here, "explain": explain_study, "plot": plot_study,
     "analyse": analyse_study, "compare": compare_studies, "fit": fit_here, "sweep": report_sweeps,
+    "list": list_studies, "clean": clean_store,
 }  # fmt: skip
 """What each does with a study made ready; those ``ALONE`` with the configuration itself."""
 
-ALONE = ("plan", "compare", "fit", "sweep")
+ALONE = ("plan", "compare", "fit", "sweep", "list", "clean")
 
 
 def _of_what(journal: Journal) -> list[str]:

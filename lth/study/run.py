@@ -168,6 +168,7 @@ def execute(setup: Setup, display: Display) -> Journal:
     """Train what is missing, level by level, and keep the study's files true on the way."""
     store = store_at(setup.out)
     with locked(setup.folder, display.note):
+        store.wait_for_cleaning(display.note)
         trainer = setup.trainer(store, display)
         journal = Journal(setup, trainer, Budgets(setup, trainer, display))
         journal.begin()

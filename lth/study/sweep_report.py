@@ -29,7 +29,7 @@ from lth.results.sweep import (
 from lth.store.study import Study
 from lth.study.jobs import DONE, FAILED, SweepJob, read_jobs
 from lth.study.progress import Display, attempt, teller
-from lth.study.settings import levels_of
+from lth.study.settings import check_values, levels_of
 from lth.types import WINNER
 
 MOST = 30
@@ -64,6 +64,16 @@ def _about(
         "dense": dense.trials if dense else {}, "measure": measure, "split": asked.split,
         "higher": is_higher_better(asked, config),
     }  # fmt: skip
+
+
+def report_sweeps(config: Mapping[str, Any], display: Display) -> None:
+    """Show the table of a sweep again, or of one whose command has gone: studies=[its folder]."""
+    check_values({**config, "name": config.get("name") or "sweep"})
+    folders = config["studies"]
+    if not isinstance(folders, list) or not folders:
+        raise LthError("studies: name a sweep's folder: 'studies=[out/multirun/DATE/TIME]'")
+    for folder in folders:
+        report(Path(str(folder)).expanduser(), display)
 
 
 def report(folder: Path, display: Display) -> None:
