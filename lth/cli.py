@@ -12,6 +12,7 @@ from typing import Any
 from lth import config, interrupt
 from lth.config import choices, offered
 from lth.errors import LthError, nearest, told, where
+from lth.study.attempt import AlreadyReported, Jobs, attempt
 from lth.study.callback import end_sweep
 from lth.study.launchers import JOBLIB, lacking
 from lth.study.sweep import ready
@@ -65,21 +66,6 @@ Flags:
 GROUPS = ("experiment", "task", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
 
 
-class AlreadyReported(Exception):
-    """An error of a job in another process, whose user has been told of it already."""
-
-
-class Jobs:
-    """What became of the jobs that ran in this process; None in a launcher's workers."""
-
-    mine: Jobs | None = None
-
-    def __init__(self) -> None:
-        self.errors: list[Exception] = []
-        self.failed = False
-        self.command = sys.argv  # as it was given: what is told to Hydra may be otherwise
-
-
 def main() -> None:
     """Run the command; bad input ends in one clear line and an exit code that is not 0."""
     interrupt.install()
@@ -130,11 +116,9 @@ def task(composed: Any) -> float | None:
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from lth.study.jobs import FAILED, STOPPED, begin_job
     from lth.study.overrides import freed, named_by  # which waits for torch
 
     hydra = HydraConfig.get()
-    several = hydra.mode == RunMode.MULTIRUN
     overrides = list(hydra.overrides.task)
     if Jobs.mine is None:
         interrupt.alone()
@@ -154,32 +138,18 @@ def task(composed: Any) -> float | None:
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
     console = Console()
-    job = None
-    if several:
-        console.rule(f"job {hydra.job.num}: {' '.join(overrides)}", align="left")
-        about: Any = {n: OmegaConf.to_container(hydra[n], resolve=True, throw_on_missing=False)
-                      for n in ("launcher", "sweep", "job")}  # fmt: skip
-        job = begin_job(about, overrides, plain.get("trainer"))
-    try:
-        result = _act(plain, console)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if job is not None:
-            job.end(STOPPED)
-        if Jobs.mine is not None or isinstance(stop, SystemExit):  # by submitit, to go on later
-            raise
-        os._exit(1)  # the launcher's process would say much; the command has said it
-    except Exception as error:
-        line = one_line(error)
-        print(f"error: {line}", file=sys.stderr, flush=True)  # other jobs go on
-        if job is not None and hasattr(error, "result"):  # it diverged, which is a result too
-            return job.done(error.result)
-        if job is not None:
-            job.end(FAILED, error=line)
-        if Jobs.mine is None:
-            raise AlreadyReported from error
-        Jobs.mine.errors.append(error)  # kept from Hydra, which would add words of its own
-        return None
-    return result.value if job is None and result else job.done(result) if job else None
+    if hydra.mode != RunMode.MULTIRUN:
+        result = attempt(lambda: _act(plain, console), one_line)
+        return None if result is None else result.value
+    console.rule(f"job {hydra.job.num}: {' '.join(overrides)}", align="left")
+    about: Any = OmegaConf.to_container(OmegaConf.create(
+        {"launcher": hydra.launcher, "sweep": hydra.sweep, "job": hydra.job}
+    ), resolve=True)  # fmt: skip
+    from lth.study.jobs import begin_job
+
+    job = begin_job(about, overrides, plain.get("trainer"))
+    result = attempt(lambda: _act(plain, console), one_line, job)
+    return None if result is None else result.value
 
 
 def _as_here(hydra: Any, overrides: list[str]) -> None:

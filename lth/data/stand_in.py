@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from lth.data.cifar10 import SOURCE as CIFAR10
 from lth.data.cifar100 import SOURCE as CIFAR100
 from lth.data.dataset import Dataset, tensors
+from lth.data.fetch import cache_of
 from lth.data.mnist import FASHION_MNIST, MNIST
 from lth.errors import LthError
 from lth.streams import stream
@@ -30,12 +30,12 @@ class Shape(NamedTuple):
 SHAPES = {
     **{
         source.name: Shape((1, 28, 28), source.rows["train"], source.rows["t10k"], 10,
-                           tuple(f"{source.name}/{name}.gz" for name in source.hashes))
+                           tuple(f"{name}.gz" for name in source.hashes))
         for source in (MNIST, FASHION_MNIST)
     },
     **{
         source.name: Shape((3, 32, 32), len(source.train) * source.rows[0], source.rows[1],
-                           source.classes, (f"{source.name}/{source.archive}.untar",))
+                           source.classes, (f"{source.archive}.untar",))
         for source in (CIFAR10, CIFAR100)
     },
 }  # fmt: skip
@@ -79,7 +79,4 @@ def with_stand_ins(spec: Any) -> tuple[Any, tuple[str, ...]]:
 def _is_here(name: str, root: Any) -> bool:
     if root is not None:
         return True  # what it lacks is said by name
-    import pooch  # slow to import
-
-    cache = Path(pooch.os_cache("lth"))
-    return all((cache / file).exists() for file in SHAPES[name].files)
+    return all((cache_of(name) / file).exists() for file in SHAPES[name].files)

@@ -101,9 +101,21 @@ def _checked(asked: Objective) -> Objective:
 
 
 def check_objective(
-    asked: Objective, arms: Collection[str], levels: Collection[int], methods: Collection[str] = ()
+    asked: Objective,
+    arms: Collection[str],
+    levels: Collection[int],
+    methods: Collection[str] = (),
+    measures: Collection[str] | None = None,
 ) -> None:
-    """Refuse, before any work, an arm or a level that the study will not have."""
+    """Refuse, before any work, an arm, a level or a measure that the study will not have.
+
+    Without ``measures`` it is not known what will be measured.
+    """
+    if asked.measure is not None and measures is not None:
+        there = [*dict.fromkeys([*measures, "loss", EARLY])]
+        if asked.measure.partition("/")[0] not in there:
+            near = nearest(asked.measure, there)
+            raise LthError(f"optimize.measure={asked.measure}: it is not measured{near}")
     known = [*dict.fromkeys([WINNER, *arms, *methods])]
     if asked.arm not in known:
         raise LthError(f"optimize.arm={asked.arm}: no such arm here{nearest(asked.arm, known)}")

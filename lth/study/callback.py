@@ -114,14 +114,14 @@ def _point(config: DictConfig, folder: Path) -> None:
 
 
 def _optimizing(config: DictConfig) -> list[str]:
-    """Let optuna look for the better end of what is optimized; without an optimizer nothing."""
-    sweeper = config.hydra.sweeper
-    if not str(sweeper.get("_target_", "")).endswith("OptunaSweeper"):
-        return []
+    """Check what is optimized, and let optuna look for the better end of it."""
     from lth.records.objective import is_higher_better, objective_of
 
     values: Any = OmegaConf.to_container(config, resolve=False)
     asked = objective_of(values.get("optimize"))
+    sweeper = config.hydra.sweeper
+    if not str(sweeper.get("_target_", "")).endswith("OptunaSweeper"):
+        return []
     wanted = "maximize" if is_higher_better(asked, values) else "minimize"
     direction = getattr(sweeper.direction, "name", sweeper.direction)
     if direction != wanted:

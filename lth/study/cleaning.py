@@ -98,8 +98,8 @@ def rules_of(given: Any) -> Rules:
             raise LthError(f"clean.{key}={values[key]}: true or false")
     for key in ("older", "age"):
         value = values[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (value is None and key == "older") and not (number and value >= 0):
+        days = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        if not days and not (value is None and key == "older"):
             raise LthError(f"clean.{key}={value}: a number of days from 0")
     for key in ("studies", "keep"):
         values[key] = _patterns(key, values[key])

@@ -78,17 +78,19 @@ class JobFile:
         self.job = replace(self.job, state=state, ended=time.time(), **changes)
         self._write()
 
-    def done(self, result: Result | None) -> float | None:
-        """Take down what it gave; return what its sweeper is told."""
-        self.end(DONE, **(result._asdict() if result is not None else {}))
-        return None if result is None else result.value
-
     def _write(self) -> None:
         text = json.dumps(asdict(self.job), indent=2, allow_nan=True)
         try:
             write_atomic(self.path, text.encode())
         except OSError:
             pass  # the study's own files say what matters; a sweep's table does without this job
+
+
+class NoFile:
+    """Of a job that is no sweep's."""
+
+    def end(self, state: str, **_: Any) -> None:
+        """Nothing is taken down."""
 
 
 def begin_job(hydra: Mapping[str, Any], overrides: Sequence[str], trainer: Any) -> JobFile:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lth.errors import LthError
 from lth.measured import measured_of
+from lth.records.intervals import grouped
 from lth.records.judged import Judged
 from lth.records.objective import Objective, Outcome, is_higher_better, outcome_of
 from lth.records.record import Record, write_table
@@ -87,9 +88,10 @@ def report(folder: Path, display: Display) -> None:
     ended = [_finished(job) for job in jobs if job not in going]
     rows, what = rows_of(ended), _what([job for job in jobs if job.outcome])
     if not any(row.value is not None for row in rows):
-        for job in jobs:
-            if job.state == FAILED:
-                display.note(f"job {job.number}: failed: {job.error}")
+        failed = grouped([job for job in jobs if job.state == FAILED], lambda job: job.error)
+        for error, own in failed.items():
+            numbers = ", ".join(str(job.number) for job in own)
+            display.note(f"failed: job{'s' * (len(own) > 1)} {numbers}: {error}")
         return
     _write(folder, rows, what)
     display.say("")

@@ -129,8 +129,10 @@ def _requeueing() -> list[int]:
     Its own handler requeues the job and ends it at once; here what trains is kept first.
     """
     number = getattr(signal, "SIGUSR2", None)
-    handler = None if number is None else signal.getsignal(number)
-    return [number] if str(getattr(handler, "__module__", "")).startswith("submitit.") else []
+    if number is None:  # not on Windows
+        return []
+    owner = str(getattr(signal.getsignal(number), "__module__", ""))
+    return [int(number)] if owner.startswith("submitit.") else []
 
 
 def _restore(handlers: dict[int, Any]) -> None:
