@@ -24,7 +24,8 @@ lth: find, control and compare winning tickets.
   lth experiment=frankle2019/lenet         a paper's settings (here: MNIST, downloaded)
   lth action=plan trials=10 levels=20      what that would train, and what is there already
   lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
-  lth -m seed=0,1 model=lenet,conv2        several studies that share one store
+  lth -m seed=0,1 model=lenet,conv2        several studies that share one store, and a table of all
+  lth tune=learning_rate trials=2 levels=3 find a learning rate (pip install 'lth[optuna]')
   lth action=compare 'studies=[out/studies/compare-*]'    their methods side by side
   lth task=lightning task.module._target_=mine.Lit ...    any LightningModule of your own
 
@@ -36,6 +37,7 @@ Settings (name=value):
   recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
   prune.rate=X rewind.step=N  share pruned per level, step to rewind to
   action=run|plan|plot        train; only say what would be trained; redraw from the records
+  action=plan plan.measure=true   times a few steps here, and says what to ask Slurm for
   action=explain              why members are, or are not, the same as stored ones: what differs
   action=analyse              masks, signs, movement, connectivity, matching of what is trained:
                               analysis.csv, matching.csv, paths.csv and figures
@@ -47,6 +49,10 @@ Settings (name=value):
   action=fit fit.knob=..      try values of a setting (fit.values=[2,3,4], or fit.low to fit.high),
                               choose the best on validation within fit.budget='bytes<=27000'
                               (or params, nonzeros, macs, density; of fit.trials=all or mean)
+  action=list|clean           the studies there are; what of them and of the store can be freed
+                              (clean.studies=[old-*] clean.older=DAYS; clean.delete=true does it)
+  action=sweep studies=[..]   the table and the figure of a sweep's folder again
+  optimize='accuracy at level 5'  what a sweep's table shows and its sweeper is told, on validation
   budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
   task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
   trainer.X=..                with task=lightning any argument of pl.Trainer
