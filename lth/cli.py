@@ -12,6 +12,9 @@ from typing import Any
 from lth import config, interrupt
 from lth.config import choices, offered
 from lth.errors import LthError, nearest, told, where
+from lth.study.attempt import AlreadyReported, Jobs, attempt
+from lth.study.callback import end_sweep
+from lth.study.launchers import JOBLIB, lacking
 from lth.study.sweep import ready
 
 HELP = """\
@@ -21,7 +24,8 @@ lth: find, control and compare winning tickets.
   lth experiment=frankle2019/lenet         a paper's settings (here: MNIST, downloaded)
   lth action=plan trials=10 levels=20      what that would train, and what is there already
   lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
-  lth -m seed=0,1 model=lenet,conv2        several studies that share one store
+  lth -m seed=0,1 model=lenet,conv2        several studies that share one store, and a table of all
+  lth tune=learning_rate trials=2 levels=3 find a learning rate (pip install 'lth[optuna]')
   lth action=compare 'studies=[out/studies/compare-*]'    their methods side by side
   lth task=lightning task.module._target_=mine.Lit ...    any LightningModule of your own
 
@@ -33,6 +37,7 @@ Settings (name=value):
   recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
   prune.rate=X rewind.step=N  share pruned per level, step to rewind to
   action=run|plan|plot        train; only say what would be trained; redraw from the records
+  action=plan plan.measure=true   times a few steps here, and says what to ask Slurm for
   action=explain              why members are, or are not, the same as stored ones: what differs
   action=analyse              masks, signs, movement, connectivity, matching of what is trained:
                               analysis.csv, matching.csv, paths.csv and figures
@@ -44,6 +49,10 @@ Settings (name=value):
   action=fit fit.knob=..      try values of a setting (fit.values=[2,3,4], or fit.low to fit.high),
                               choose the best on validation within fit.budget='bytes<=27000'
                               (or params, nonzeros, macs, density; of fit.trials=all or mean)
+  action=list|clean           the studies there are; what of them and of the store can be freed
+                              (clean.studies=[old-*] clean.older=DAYS; clean.delete=true does it)
+  action=sweep studies=[..]   the table and the figure of a sweep's folder again
+  optimize='accuracy at level 5'  what a sweep's table shows and its sweeper is told, on validation
   budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
   task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
   trainer.X=..                with task=lightning any argument of pl.Trainer
@@ -63,20 +72,6 @@ Flags:
 GROUPS = ("experiment", "task", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
 
 
-class AlreadyReported(Exception):
-    """An error of a job in another process, whose user has been told of it already."""
-
-
-class Jobs:
-    """What became of the jobs that ran in this process; None in a launcher's workers."""
-
-    mine: Jobs | None = None
-
-    def __init__(self) -> None:
-        self.errors: list[Exception] = []
-        self.command = sys.argv  # as it was given: what is told to Hydra may be otherwise
-
-
 def main() -> None:
     """Run the command; bad input ends in one clear line and an exit code that is not 0."""
     interrupt.install()
@@ -91,20 +86,23 @@ def main() -> None:
     try:
         given = [a for a in arguments if a != "--traceback"]
         sys.argv = jobs.command = [sys.argv[0], *ready(given, config_folder)]
-        if "hydra/launcher=joblib" in given:
+        if any(f"hydra/launcher={name}" in given for name in JOBLIB):
             _prepare_joblib()
         _hydra_main(config_folder)
+        jobs.failed |= bool(jobs.errors)
         if jobs.errors and show_traceback:
             raise jobs.errors[0]
     except KeyboardInterrupt as error:
         interrupt.leave(getattr(error, "number", signal.SIGINT))
-    except AlreadyReported:
+    except AlreadyReported:  # of a job elsewhere: the others' table is worth showing
+        end_sweep()
         sys.exit(1)
     except Exception as error:
+        end_sweep()
         if show_traceback:
             raise
         _end(f"error: {one_line(error)}", 1)
-    if jobs.errors:
+    if jobs.failed:
         sys.exit(1)
 
 
@@ -114,8 +112,11 @@ def help_text(config_folder: str | None = None) -> str:
     return HELP.format(choices="\n".join(lines))
 
 
-def task(composed: Any) -> None:
-    """Do one job: what Hydra calls with each composed configuration."""
+def task(composed: Any) -> float | None:
+    """Do one job: what Hydra calls with each composed configuration.
+
+    Returned is what a sweeper optimizes, the setting ``optimize`` (None of what trains nothing).
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
@@ -123,13 +124,13 @@ def task(composed: Any) -> None:
 
     from lth.study.overrides import freed, named_by  # which waits for torch
 
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
     if Jobs.mine is None:
         interrupt.alone()
+        _as_here(hydra, overrides)
     else:
         sys.argv = Jobs.mine.command  # which the study's provenance keeps
-    hydra = HydraConfig.get()
-    several = hydra.mode == RunMode.MULTIRUN
-    overrides = list(hydra.overrides.task)
     values: Any = OmegaConf.to_container(composed, resolve=True)
     plain = freed(values, overrides)
     for key in ("name", "reference"):
@@ -143,22 +144,29 @@ def task(composed: Any) -> None:
     plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
     plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
     console = Console()
-    if several:
-        console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")
-    try:
-        _act(plain, console)
-    except KeyboardInterrupt:
-        if Jobs.mine is not None:
-            raise
-        os._exit(1)  # the launcher's process would say much; the command has said it
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)  # other jobs go on
-        if Jobs.mine is None:
-            raise AlreadyReported from error
-        Jobs.mine.errors.append(error)  # kept from Hydra, which would add words of its own
+    if hydra.mode != RunMode.MULTIRUN:
+        result = attempt(lambda: _act(plain, console), one_line)
+        return None if result is None else result.value
+    console.rule(f"job {hydra.job.num}: {' '.join(overrides)}", align="left")
+    about: Any = OmegaConf.to_container(OmegaConf.create(
+        {"launcher": hydra.launcher, "sweep": hydra.sweep, "job": hydra.job}
+    ), resolve=True)  # fmt: skip
+    from lth.study.jobs import begin_job
+
+    job = begin_job(about, overrides, plain.get("trainer"))
+    result = attempt(lambda: _act(plain, console), one_line, job)
+    return None if result is None else result.value
 
 
-def _act(settings: dict[str, Any], console: Any) -> None:
+def _as_here(hydra: Any, overrides: list[str]) -> None:
+    """Let a job in a launcher's process find the user's modules, and name its own command."""
+    for source in hydra.runtime.config_sources:
+        if source.schema == "file":
+            config.make_importable(source.path)
+    sys.argv = ["lth", *overrides]
+
+
+def _act(settings: dict[str, Any], console: Any) -> Any:
     from lth.study.actions import ACTIONS, ALONE
     from lth.study.progress import Display
     from lth.study.setup import prepare
@@ -169,7 +177,7 @@ def _act(settings: dict[str, Any], console: Any) -> None:
         )
         # to compare studies that there are needs neither data nor a model
         given = settings if settings["action"] in ALONE else prepare(settings)
-        ACTIONS[settings["action"]](given, Display(console))
+        return ACTIONS[settings["action"]](given, Display(console))
 
 
 def one_line(error: BaseException) -> str:
@@ -204,6 +212,8 @@ def _no_choice(path: str, text: str) -> str:
     _, _, offered = text.partition("Available options in")
     names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
     names = [name for name in names if "=" not in name]
+    if path.startswith("hydra/") and (mend := lacking(name)):
+        return f"{group}={name}: {mend}"
     if path.startswith("data/"):  # a path of the user's own may have more of these
         group, _, name = path.partition("/")
     return config.no_choice(group, name, names or choices(group))

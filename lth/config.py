@@ -25,14 +25,14 @@ __all__ = [
 GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
 """Groups of one choice; ``arms`` and ``method`` take several, ``experiment`` sets the others."""
 
-ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare", "fit")
+ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare", "fit", "list", "clean", "sweep")
 
 FIT = ("knob", "values", "low", "high", "budget", "trials")
 """What action=fit is told."""
 
 NOT_IN_STUDY_ID = (
     "name", "out", "trials", "levels", "arms", "method", "logger", "action", "studies", "reference",
-    "trainer", "budget", "axis", "budgets", "fit",
+    "trainer", "budget", "axis", "budgets", "fit", "optimize", "plan", "clean",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
 

@@ -11,7 +11,14 @@ FILES = sorted((ROOT / "lth").rglob("*.py"))
 DOORS = {
     "pytorch_lightning": ["lth.train.module", "lth.train.trainer_options", "lth.lightning"],
     "hydra": ["lth.cli", "lth.study.sweep"],
-    "omegaconf": ["lth.cli", "lth.config", "lth.presets", "lth.study.run", "lth.store.study"],
+    "omegaconf": [
+        "lth.cli",
+        "lth.config",
+        "lth.presets",
+        "lth.study.run",
+        "lth.study.callback",
+        "lth.store.study",
+    ],
     "wandb": ["lth.loggers.weights_and_biases"],
     "matplotlib": ["lth.results.figures", "lth.api.results"],
     "sklearn": ["lth.data.digits"],

@@ -49,6 +49,8 @@ def test_there_are_commands_to_test():
 
 @pytest.mark.parametrize("overrides", [c for c in commands() if "-m" not in c], ids=" ".join)
 def test_every_command_composes(overrides):
+    if any(word.startswith("tune=") for word in overrides):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     composed = by_hydra(*sweep.ready(overrides))
     assert composed.get("task") or composed["model"]["_target_"]
 
@@ -59,7 +61,9 @@ SWEEPS = [c for c in commands() if "-m" in c]
 @pytest.mark.parametrize("arguments", SWEEPS, ids=" ".join)
 def test_every_sweep_has_jobs_and_each_composes(arguments):
     settings = [a for a in sweep.ready(arguments) if a != "-m"]
-    swept = [s for s in settings if not s.startswith("hydra/launcher=")]
+    if "hydra/sweeper=optuna" in settings:
+        return  # what it draws is not known beforehand (tests/test_sweeping.py runs one)
+    swept = [s for s in settings if not s.startswith(("hydra/launcher=", "hydra.launcher."))]
     jobs = list(product(*(sweep.values(s) or [s] for s in swept)))
     assert len(jobs) > 1
     for overrides in jobs:

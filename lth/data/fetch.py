@@ -34,6 +34,13 @@ def cached(folder: Path) -> OfficialFiles:
     )
 
 
+def cache_of(folder: str) -> Path:
+    """Return where this machine keeps what was downloaded for a data set."""
+    import pooch
+
+    return Path(pooch.os_cache("lth")) / folder
+
+
 def download(
     file: str, known_hash: str, mirrors: Sequence[str], folder: str, members: Sequence[str] = ()
 ) -> Path:
@@ -52,7 +59,7 @@ def download(
     import pooch  # slow to import, and a local folder needs none of it
     from filelock import FileLock
 
-    cache = Path(pooch.os_cache("lth")) / folder
+    cache = cache_of(folder)
     reason: Exception | None = None
     for mirror in mirrors:
         try:

@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ from lth.store.entry_check import check_entry, check_partial
 from lth.types import Params
 
 ATTEMPTS = 10
+
+CLEANING = ".cleaning.lock"
+"""Held while members are removed by rule."""
 
 LOCK_PATIENCE = 30.0
 """Seconds to wait for another job that replaces or removes an entry: it takes milliseconds."""
@@ -177,6 +180,45 @@ class Store:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def cleaning(self) -> Iterator[bool]:
+        """Hold the store for whoever removes members by rule; False: another does."""
+        lock = FileLock(self.root / CLEANING, timeout=0)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise LthError(f"{self.root}: cannot write the store: {error.strerror}") from None
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def wait_for_cleaning(self, note: Callable[[str], None]) -> None:
+        """Wait while another command cleans; whoever begins after it finds what is left."""
+        path = self.root / CLEANING
+        if not path.exists():
+            return
+        with suppress(OSError, NotImplementedError):  # where locks are not to be had nobody cleans
+            lock = FileLock(path, timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                note(f"{self.root}: another command is cleaning it; waiting for it to end")
+                lock.acquire(timeout=-1)
+            lock.release()
+
+    def remove(self, key: str) -> None:
+        """Remove an entry, its states on the way and its lock."""
+        self._discard(self.folder(key))
+        self.drop_partial(key)
+        with suppress(OSError):
+            self._lock_path(key).unlink(missing_ok=True)
+            self.folder(key).parent.rmdir()  # if it was the last
 
     def _lock_path(self, key: str) -> Path:
         return self.root / "locks" / f"{key}.lock"

@@ -12,19 +12,29 @@ from rich.table import Table
 from lth.errors import LthError
 from lth.imp import Experiment
 from lth.measured import Measured, measured_of
+from lth.records.objective import Objective, check_objective, objective_of
 from lth.records.record import Record, write_table
+from lth.study.cleaning import clean_store
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
-from lth.study.plan import Plan, plan
+from lth.study.jobs import Result
+from lth.study.listing import list_studies
+from lth.study.plan import Plan, measure, plan, slurm_lines
 from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
 from lth.study.setup import Setup
+from lth.study.sweep_report import outcome, report_sweeps
 from lth.types import WINNER
 
 
-def run_study(setup: Setup, display: Display) -> None:
-    """Run a study; show its table, its verdict, and where everything lies."""
+def run_study(setup: Setup, display: Display) -> Result:
+    """Run a study; show its table, its verdict, and where everything lies.
+
+    Returned is what a sweep is told of it (``optimize``).
+    """
     from lth.results.figures import draw, draw_over_steps
+
+    asked = objective_for(setup)
 
     _headline(setup, display)
     journal = execute(setup, display)
@@ -41,12 +51,45 @@ def run_study(setup: Setup, display: Display) -> None:
         display.say(journal.budgets.line)
     trainer = journal.trainer
     display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
+    result = _result(setup, asked, display)
     if len(journal.diverged) == len(journal.seen):
-        raise AllDiverged(f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}")
+        words = f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}"
+        raise AllDiverged(words, result)
+    return result
+
+
+def objective_for(setup: Setup) -> Objective:
+    """Return what a sweeper is told of a study, checked against what the study will have."""
+    asked, config = objective_of(setup.config.get("optimize")), setup.config
+    measures = None if setup.task is not None else config["recipe"]["measures"] or ["accuracy"]
+    check_objective(asked, config["arms"], setup.parts.levels, config["method"], measures)
+    return asked
+
+
+def _result(setup: Setup, asked: Objective, display: Display) -> Result:
+    study = study_of(setup)
+    found = attempt("optimize", lambda: outcome(study, asked, setup.config), None, display)
+    value, about = found or (None, None)
+    return Result(str(setup.folder.resolve()), value, about)
+
+
+def plan_here(config: Mapping[str, Any], display: Display) -> None:
+    """Plan a study where it will run: what would be downloaded is stood in for by noise."""
+    from lth.data.stand_in import with_stand_ins
+    from lth.study.setup import prepare
+
+    data, missing = with_stand_ins(config.get("data"))
+    setup = prepare({**config, "data": data} if missing else config)
+    if missing:
+        display.note(
+            f"data: {', '.join(missing)} is not on this machine: planned with noise of its shape; "
+            "nothing is downloaded, and nothing is taken to be trained"
+        )
+    plan_study(setup, display)
 
 
 def plan_study(setup: Setup, display: Display) -> None:
-    """Show what a run would train."""
+    """Show what a run would train, how long that takes and what it writes."""
     _headline(setup, display)
     planned = plan(setup)
     table = Table("arm", "to train", "in the store", title="plan", title_justify="left")
@@ -56,7 +99,11 @@ def plan_study(setup: Setup, display: Display) -> None:
     to_train, stored = planned.to_train.total(), planned.stored.total()
     table.add_row("all", f"{to_train:,}", f"{stored:,}")
     display.say(table)
+    if (setup.config.get("plan") or {}).get("measure"):
+        planned = measure(setup, planned)
     display.say(f"{planned.steps:,} steps, {_time(planned)}, {planned.bytes / 1e6:,.1f} MB of disk")
+    for line in slurm_lines(planned):
+        display.say(line)
     display.say(f"trained 0 members, reused {stored}")
 
 
@@ -144,12 +191,13 @@ def fit_here(config: Mapping[str, Any], display: Display) -> None:
 
 
 ACTIONS: dict[str, Callable[[Any, Display], Any]] = {
-    "run": run_study, "plan": plan_study, "explain": explain_study, "plot": plot_study,
-    "analyse": analyse_study, "compare": compare_studies, "fit": fit_here,
+    "run": run_study, "plan": plan_here, "explain": explain_study, "plot": plot_study,
+    "analyse": analyse_study, "compare": compare_studies, "fit": fit_here, "sweep": report_sweeps,
+    "list": list_studies, "clean": clean_store,
 }  # fmt: skip
 """What each does with a study made ready; those ``ALONE`` with the configuration itself."""
 
-ALONE = ("compare", "fit")
+ALONE = ("plan", "compare", "fit", "sweep", "list", "clean")
 
 
 def _of_what(journal: Journal) -> list[str]:
@@ -229,8 +277,12 @@ def _say_where(display: Display, folder: Path, figures: list[Path]) -> None:
 
 def _time(planned: Plan) -> str:
     if planned.seconds is None:
-        return "time unmeasured (nothing alike has been trained on this machine)"
-    return f"about {_duration(planned.seconds)} on {planned.workers} worker(s)"
+        return (
+            "time unmeasured (nothing alike has been trained on this machine; plan.measure=true "
+            "times a few steps)"
+        )
+    where = "on the GPU" if planned.on_gpu else f"on {planned.workers} worker(s)"
+    return f"about {_duration(planned.seconds)} {where}"
 
 
 def _duration(seconds: float) -> str:

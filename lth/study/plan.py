@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from lth.imp import Cohort, loop
@@ -34,10 +35,15 @@ class Plan:
     bytes: int = 0
     seconds_per_step: float | None = None
     workers: int = 1
+    on_gpu: bool = False
+    measured: float | None = None
+    memory: int = 0
 
     @property
     def seconds(self) -> float | None:
         """Estimated time on this machine, None if it has measured nothing alike."""
+        if self.measured is not None:
+            return self.measured
         if self.seconds_per_step is None:
             return 0.0 if self.steps == 0 else None
         return self.steps * self.seconds_per_step / self.workers
@@ -67,7 +73,8 @@ def plan(setup: Setup) -> Plan:
     store = Store(setup.out / "store")
     trainer = setup.trainer(store, Listener())
     planned = Plan()
-    if not setup.options.on_gpu:
+    planned.on_gpu = setup.options.on_gpu
+    if not planned.on_gpu:
         planned.workers = setup.options.processes
     kept = kept_by_level(setup.parts.prune, setup.parts.layers, max(setup.parts.route, default=0))
     reached: dict[PruningChain, int] = defaultdict(
@@ -118,6 +125,40 @@ def plan(setup: Setup) -> Plan:
     return planned
 
 
+MARGIN, ROOM = 1.5, 300.0
+"""What a cluster is asked for: so many times the time that is expected, and seconds to start in."""
+
+
+def measure(setup: Setup, planned: Plan) -> Plan:
+    """Time a few steps of the study on this machine, and say by them how long it takes."""
+    from lth.study.timing import Work, seconds_of, timed
+
+    if not planned.to_train:
+        return replace(planned, measured=0.0)
+    timing = timed(setup)
+    levels = len({0, *setup.parts.route})
+    work = Work(planned.steps, planned.to_train.total(), levels)
+    seconds = seconds_of(work, timing, setup, planned.workers)
+    processes = 1 if planned.workers == 1 else planned.workers + 1
+    return replace(planned, measured=seconds, memory=timing.memory * processes)
+
+
+def slurm_lines(planned: Plan) -> list[str]:
+    """Return the lines to paste: what to ask Slurm for, of a job alone and of a sweep's."""
+    if not planned.seconds:
+        return []
+    seconds = MARGIN * planned.seconds + ROOM
+    minutes = math.ceil(seconds / 60)
+    clock = f"{minutes // 60:02}:{minutes % 60:02}:00"
+    asked = "--gpus=1" if planned.on_gpu else f"--cpus-per-task={planned.workers}"
+    if planned.memory:
+        asked += f" --mem={math.ceil(1.25 * planned.memory / 2**30)}G"
+    return [
+        f"for Slurm (half as long again, and five minutes): sbatch --time={clock} {asked}",
+        f"or, in a sweep: hydra/launcher=slurm hydra.launcher.timeout_min={minutes}",
+    ]
+
+
 def _phases(experiment: Experiment, chain: PruningChain) -> Iterator[tuple[MemberId, int]]:
     """Yield what a chain's methods come to, and how long each phase is."""
     for name, method in experiment.methods.items():
@@ -141,6 +182,8 @@ def _count(planned: Plan, setup: Setup, arm: str, members: int, steps: int, kept
     planned.steps += members * steps
     # start and final weights in float32, a bit of mask per weight, and the JSON beside them
     planned.bytes += members * (8 * kept + setup.parts.layers.total // 8 + 20_000)
+    if arm == WINNER and kept == setup.parts.layers.total:  # a dense run's states on the way
+        planned.bytes += members * 4 * kept * len(setup.snapshots)
 
 
 def _seconds_per_step(setup: Setup, store: Store) -> float | None:

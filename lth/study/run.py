@@ -36,7 +36,11 @@ from lth.types import WINNER, MemberId, PruningChain
 
 
 class AllDiverged(LthError):
-    """No member of the study reached its end."""
+    """No member of the study reached its end; ``result`` is what a sweep is told of that."""
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Spent(NamedTuple):
@@ -164,6 +168,7 @@ def execute(setup: Setup, display: Display) -> Journal:
     """Train what is missing, level by level, and keep the study's files true on the way."""
     store = store_at(setup.out)
     with locked(setup.folder, display.note):
+        store.wait_for_cleaning(display.note)
         trainer = setup.trainer(store, display)
         journal = Journal(setup, trainer, Budgets(setup, trainer, display))
         journal.begin()

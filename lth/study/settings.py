@@ -17,7 +17,8 @@ from lth.types import WINNER, PruningChain
 T = TypeVar("T")
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            "method", "task", "budget", "axis", "budgets", "fit", *GROUPS)  # fmt: skip
+            "method", "task", "budget", "axis", "budgets", "fit", "optimize", "plan", "clean",
+            *GROUPS)  # fmt: skip
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -30,7 +31,7 @@ def check_values(config: Mapping[str, Any]) -> None:
             raise LthError(f"{name}={config[name]!r}: it must be a whole number from {least}")
     if config["action"] not in ACTIONS:
         raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
-    if config["action"] != "compare" and config.get("studies") is not None:
+    if config["action"] not in ("compare", "sweep", "list") and config.get("studies") is not None:
         raise LthError("studies: they are compared, not run: add action=compare")
     reference = config.get("reference")
     if reference is not None and (config["action"], type(reference)) != ("compare", str):

@@ -81,6 +81,8 @@ def publish_members(cohort: Cohort, store: Store) -> None:
 def stop_after_block(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C or SIGTERM end the block under way and keep its members.
 
+    So does the signal by which a job of submitit's hears that its time is nearly over.
+
     The next ends at once. Gives ``stop`` for ``work``. Signals reach the main thread only; where
     SIGINT is ignored (a shell's background jobs) or not Python's to handle, it stays so.
     """
@@ -113,12 +115,24 @@ def _handlers() -> dict[int, Any]:
     """Return who hears the signals that are ours to hear: none but in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    found = {number: signal.getsignal(number) for number in SIGNALS}
+    found = {number: signal.getsignal(number) for number in (*SIGNALS, *_requeueing())}
     deaf = (signal.SIG_IGN, None)
     return {
         n: h for n, h in found.items()
         if callable(h) or (n == signal.SIGTERM and h not in deaf)
     }  # fmt: skip
+
+
+def _requeueing() -> list[int]:
+    """Return the signal by which submitit is told that a job's time is nearly over, if it is.
+
+    Its own handler requeues the job and ends it at once; here what trains is kept first.
+    """
+    number = getattr(signal, "SIGUSR2", None)
+    if number is None:  # not on Windows
+        return []
+    owner = str(getattr(signal.getsignal(number), "__module__", ""))
+    return [int(number)] if owner.startswith("submitit.") else []
 
 
 def _restore(handlers: dict[int, Any]) -> None:

@@ -1,0 +1,130 @@
+"""A sweep's figure: what was asked for, against what its jobs vary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lth.records.intervals import grouped
+from lth.records.judged import Judged
+from lth.records.statistics import percent
+from lth.results.figures.style import legend_above, legend_columns, look, panels, tidy, words
+from lth.results.sweep import SweepRow, best_of, is_grid, number_of
+
+SIZE = (6.4, 4.2)
+"""Inches of a panel."""
+
+DECADE = 8.0
+"""Numbers whose greatest is so many times the least stand on a log axis."""
+
+NAMED = 24
+"""So many lines have a name in the legend, at most."""
+
+
+def sweep_figure(rows: Sequence[SweepRow], what: Judged) -> Figure | None:
+    """Draw a grid's rows as lines, those of a search as points; None where nothing varies.
+
+    The axis is the setting of most values, numbers before words; the others are lines. Points of a
+    search stand in a panel per setting. Bars are Student's 95 % intervals over trials of all seeds.
+    """
+    shown = [r for r in rows if r.value is not None]
+    names = list(rows[0].settings) if rows else []
+    if not shown or not names:
+        return None
+    count = 1 if is_grid(rows) else len(names)
+    figure, axes = panels(count, min(count, 2), SIZE)
+    if is_grid(rows):
+        _lines(figure, axes[0], shown, _axis(shown, names), what)
+    else:
+        for ax, name in zip(axes, names, strict=True):
+            _points(ax, shown, name, what)
+    for ax in axes:
+        ax.set_ylabel(_ordinate(shown, what))
+    axes[0].set_title(_title(shown), fontsize=9, loc="left")
+    return figure
+
+
+def _axis(rows: Sequence[SweepRow], names: Sequence[str]) -> str:
+    """Return the setting that is drawn along the axis."""
+
+    def rank(name: str) -> tuple[bool, int]:
+        values = {r.settings[name] for r in rows}
+        return all(number_of(v) is not None for v in values), len(values)
+
+    return max(names, key=rank)
+
+
+def _lines(figure: Figure, ax: Axes, rows: Sequence[SweepRow], axis: str, what: Judged) -> None:
+    others = [n for n in rows[0].settings if n != axis]
+    lines = grouped(rows, lambda r: tuple(r.settings[n] for n in others))
+    at = _places(ax, rows, axis)
+    for number, (key, own) in enumerate(lines.items()):
+        colour, marker, stroke = look(number)
+        own = sorted(own, key=lambda r: at[r.settings[axis]])
+        _bars(
+            ax, [at[r.settings[axis]] for r in own], own, what, color=colour, marker=marker,
+            ls=stroke, label=", ".join(_named(n, v) for n, v in zip(others, key, strict=True)),
+        )  # fmt: skip
+    handles, labels = ax.get_legend_handles_labels()
+    if others:
+        columns = legend_columns(labels[:NAMED], 0.95 * SIZE[0])
+        figure.set_figheight(SIZE[1] + 0.21 * -(-min(len(labels), NAMED) // columns))
+        legend_above(figure, handles[:NAMED], "", columns)
+
+
+def _points(ax: Axes, rows: Sequence[SweepRow], name: str, what: Judged) -> None:
+    """Draw every row against one setting, the best one marked."""
+    at = _places(ax, rows, name)
+    colour = look(0).color
+    _bars(ax, [at[r.settings[name]] for r in rows], rows, what, color=colour, marker="o", ls="none")
+    if (best := best_of(rows, what)) is not None and best.value is not None:
+        ax.plot(
+            at[best.settings[name]], what.factor * best.value.mean, marker="*", ms=13, ls="none",
+            color=look(1).color, zorder=4,
+        )  # fmt: skip
+
+
+def _bars(ax: Axes, x: Sequence[float], rows: Sequence[SweepRow], what: Judged, **style: object):
+    values = [r.value for r in rows if r.value is not None]
+    y = [what.factor * v.mean for v in values]
+    half = [what.factor * (v.high - v.mean) if v.bounded else 0.0 for v in values]
+    ax.errorbar(x, y, yerr=half, lw=1.2, ms=5, elinewidth=0.9, capsize=2, **style)  # type: ignore[arg-type]
+
+
+def _places(ax: Axes, rows: Sequence[SweepRow], name: str) -> dict[str, float]:
+    """Return where each value of a setting stands; numbers in their place, words in a row."""
+    values = list(dict.fromkeys(r.settings[name] for r in rows))
+    numbers = [number_of(v) for v in values]
+    ax.set_xlabel(name)
+    tidy(ax)
+    known = [n for n in numbers if n is not None]
+    if len(known) == len(values):
+        if min(known) > 0 and max(known) / min(known) >= DECADE:
+            ax.set_xscale("log")
+        return dict(zip(values, known, strict=True))
+    ax.set_xticks(range(len(values)), [words(v) for v in values], rotation=20, ha="right")
+    return {value: float(place) for place, value in enumerate(values)}
+
+
+def _named(name: str, value: str) -> str:
+    """Write a setting of a line: a word stands for itself, a number needs its name."""
+    return words(value) if number_of(value) is None else f"{name}={value}"
+
+
+def _ordinate(rows: Sequence[SweepRow], what: Judged) -> str:
+    levels = sorted({r.level for r in rows})
+    where = f"level {levels[0]}" if len(levels) == 1 else "the deepest level"
+    return f"{what.words} at {where}{what.percent}"
+
+
+def _title(rows: Sequence[SweepRow]) -> str:
+    arms = ", ".join(dict.fromkeys(words(r.arm) for r in rows))
+    densities = [r.density for r in rows if math.isfinite(r.density)]
+    at = f" at {percent(min(densities))} of the weights" if len(set(densities)) == 1 else ""
+    counts = sorted({r.begun for r in rows})
+    over = "one trial" if counts[-1] == 1 else f"{counts[-1]} trials; bars: 95 % intervals"
+    seeds = len({s for r in rows for s in r.seeds})
+    return f"{arms}{at}; {over}" + (f"; {seeds} seeds pooled" if seeds > 1 else "")
