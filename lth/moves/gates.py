@@ -69,11 +69,12 @@ def gate(
 
 
 def always(blocks: int | Sequence[str] | None = None, weights: str = "trained") -> Move:
-    """Fix which residual blocks run: a static network (``rewrites.always``).
+    """Fix which residual blocks run, or groups of channels in them: a static network.
 
-    ``blocks`` names them, or says how many; of a gated network those most often open, of a plain
-    one the first of every width are kept last. None: so many that the static network's mean
-    multiply-adds come closest to the gated one's, on validation.
+    (``rewrites.always``.) ``blocks`` names what the gates are of (``stage1.block2``, or a group of
+    it, ``stage1.block2:0``), or says how many; of a gated network those most often open, of a plain
+    one the first. None: so many that the static network's mean multiply-adds come closest to the
+    gated one's, on validation.
     """
     counted = is_whole(blocks, 0)
     if not (blocks is None or counted or isinstance(blocks, list | tuple)):
