@@ -17,6 +17,7 @@ from lth.networks.ticket import Ticket, network_of
 from lth.pruning.turn import Turn
 from lth.spec.argument_types import is_whole, one_of
 from lth.spec.build import Spec
+from lth.spec.patterns import names_in_text
 
 GATED, ALWAYS = (f"lth.networks.rewrites.{name}" for name in ("gated", "always"))
 
@@ -44,7 +45,12 @@ def gate(
     one_of("by", by, BY)
     one_of("estimator", estimator, ESTIMATORS)
     own = {"temperature": temperature, "groups": groups, "bias": bias}
-    plain = {"by": by, "estimator": estimator, **own, "blocks": blocks and list(blocks)}
+    plain = {
+        "by": by,
+        "estimator": estimator,
+        **own,
+        "blocks": names_in_text(blocks and list(blocks)),
+    }
     loss: dict[str, Any] = {"_target_": "lth.recipe.loss.with_computation", "weight": penalty}
     loss["target"] = target
     if estimator == "reinforce":
@@ -83,7 +89,7 @@ def always(blocks: int | Sequence[str] | None = None, weights: str = "trained") 
     def structure(trained: Trained, context: Turn) -> Spec:
         model = trained.net.model
         if not (blocks is None or counted):
-            return {"_target_": ALWAYS, "model": model, "blocks": list(blocks)}  # type: ignore[arg-type]
+            return {"_target_": ALWAYS, "model": model, "blocks": names_in_text(list(blocks))}  # type: ignore[arg-type]
         names, often, macs = _usage(trained, context)
         order = sorted(range(len(names)), key=lambda n: -often[n])
         number = _nearest(order, often, macs) if blocks is None else min(int(blocks), len(names))  # type: ignore[arg-type]
