@@ -169,8 +169,8 @@ def policy_network(layer: Any, blocks: int, bias: float) -> nn.Module:
     nn.init.constant_(head.bias, bias)
     if not size:
         return nn.Sequential(nn.Flatten(), nn.Linear(layer.in_features, 16), nn.ReLU(), head)
-    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[size - 1]
-    pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[size - 1]
+    kind: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[size - 1]
+    pool: Any = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[size - 1]
     conv = kind(layer.in_channels, 16, 3, stride=2, padding=1)
     return nn.Sequential(conv, nn.ReLU(), pool(1), nn.Flatten(), head)
 

@@ -15,14 +15,12 @@ from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
 from lth.networks.ticket import Ticket, network_of
 from lth.pruning.turn import Turn
+from lth.recipe.evaluation import EVALUATION_BATCH
 from lth.spec.argument_types import is_whole, one_of
 from lth.spec.build import Spec
 from lth.spec.patterns import names_in_text
 
 GATED, ALWAYS = (f"lth.networks.rewrites.{name}" for name in ("gated", "always"))
-
-LOOKED_AT = 500
-"""Examples per forward pass where a move looks at what gates do."""
 
 
 def gate(
@@ -108,7 +106,7 @@ def _usage(trained: Trained, context: Turn) -> tuple[list[str], list[float], lis
         return names, [1.0] * len(names), [1.0] * len(names)
     inputs, _ = context.validation()
     with torch.no_grad():
-        found = [network.decide(part) for part in inputs.split(LOOKED_AT)]
+        found = [network.decide(part) for part in inputs.split(EVALUATION_BATCH)]
     often = torch.cat([f.open for f in found]).double().mean(0)
     return network.names, often.tolist(), found[0].macs.tolist()
 

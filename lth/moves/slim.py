@@ -58,7 +58,7 @@ def at_width(
 
     def structure(trained: Trained, context: Turn) -> Spec:
         model = trained.net.model
-        chosen = width if macs is None else _widest(model, macs, context)
+        chosen = width if width is not None else _widest(model, macs or 0.0, context)
         if model["_target_"] != SLIMMABLE:
             _check_runs("moves.at_width", model, [chosen], context)
         return {"_target_": AT_WIDTH, "model": model, "width": chosen}
