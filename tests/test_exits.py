@@ -21,6 +21,7 @@ from lth.networks.rewrites.early import CONFIDENCES
 from lth.networks.ticket import draw_state, network_of
 from lth.recipe import loss as losses
 from lth.recipe import measures
+from lth.results.analysis.exits import shared_by_exits
 from lth.types import Batch
 from tests import laws, toys
 
@@ -526,3 +527,35 @@ def test_the_laws_hold_of_a_network_of_several_exits(tmp_path):
         out=str(tmp_path), model=SMALL_MSDNET,
         recipe=laws.SETTINGS["recipe"] | {"loss": PER_OUTPUT},
     ))  # fmt: skip
+
+
+def test_exits_share_the_ticket_as_far_as_the_same_weights_matter_to_them():
+    body = nn.Sequential(nn.Flatten(), nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 4))
+    network = with_exits(body, [1, 4, 4], ["2"])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 1, 4, 4, generator=generator)
+    y = torch.randint(4, (50,), generator=generator)
+    mask = {"model.1.weight": torch.rand(8, 16, generator=generator) < 0.5}
+
+    def found():
+        return dict(shared_by_exits(network, mask, x, y))
+
+    head, weight = network.heads[0], network.model[1].weight
+    with torch.no_grad():
+        last = list(head.parameters())
+        for own, other in zip(last, network.model[3].parameters(), strict=True):
+            own.copy_(other)
+    assert found() == {"shared_with_last/2": 1.0}  # one classifier twice
+    with torch.no_grad():
+        head_weight = next(p for p in head.parameters() if p.ndim == 2)
+        head_weight[:, :4], network.model[3].weight[:, 4:] = 0.0, 0.0  # each looks at other units
+    kept, scores = mask["model.1.weight"], []
+    for out in (head(network.model[:3](x)), network.model(x)):
+        (g,) = torch.autograd.grad(nn.functional.cross_entropy(out, y), weight)
+        scores.append((g * weight).abs()[kept].detach())
+    half = round(0.5 * len(scores[0]))
+    tops = [set(s.topk(half).indices.tolist()) for s in scores]
+    assert found() == {"shared_with_last/2": len(tops[0] & tops[1]) / half}
+    assert len(tops[0] & tops[1]) / half < 0.5
+    frozen = with_exits(body, [1, 4, 4], ["2"], frozen=True)
+    assert not dict(shared_by_exits(frozen, mask, x, y))

@@ -8,9 +8,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lth import LthError, models, moves
-from lth.models.blocks import GatedBlock, GatedChannels, Switch
+from lth.models.blocks import GatedBlock, Switch
+from lth.models.channels import GatedChannels
 from lth.models.gated import gated
 from lth.networks.net import Net
+from lth.networks.rewrites import always
 from lth.networks.rewrites.carry import carried, full_mask
 from lth.networks.ticket import Ticket, draw_model, draw_state, network_of
 from lth.recipe import loss as losses
@@ -137,7 +139,7 @@ def answers_without_skipping(network, x):
 def test_a_closed_block_costs_nothing_but_its_gate():
     x = examples(3)
     plain = network_of(RESNET, draw_state(RESNET, 0)).eval()
-    kept = macs(models.gated.always(draw_model(RESNET, 0), []), x)  # stem and output alone
+    kept = macs(always(draw_model(RESNET, 0), []), x)  # stem and output alone
     network = shut(made(), -1.0)
     widths = [g.gate.linear.in_features for g in network.gates]
     assert macs(network, x) == kept + 3 * sum(widths)
@@ -216,9 +218,9 @@ def test_computation_is_paid_for():
         (lambda: gated(draw_model(RESNET, 0), blocks=["stage9"]), "stage9: no such block"),
         (lambda: gated(draw_model(toys.NORM, 0)), "no residual block"),
         (lambda: gated(draw_model(toys.NORM, 0), by="channels", blocks=["0"]), "no block of two"),
-        (lambda: models.gated.always(draw_model(RESNET, 0), ["x"]), "x: no such block; there are"),
-        (lambda: models.gated.always(gated(draw_model(RESNET, 0), by="channels"), []),
-         "gates are of channels"),
+        (lambda: always(draw_model(RESNET, 0), ["x"]), "x: no such block; there are"),
+        (lambda: always(gated(draw_model(RESNET, 0), by="channels"), ["stage1.block1"]),
+         "stage1.block1: no such block; there are stage1.block1:0"),
         (lambda: moves.gate(by="x"), "by"),
         (lambda: moves.gate(estimator="reinforce", target=0.5), "takes a penalty alone"),
         (lambda: moves.always(blocks=True), "blocks=True"),
@@ -235,6 +237,80 @@ def test_a_block_of_ones_own_is_skipped_by_name():
     x = torch.randn(5, 16)
     shut(network, -1.0).eval()
     assert torch.equal(network(x), network.model[2](x))
+
+
+class Block(nn.Module):
+    """A residual block of somebody else's."""
+
+    def __init__(self, kind="plain", pads="zeros", **norm):
+        super().__init__()
+        self.kind, self.shortcut = kind, nn.Identity()
+        self.conv1, self.norm1 = nn.Conv2d(4, 4, 3, 1, 1, padding_mode=pads), nn.BatchNorm2d(4)
+        self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, 1, 1), nn.BatchNorm2d(4, **norm)
+
+    def forward(self, x):
+        f = nn.functional
+        if self.kind == "preactivated":
+            return self.conv2(f.relu(self.norm2(self.conv1(f.relu(self.norm1(x)))))) + x
+        activate = f.gelu if self.kind == "gelu" else f.relu
+        inner = activate(self.norm1(self.conv1(x)))
+        inner = f.dropout(inner, 0.5, self.training and self.kind == "dropout")
+        return f.relu(self.norm2(self.conv2(inner)) + x)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [{"kind": "gelu"}, {"kind": "preactivated"}, {"kind": "dropout"}, {"pads": "circular"},
+     {"track_running_stats": False}],
+    ids=str,
+)  # fmt: skip
+def test_channels_are_not_gated_where_that_would_make_another_network(block):
+    with pytest.raises(LthError, match="a Block is no block of two convolutions with norms"):
+        gated(nn.Sequential(Block(**block)), by="channels")
+    assert gated(nn.Sequential(Block()), by="channels").names == [f"0:{g}" for g in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["plain", "preactivated"])
+def test_around_a_block_of_somebody_elses_is_its_shortcut(kind):
+    network, x = nn.Sequential(Block(kind)), torch.randn(3, 4, 8, 8)
+    wanted = x if kind == "preactivated" else x.relu()
+    assert torch.equal(always(nn.Sequential(Block(kind)), [])(x), wanted)
+    assert torch.equal(shut(gated(network), -1.0).eval()(x), wanted)
+
+
+def test_a_policy_looks_at_what_the_network_takes():
+    class Block1(nn.Sequential):
+        shortcut = nn.Identity()
+
+    rows = gated(nn.Sequential(Block1(nn.Conv1d(3, 3, 3, padding=1))), by="policy").eval()
+    assert rows(torch.randn(2, 3, 9)).shape == (2, 3, 9)
+    flat = nn.Sequential(nn.Unflatten(1, (4, 8, 8)), Block())
+    with pytest.raises(LthError, match=r"the network takes \[256\], its first layer \[4, "):
+        gated(flat, by="policy").eval()(torch.randn(2, 256))
+
+
+def test_the_static_rival_of_gated_channels_computes_what_they_do_when_they_never_move():
+    x, made_so = examples(), spec(by="channels")
+    net = carried(net_of(RESNET), made_so)
+    network, kept = net.module().eval(), []
+    for block, gate in zip(BLOCKS, network.gates, strict=True):
+        nn.init.zeros_(gate.gate.linear.weight)
+        gate.gate.linear.bias.data = torch.tensor([1.0, -1.0, -1.0, 1.0])
+        kept += [f"{block}:0", f"{block}:3"]
+    form = {"_target_": f"{REWRITES}.always", "model": made_so, "blocks": kept}
+    static = carried(net, form).module().eval()
+    torch.testing.assert_close(static(x), network(x), atol=1e-5, rtol=1e-5)
+    gates = 24 * sum(g.gate.linear.weight.numel() for g in network.gates)
+    assert macs(static, x) == macs(network, x) - gates
+    assert not any("gate" in name for name, _ in static.named_parameters())
+    everything = always(gated(draw_model(RESNET, 0), by="channels"), gated_names())
+    assert torch.equal(everything.eval()(x), draw_model(RESNET, 0).eval()(x))
+    nothing = always(gated(draw_model(RESNET, 0), by="channels"), [])
+    assert macs(nothing, x) == macs(always(draw_model(RESNET, 0), []), x)
+
+
+def gated_names():
+    return [f"{block}:{group}" for block in BLOCKS for group in range(4)]
 
 
 def test_a_gated_ticket_is_saved_and_loaded(tmp_path):

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from lth import LthError
+from lth.moves import layers as moves_layers
 from lth.networks.layers import Layers, describe
+from lth.networks.views import rounded
+from lth.networks.views.chosen import number_for
+from lth.spec.build import complete
+from lth.spec.patterns import names_in_text
+from lth.spec.plain import plain
 
 
 class Branches(nn.Module):
@@ -67,3 +73,28 @@ def test_patterns_name_weights(patterns, names):
 def test_a_pattern_that_names_nothing_is_refused_with_what_there_is():
     with pytest.raises(LthError, match=r"no weight is named 'convv\*'; there are conv1.weight, "):
         LAYERS.match(["convv*"])
+
+
+def test_one_way_to_name_a_layer_everywhere():
+    layers = describe(nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)))
+    for pattern in ("2", 2, "2.weight", "[2]*", "output"):
+        assert layers.match([pattern]) == {"2.weight"}
+        assert moves_layers.names_in("x", layers, names_in_text([pattern]), ["linear"]) == [
+            "2.weight"
+        ]
+    assert number_for("2.weight", {"*": 4, "2": 3}) == 3 == number_for("2.weight", {"2.weight": 3})
+    made = rounded(bits={"2": 3, "0": 2}, layers=[0])
+    weight = torch.ones(2, 3)
+    assert made.own("2.weight", weight, weight) is None
+    assert made.own("0.weight", weight, weight) == {}
+    with pytest.raises(LthError, match=r"no weight is named '1'; there are 0\.weight, 2\.weight"):
+        layers.match(["1"])
+
+
+def test_a_number_that_names_a_layer_is_text_among_arguments_of_this_package():
+    spec = plain({"_target_": "lth.moves.low_rank", "rank": {2: 5}})
+    assert spec["rank"] == {"2": 5} == complete({**spec, "rank": {2: 5}})["rank"]
+    with pytest.raises(LthError, match="the key 2 must be text"):
+        plain({"_target_": "tests.toys.blobs", "x": {2: 5}})
+    with pytest.raises(LthError, match="the key True must be text"):
+        plain({"_target_": "lth.moves.low_rank", "rank": {True: 5}})

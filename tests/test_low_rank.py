@@ -460,9 +460,30 @@ class Beside(nn.Module):
         return self.output(nn.functional.linear(inputs.flatten(1), self.held[0]).relu())
 
 
-def test_factors_that_would_not_be_used_are_refused(tmp_path):
-    with pytest.raises(LthError, match="hidden: the forward pass holds its weight by another way"):
-        ranks_by(tmp_path, Beside, rank=2)
+class Functional(nn.Module):
+    """A layer whose weight the forward pass reads, so that a pair would be multiplied out."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.output = nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, inputs):
+        hidden = nn.functional.linear(inputs.flatten(1), self.hidden.weight)
+        return self.output(hidden.relu())
+
+
+@pytest.mark.parametrize("model", [Beside, Functional])
+def test_factors_that_would_not_be_used_are_refused(tmp_path, model):
+    words = "hidden: the forward pass holds its weight by another way"
+    for settings in ({"rank": {"hidden": 2}}, {"layers": ["hid*"]}, {"rank": 2, "layers": ["*"]}):
+        with pytest.raises(LthError, match=words):
+            ranks_by(tmp_path, model, **settings)
+    with pytest.warns(UserWarning, match="low_rank: hidden is left as it is: the forward pass"):
+        assert ranks_by(tmp_path, model, rank=2)[0].keys() <= {"spare", "output"}
+    assert ranks_by(tmp_path, model, rank={"output": 2})[0] == {"output": 2}
+
+
+def test_layers_beside_those_are_factorised(tmp_path):
     for settings in ({"rank": 2}, {"macs": 300}):
         ranks, _ = ranks_by(tmp_path, Beside, layers=["spare", "output"], **settings)
         assert ranks["output"] == 2

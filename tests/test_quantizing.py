@@ -62,6 +62,14 @@ def test_the_gradient_is_one_on_the_grid_and_none_where_it_ends():
     assert w.grad.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0, 1.0]]
 
 
+@pytest.mark.parametrize("per", ["channel", "layer"])
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_a_grid_of_the_greatest_weight_clips_no_gradient_also_not_its_own(bits, per):
+    w = torch.randn(64, 9, generator=torch.Generator().manual_seed(bits)).requires_grad_()
+    rounded(bits, per=per)("fc.weight", w, ONES(w), {}, True).sum().backward()
+    assert torch.equal(w.grad, ONES(w))  # w / (max / Q) exceeds Q by a rounding in some channels
+
+
 @pytest.mark.parametrize("levels", [1, 3, 7])
 def test_a_fitted_step_errs_less_than_any_of_a_fine_row_of_steps(levels):
     w = weights((3, 200))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -58,17 +59,23 @@ class Switch:
 
 
 class Gate(nn.Module):
-    """``Linear(mean over positions)``: ``[B, C, ...] -> [B, G]``; its weights start at 0."""
+    """``Linear(mean over positions)``: ``[B, C, ...] -> [B, G]``; its weights start at 0.
 
-    def __init__(self, inputs: int, gates: int, bias: float) -> None:
+    In front of a linear layer positions are in the middle, ``[B, ..., C]``.
+    """
+
+    def __init__(self, inputs: int, gates: int, bias: float, last: bool = False) -> None:
         super().__init__()
+        self.last = last
         self.linear = nn.Linear(inputs, gates)
         nn.init.zeros_(self.linear.weight)
         nn.init.constant_(self.linear.bias, bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits."""
-        return self.linear(inputs.flatten(2).mean(2) if inputs.ndim > 2 else inputs)
+        if inputs.ndim > 2:
+            inputs = inputs.flatten(1, -2).mean(1) if self.last else inputs.flatten(2).mean(2)
+        return self.linear(inputs)
 
 
 class UnderGates(nn.Module):
@@ -77,7 +84,8 @@ class UnderGates(nn.Module):
     def __init__(self, block: nn.Module, switch: Switch, gates: int, bias: float | None) -> None:
         super().__init__()
         self.block, self.switch = block, switch
-        self.gate = None if bias is None else Gate(_inputs(block), gates, bias)
+        self.linear = isinstance(first_layer(block), nn.Linear)
+        self.gate = None if bias is None else Gate(_inputs(block), gates, bias, self.linear)
         self.logits: Tensor | None = None
         self._chosen: Chosen | None = None
 
@@ -111,86 +119,71 @@ class GatedBlock(UnderGates):
 
     def __init__(self, block: nn.Module, switch: Switch, bias: float | None) -> None:
         super().__init__(block, switch, 1, bias)
+        self.rectified = rectifies(block)
 
     def run(self, inputs: Tensor, opened: Tensor) -> Tensor:
         """``g block(x) + (1 - g) around(x)``; outside training each row has one of the two."""
         if self.training:
             opened = opened.reshape(-1, *[1] * (inputs.ndim - 1))
-            return opened * self.block(inputs) + (1 - opened) * around(self.block, inputs)
+            return opened * self.block(inputs) + (1 - opened) * around(
+                self.block, inputs, self.rectified
+            )
         rows = opened[:, 0] > 0.5
         if bool(rows.all()):
             return self.block(inputs)
         if not bool(rows.any()):
-            return around(self.block, inputs)
-        skipped = around(self.block, inputs[~rows])
+            return around(self.block, inputs, self.rectified)
+        skipped = around(self.block, inputs[~rows], self.rectified)
         outputs = skipped.new_empty((len(inputs), *skipped.shape[1:]))
         outputs[~rows], outputs[rows] = skipped, self.block(inputs[rows])
         return outputs
 
     def macs(self, outputs: Tensor) -> int:
         """Return those of the block without its shortcut."""
-        beside = sum(_weights(way) for way in _ways(self.block))
-        return (_weights(self.block) - beside) * outputs.shape[2:].numel()
+        around = sum(_weights(way) for way in beside(self.block))
+        positions = outputs.shape[1:-1] if self.linear else outputs.shape[2:]
+        return (_weights(self.block) - around) * positions.numel()
 
 
-class GatedChannels(UnderGates):
-    """A block of two convolutions whose inner channels run in groups, each under a gate."""
-
-    def __init__(self, block: nn.Module, switch: Switch, groups: int, bias: float) -> None:
-        super().__init__(block, switch, groups, bias)
-        width = two_convolutions(block)[0].out_channels
-        if not 1 <= groups <= width:
-            raise LthError(f"gated: groups={groups}: a block has {width} channels")
-        self.groups = [g * width // groups for g in range(groups + 1)]
-
-    def run(self, inputs: Tensor, opened: Tensor) -> Tensor:
-        """``relu(norm(conv(g * relu(norm(conv(x))))) + around)``; rows alike run together."""
-        skipped = shortcut(self.block, inputs)
-        if self.training:
-            return functional.relu(self._masked(inputs, opened) + skipped)
-        residual = torch.empty_like(skipped)
-        for pattern in torch.unique(opened > 0.5, dim=0):
-            rows = ((opened > 0.5) == pattern).all(1)
-            residual[rows] = self._part(inputs[rows], skipped[rows], pattern)
-        return functional.relu(residual + skipped)
-
-    def macs(self, outputs: Tensor) -> int:
-        """Return a group's share of both convolutions."""
-        first, _, second, _ = two_convolutions(self.block)
-        weights = first.weight.numel() + second.weight.numel()
-        return weights * outputs.shape[2:].numel() // (len(self.groups) - 1)
-
-    def _masked(self, inputs: Tensor, opened: Tensor) -> Tensor:
-        first, norm, second, last = two_convolutions(self.block)
-        inner = functional.relu(norm(first(inputs)))
-        sizes = [b - a for a, b in zip(self.groups, self.groups[1:], strict=False)]
-        gates = torch.cat([opened[:, [g]].expand(-1, n) for g, n in enumerate(sizes)], 1)
-        return last(second(inner * gates[:, :, None, None]))
-
-    def _part(self, inputs: Tensor, like: Tensor, pattern: Tensor) -> Tensor:
-        first, norm, second, last = two_convolutions(self.block)
-        if bool(pattern.all()):
-            return last(second(functional.relu(norm(first(inputs)))))
-        if not bool(pattern.any()):
-            empty = torch.zeros_like(like)
-            return last(empty if second.bias is None else empty + second.bias[:, None, None])
-        kept = torch.cat([torch.arange(self.groups[g], self.groups[g + 1]) for g in
-                          pattern.nonzero()[:, 0].tolist()]).to(inputs.device)  # fmt: skip
-        inner = _convolved(first, inputs, first.weight[kept], first.bias, kept)
-        inner = functional.relu(_normed(norm, inner, kept))
-        return last(_convolved(second, inner, second.weight[:, kept], second.bias))
-
-
-def around(block: nn.Module, inputs: Tensor) -> Tensor:
+def around(block: nn.Module, inputs: Tensor, rectified: bool = True) -> Tensor:
     """Return what a block gives when its residual is 0: of a block without a way around, inputs."""
-    if any(hasattr(block, name) for name in AROUND):
-        return functional.relu(shortcut(block, inputs))
-    return inputs
+    if not any(hasattr(block, name) for name in AROUND):
+        return inputs
+    skipped = shortcut(block, inputs)
+    return functional.relu(skipped) if rectified else skipped
+
+
+def rectifies(block: nn.Module) -> bool:
+    """Whether a block ends in a ReLU, found by trial; one that cannot be tried is taken to."""
+    if not any(hasattr(block, name) for name in AROUND):
+        return False
+    with torch.device("cpu"), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            block, inputs = for_trial(block)
+            return bool((block.eval()(inputs) >= 0).all())
+        except Exception:
+            return True
+
+
+def for_trial(block: nn.Module) -> tuple[nn.Module, Tensor]:
+    """Return a copy of a block with other numbers, and inputs for it, on both sides of 0."""
+    draws = torch.Generator("cpu").manual_seed(0)
+    layer, block = first_layer(block), copy.deepcopy(block)
+    if any(t.is_meta for t in (*block.parameters(), *block.buffers())):
+        block = block.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draws))
+        for buffer in (b for b in block.buffers() if b.is_floating_point()):
+            buffer.copy_(torch.rand(buffer.shape, generator=draws) + 0.1)  # variances among them
+    kernel = getattr(layer, "kernel_size", ())
+    shape = [4, _inputs(block), *[2 * max(kernel, default=1) + 2] * len(kernel)]
+    return block, torch.randn(shape, generator=draws)
 
 
 def shortcut(block: nn.Module, inputs: Tensor) -> Tensor:
     """Return what is added to a block's residual."""
-    for way in _ways(block):
+    for way in beside(block):
         return way(inputs)
     return inputs
 
@@ -212,20 +205,6 @@ def blocks_of(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Mod
     return {name: modules[name] for name in names}
 
 
-def two_convolutions(block: nn.Module) -> tuple[Any, Any, Any, Any]:
-    """Return a block's convolution, norm, convolution, norm; another kind of block is refused."""
-    beside = {id(m) for way in _ways(block) for m in way.modules()}
-    kinds = _ConvNd | nn.modules.batchnorm._BatchNorm
-    parts = [m for m in block.modules() if isinstance(m, kinds) and id(m) not in beside]
-    convs = [isinstance(p, _ConvNd) for p in parts]
-    if convs != [True, False, True, False] or any(getattr(p, "groups", 1) > 1 for p in parts):
-        raise LthError(
-            f"gated: by=channels: a {type(block).__name__} is no block of two convolutions with "
-            "norms: gate by=blocks"
-        )
-    return parts[0], parts[1], parts[2], parts[3]
-
-
 def in_place(model: nn.Module, others: Mapping[str, nn.Module]) -> nn.Module:
     """Put other modules in the places of a network's, by name; return it."""
     for path, other in others.items():
@@ -243,9 +222,10 @@ def first_layer(model: nn.Module) -> Any:
     return found
 
 
-def _ways(block: nn.Module) -> list[nn.Module]:
-    ways = (getattr(block, name, None) for name in AROUND)
-    return [way for way in ways if isinstance(way, nn.Module)]
+def beside(block: nn.Module) -> list[nn.Module]:
+    """Return the modules around a block, one at most."""
+    found = (getattr(block, name, None) for name in AROUND)
+    return [way for way in found if isinstance(way, nn.Module)]
 
 
 def _inputs(block: nn.Module) -> int:
@@ -256,17 +236,3 @@ def _inputs(block: nn.Module) -> int:
 def _weights(module: nn.Module) -> int:
     kinds = (m for m in module.modules() if isinstance(m, nn.Linear | _ConvNd))
     return sum(m.weight.numel() for m in kinds)
-
-
-def _convolved(
-    conv: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, kept: Tensor | None = None
-) -> Tensor:
-    bias = bias if bias is None or kept is None else bias[kept]
-    return functional.conv2d(inputs, weight, bias, conv.stride, conv.padding, conv.dilation)
-
-
-def _normed(norm: Any, inputs: Tensor, kept: Tensor) -> Tensor:
-    """Normalise some channels by their running statistics."""
-    affine = (None, None) if norm.weight is None else (norm.weight[kept], norm.bias[kept])
-    mean, variance = norm.running_mean[kept], norm.running_var[kept]
-    return functional.batch_norm(inputs, mean, variance, *affine, eps=norm.eps)

@@ -12,18 +12,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lth.errors import LthError
 from lth.models.blocks import (
     Chosen,
     GatedBlock,
-    GatedChannels,
     Switch,
     blocks_of,
     first_layer,
     in_place,
 )
+from lth.models.channels import GatedChannels
 from lth.models.check import whole
 from lth.models.resnet import resnet
 
@@ -86,36 +85,6 @@ def gated(
     return Gated(model, by, Switch(estimator, temperature), groups, bias, blocks)
 
 
-def always(model: nn.Module, blocks: Sequence[str]) -> nn.Module:
-    """Fix a policy: of a network's residual blocks, gated or not, run these, skip the others."""
-    network = model.model if isinstance(model, Gated) else model
-    if any(isinstance(m, GatedChannels) for m in network.modules()):
-        raise LthError("always: the network's gates are of channels; it fixes those of blocks")
-    gates = {p: m for p, m in network.named_modules() if isinstance(m, GatedBlock)}
-    found = {p: m.block for p, m in gates.items()} or blocks_of(network, None)
-    if unknown := [name for name in blocks if name not in found]:
-        raise LthError(f"always: {unknown[0]}: no such block; there are {', '.join(found)}")
-    kept = {path: block if path in blocks else Skip(block) for path, block in found.items()}
-    return in_place(network, kept)
-
-
-class Skip(nn.Module):
-    """A residual block that is never run: its shortcut is left."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.way: nn.Module = nn.Identity()
-        self.rectified = False
-        for name in ("shortcut", "downsample"):
-            if isinstance(way := getattr(block, name, None), nn.Module):
-                self.way, self.rectified = way, True
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return what goes around the block."""
-        around = self.way(inputs)
-        return functional.relu(around) if self.rectified else around
-
-
 class Decisions(NamedTuple):
     """What a gated network answers, and which of its gates were open: ``[B, K]``, ``[B, G]``."""
 
@@ -175,6 +144,7 @@ class Gated(nn.Module):
     def _run(self, inputs: Tensor) -> tuple[Tensor, list[Chosen]]:
         gates = self.gates
         if self.policy is not None:
+            _check_inputs(self.policy, inputs)
             for gate, logits in zip(gates, self.policy(inputs).unbind(1), strict=True):
                 gate.logits = logits.unsqueeze(1)
         outputs = self.model(inputs)
@@ -193,10 +163,28 @@ def policy_network(layer: Any, blocks: int, bias: float) -> nn.Module:
 
     A strided convolution of 16 channels; of flat inputs a hidden layer of 16.
     """
+    size = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
     head = nn.Linear(16, blocks)
     nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, bias)
-    if isinstance(layer, nn.Linear):
+    if not size:
         return nn.Sequential(nn.Flatten(), nn.Linear(layer.in_features, 16), nn.ReLU(), head)
-    conv = nn.Conv2d(layer.in_channels, 16, 3, stride=2, padding=1)
-    return nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    kind: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[size - 1]
+    pool: Any = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[size - 1]
+    conv = kind(layer.in_channels, 16, 3, stride=2, padding=1)
+    return nn.Sequential(conv, nn.ReLU(), pool(1), nn.Flatten(), head)
+
+
+def _check_inputs(policy: Any, inputs: Tensor) -> None:
+    """Refuse inputs that a network brings into another form before its first layer."""
+    first, layer = policy[0], policy[1]
+    if isinstance(first, nn.Flatten):
+        fits, wanted = inputs[0].numel() == layer.in_features, [layer.in_features]
+    else:
+        wanted = [first.in_channels, *["n"] * len(first.kernel_size)]
+        fits = inputs.ndim == len(wanted) + 1 and inputs.shape[1] == first.in_channels
+    if not fits:
+        raise LthError(
+            f"gated: by=policy: the network takes {list(inputs.shape[1:])}, its first layer "
+            f"{wanted}, and a policy needs both alike: gate by=blocks"
+        )

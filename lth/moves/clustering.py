@@ -12,7 +12,7 @@ from lth.moves.sensitivity import Bits, bits_for, candidates_of
 from lth.moves.trained import Move, Trained
 from lth.networks.ticket import Ticket
 from lth.networks.views import clustered
-from lth.networks.views.chosen import KINDS
+from lth.networks.views.chosen import KINDS, check_chosen
 from lth.pruning.turn import Turn
 
 TARGET = "lth.networks.views.clustered"
@@ -40,8 +40,7 @@ def cluster(
     training = Training("cluster", steps, lr, schedule, optimizer)
     for candidate in candidates_of(bits):
         clustered(candidate, k, layers, kinds, coding)  # which says what cannot be
-    patterns = [layers] if isinstance(layers, str) else layers
-    kinds = [kinds] if isinstance(kinds, str) else [*kinds]
+    patterns, kinds = check_chosen("moves.cluster", layers, kinds)
 
     def move(trained: Trained, context: Turn) -> Ticket:
         names = names_in("moves.cluster", trained.layers, patterns, kinds)

@@ -18,6 +18,7 @@ from lth.networks.ticket import Ticket, draw_state
 from lth.pruning.turn import Turn
 from lth.spec.argument_types import number, one_of, whole
 from lth.spec.build import Spec, target_of
+from lth.spec.patterns import names_in_text
 
 EXITS = "lth.networks.rewrites.with_exits"
 EACH = "lth.recipe.loss.per_output"
@@ -43,6 +44,7 @@ def attach_exits(
         if value is not None:
             whole(f"moves.attach_exits: {name}", value, 1)
     learn = with_loss(weights=loss_weights)
+    after = names_in_text(after)
 
     def form(trained: Trained, context: Turn) -> Spec:
         model = trained.net.model

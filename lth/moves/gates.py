@@ -15,13 +15,12 @@ from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
 from lth.networks.ticket import Ticket, network_of
 from lth.pruning.turn import Turn
+from lth.recipe.evaluation import EVALUATION_BATCH
 from lth.spec.argument_types import is_whole, one_of
 from lth.spec.build import Spec
+from lth.spec.patterns import names_in_text
 
 GATED, ALWAYS = (f"lth.networks.rewrites.{name}" for name in ("gated", "always"))
-
-LOOKED_AT = 500
-"""Examples per forward pass where a move looks at what gates do."""
 
 
 def gate(
@@ -44,7 +43,12 @@ def gate(
     one_of("by", by, BY)
     one_of("estimator", estimator, ESTIMATORS)
     own = {"temperature": temperature, "groups": groups, "bias": bias}
-    plain = {"by": by, "estimator": estimator, **own, "blocks": blocks and list(blocks)}
+    plain = {
+        "by": by,
+        "estimator": estimator,
+        **own,
+        "blocks": names_in_text(blocks and list(blocks)),
+    }
     loss: dict[str, Any] = {"_target_": "lth.recipe.loss.with_computation", "weight": penalty}
     loss["target"] = target
     if estimator == "reinforce":
@@ -69,11 +73,12 @@ def gate(
 
 
 def always(blocks: int | Sequence[str] | None = None, weights: str = "trained") -> Move:
-    """Fix which residual blocks run: a static network (``rewrites.always``).
+    """Fix which residual blocks run, or groups of channels in them: a static network.
 
-    ``blocks`` names them, or says how many; of a gated network those most often open, of a plain
-    one the first of every width are kept last. None: so many that the static network's mean
-    multiply-adds come closest to the gated one's, on validation.
+    (``rewrites.always``.) ``blocks`` names what the gates are of (``stage1.block2``, or a group of
+    it, ``stage1.block2:0``), or says how many; of a gated network those most often open, of a plain
+    one the first. None: so many that the static network's mean multiply-adds come closest to the
+    gated one's, on validation.
     """
     counted = is_whole(blocks, 0)
     if not (blocks is None or counted or isinstance(blocks, list | tuple)):
@@ -82,7 +87,7 @@ def always(blocks: int | Sequence[str] | None = None, weights: str = "trained") 
     def structure(trained: Trained, context: Turn) -> Spec:
         model = trained.net.model
         if not (blocks is None or counted):
-            return {"_target_": ALWAYS, "model": model, "blocks": list(blocks)}  # type: ignore[arg-type]
+            return {"_target_": ALWAYS, "model": model, "blocks": names_in_text(list(blocks))}  # type: ignore[arg-type]
         names, often, macs = _usage(trained, context)
         order = sorted(range(len(names)), key=lambda n: -often[n])
         number = _nearest(order, often, macs) if blocks is None else min(int(blocks), len(names))  # type: ignore[arg-type]
@@ -101,7 +106,7 @@ def _usage(trained: Trained, context: Turn) -> tuple[list[str], list[float], lis
         return names, [1.0] * len(names), [1.0] * len(names)
     inputs, _ = context.validation()
     with torch.no_grad():
-        found = [network.decide(part) for part in inputs.split(LOOKED_AT)]
+        found = [network.decide(part) for part in inputs.split(EVALUATION_BATCH)]
     often = torch.cat([f.open for f in found]).double().mean(0)
     return network.names, often.tolist(), found[0].macs.tolist()
 

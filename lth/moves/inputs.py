@@ -16,11 +16,11 @@ from lth.networks.rewrites.quantized_inputs import check_bits
 from lth.networks.ticket import network_of
 from lth.networks.views.chosen import KINDS, check_chosen
 from lth.pruning.turn import Turn
+from lth.recipe.evaluation import EVALUATION_BATCH
 from lth.spec.argument_types import is_whole
 from lth.spec.build import Spec
 
 TARGET = "lth.networks.rewrites.quantized_inputs"
-BATCH = 500
 
 
 def quantize_inputs(
@@ -61,8 +61,8 @@ def _ranges(
         if path in paths and isinstance(module, nn.Linear | _ConvNd):
             module.register_forward_pre_hook(_seeing(path, found))
     with torch.no_grad():
-        for first in range(0, len(inputs), BATCH):
-            network(inputs[first : first + BATCH])
+        for part in inputs.split(EVALUATION_BATCH):
+            network(part)
     return found
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from lth.errors import LthError, nearest
+from lth.errors import LthError
 from lth.networks.layers import Layers
+from lth.spec.patterns import module_of
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def by_layer(
     found: dict[str, tuple[tuple[int, int, str], T]] = {}
     for pattern, value in given.items():
         for name in _matched(what, layers, pattern):
-            exact = 2 if pattern in (name, _module(name)) else int(pattern == "output")
+            exact = 2 if pattern in (name, module_of(name)) else int(pattern == "output")
             rank = exact, len(pattern), pattern
             if name not in found or rank > found[name][0]:
                 found[name] = rank, value
@@ -54,13 +54,7 @@ def by_layer(
 
 
 def _matched(what: str, layers: Layers, pattern: str) -> list[str]:
-    found = [n for n in layers.shapes if fnmatchcase(n, pattern) or _module(n) == pattern]
-    if pattern == "output" and layers.output and not found:
-        found = [layers.output]
-    if not found:
-        raise LthError(f"{what}: no weight is named {pattern!r}{nearest(pattern, layers.shapes)}")
-    return found
-
-
-def _module(name: str) -> str:
-    return name.rpartition(".")[0]
+    try:
+        return layers.named(pattern)
+    except LthError as error:
+        raise LthError(f"{what}: {error}") from error

@@ -13,10 +13,11 @@ from lth.errors import LthError
 from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
 from lth.networks.cost import uses
+from lth.networks.rewrites.called import check_called, passed_by
 from lth.networks.rewrites.low_rank import check_rank, factorisable, ranked, saves, why_none
 from lth.networks.rewrites.pairs import Place, matching, names_in, of
 from lth.networks.rewrites.ranks import at_energy, spectra_of, within
-from lth.networks.ticket import draw_model, layers_of, network_of
+from lth.networks.ticket import layers_of, network_of
 from lth.pruning.turn import Turn
 from lth.spec.argument_types import number, one_of, whole
 from lth.spec.build import Spec
@@ -60,6 +61,8 @@ def low_rank(
         network = network_of(net.model, net.start)
         with of("moves.low_rank"):
             chosen = _places(network, layers)
+            if context.experiment.validation is not None:  # a task's module only its user can run
+                chosen = _called(network, net.model, shape, chosen, value, layers is not None)
             if kind == "rank":
                 ranks = _named(network, chosen, value, layers is not None)
             elif kind == "energy":
@@ -67,9 +70,7 @@ def low_rank(
             else:
                 counted = kind if kind in COUNTED else share_of
                 ranks = _within(network, net.model, chosen, counted, value, shape)
-            spec = {"_target_": TARGET, "model": net.model, "ranks": ranks}
-            if context.experiment.validation is not None:  # a task's module only its user can run
-                _try(spec, shape)
+        spec = {"_target_": TARGET, "model": net.model, "ranks": ranks}
         if kind == "energy" and not ranks and value < 1:
             warnings.warn(f"low_rank: energy={value} makes no layer smaller", stacklevel=2)
         return spec
@@ -101,6 +102,27 @@ def _places(network: nn.Module, layers: Sequence[str] | None) -> dict[str, Place
     if not known:
         raise LthError("no layer is there that has a low-rank form")
     return known
+
+
+def _called(
+    network: nn.Module, model: Spec, shape: Sequence[int], chosen: Mapping[str, Place], value: Any,
+    said: bool,
+) -> dict[str, Place]:  # fmt: skip
+    """Return the layers that the forward pass calls; others are refused where they were named."""
+    names, one = list(chosen), {"_target_": TARGET, "model": model}
+    if isinstance(value, Mapping):
+        names, said = [place.name for place, _ in ranked(network, value)], True
+    form = {**one, "ranks": dict.fromkeys(names, 1)}
+    if said:
+        check_called(form, names, shape)
+        return dict(chosen)
+    left = passed_by(form, names, shape)
+    for name in left:
+        warnings.warn(
+            f"low_rank: {name} is left as it is: the forward pass holds its weight by another way "
+            "than the layer", stacklevel=3,
+        )  # fmt: skip
+    return {name: place for name, place in chosen.items() if name not in left}
 
 
 def _named(
@@ -146,18 +168,3 @@ def _stored(network: nn.Module) -> list[Any]:
     """Return the buffers that are stored with a network."""
     kept = network.state_dict().keys()
     return [b for name, b in network.named_buffers() if name in kept]
-
-
-def _try(spec: Spec, shape: Sequence[int]) -> None:
-    """Run the form once: a forward pass that has the weight itself would not use the factors."""
-    before, after = uses(spec["model"], shape), uses(spec, shape)
-    for place in _places(draw_model(spec, 0), None).values():
-        if place.name in spec["ranks"] and not _used(place, after) and _used(place, before):
-            raise LthError(
-                f"{place.name}: the forward pass holds its weight by another way than the layer: "
-                "call the layer, or leave it out of layers"
-            )
-
-
-def _used(place: Place, times: Mapping[str, float]) -> bool:
-    return any(n.startswith(f"{place.name}." if place.name else "") for n in times)

@@ -13,7 +13,7 @@ from lth.moves.sensitivity import Bits, bits_for, candidates_of
 from lth.moves.trained import Move, Trained
 from lth.networks.ticket import Ticket
 from lth.networks.views import rounded
-from lth.networks.views.chosen import KINDS
+from lth.networks.views.chosen import KINDS, check_chosen
 from lth.pruning.turn import Turn
 
 TARGET = "lth.networks.views.rounded"
@@ -46,8 +46,7 @@ def quantize(
     for candidate in candidates_of(bits):
         rounded(candidate, step, layers, kinds, start, per)  # which says what cannot be
     first = None if inputs is None else quantize_inputs(inputs, layers, kinds)
-    patterns = [layers] if isinstance(layers, str) else layers
-    kinds = [kinds] if isinstance(kinds, str) else [*kinds]
+    patterns, kinds = check_chosen("moves.quantize", layers, kinds)
 
     def move(trained: Trained, context: Turn) -> Ticket:
         if first is not None:

@@ -16,10 +16,9 @@ from lth.moves.trained import Trained
 from lth.networks.ticket import Net, network_of
 from lth.pruning.turn import Turn
 from lth.recipe.adapt import as_loss
+from lth.recipe.evaluation import EVALUATION_BATCH
 from lth.spec.argument_types import is_whole
 from lth.types import Batch, View
-
-BATCH = 1000
 
 Table = Mapping[str, Mapping[int, float]]
 """By layer and bits: the validation loss where this layer alone has so many."""
@@ -156,8 +155,7 @@ def sensitivities(
 
 def _loss(network: nn.Module, loss: Any, inputs: Tensor, targets: Tensor) -> float:
     total = 0.0
-    for first in range(0, len(inputs), BATCH):
-        part = slice(first, first + BATCH)
-        batch = Batch(inputs[part], targets[part])
+    for part in zip(*(t.split(EVALUATION_BATCH) for t in (inputs, targets)), strict=True):
+        batch = Batch(*part)
         total += float(loss(network(batch.inputs), batch)) * len(batch.targets)
     return total / len(targets)

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained
+from lth.networks.rewrites.called import check_called
 from lth.networks.rewrites.pairs import names_in, of
 from lth.networks.rewrites.separable import separated
 from lth.networks.ticket import network_of
 from lth.pruning.turn import Turn
 from lth.spec.build import Spec
+
+TARGET = "lth.networks.rewrites.separable"
 
 
 def separate(layers: Sequence[str] | None = None, weights: str = "trained") -> Move:
@@ -29,7 +32,10 @@ def separate(layers: Sequence[str] | None = None, weights: str = "trained") -> M
         net = trained.net
         with of("moves.separate"):
             found = separated(network_of(net.model, net.start), layers)
-        names = [place.name for place in found]
-        return {"_target_": "lth.networks.rewrites.separable", "model": net.model, "layers": names}
+            names = [place.name for place in found]
+            spec = {"_target_": TARGET, "model": net.model, "layers": names}
+            if context.experiment.validation is not None:  # a task's module only its user can run
+                check_called(spec, names, context.experiment.input_shape)
+        return spec
 
     return rewriting(structure, weights)

@@ -13,6 +13,7 @@ from lth.errors import LthError
 from lth.moves.trained import Move, Trained
 from lth.networks.ticket import Ticket
 from lth.pruning.turn import Turn
+from lth.recipe.evaluation import EVALUATION_BATCH
 from lth.spec.argument_types import is_whole
 from lth.spec.plain import short
 
@@ -91,7 +92,7 @@ def _between(edges: Tensor, place: int) -> float:
 def _logits(ticket: Ticket, inputs: Tensor) -> Tensor:
     network = ticket.net.module().eval()
     with torch.no_grad():
-        return torch.cat([network(part).float() for part in inputs.split(500)])
+        return torch.cat([network(part).float() for part in inputs.split(EVALUATION_BATCH)])
 
 
 def _bias(trained: Trained) -> str:

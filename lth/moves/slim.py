@@ -11,7 +11,7 @@ from lth.moves.rewriting import rewriting
 from lth.moves.trained import Move, Trained, check_number
 from lth.networks.cost import forward_flops
 from lth.networks.rewrites import slim as rewrites
-from lth.networks.ticket import Ticket
+from lth.networks.ticket import Ticket, draw_model
 from lth.pruning.turn import Turn
 from lth.spec.build import Spec
 
@@ -35,6 +35,7 @@ def slim(
         model = trained.net.model
         if model["_target_"] == SLIMMABLE:
             raise LthError("moves.slim: the network is slimmable already")
+        _check_runs("moves.slim", model, widths, context)
         return {"_target_": SLIMMABLE, "model": model, "widths": widths, "sandwich": sandwich}
 
     return trained_together(rewriting(structure, weights))
@@ -57,7 +58,9 @@ def at_width(
 
     def structure(trained: Trained, context: Turn) -> Spec:
         model = trained.net.model
-        chosen = width if macs is None else _widest(model, macs, context)
+        chosen = width if width is not None else _widest(model, macs or 0.0, context)
+        if model["_target_"] != SLIMMABLE:
+            _check_runs("moves.at_width", model, [chosen], context)
         return {"_target_": AT_WIDTH, "model": model, "width": chosen}
 
     return rewriting(structure, weights)
@@ -78,6 +81,21 @@ def macs_at(model: Spec, width: float, input_shape: Sequence[int]) -> int:
     """Return the multiply-adds of a network at a width for one input, biases and norms left out."""
     spec = {"_target_": AT_WIDTH, "model": model, "width": width}
     return forward_flops(spec, input_shape, None) // 2
+
+
+def _check_runs(what: str, model: Spec, widths: Sequence[float], context: Turn) -> None:
+    """Refuse a network that does not run at a width: its layers do not follow one another."""
+    if context.experiment.validation is None:
+        return  # a task's module only its user can run
+    for width in widths:
+        draw_model({"_target_": AT_WIDTH, "model": model, "width": width}, 0)  # says what cannot be
+        try:
+            macs_at(model, width, context.experiment.input_shape)
+        except LthError as error:
+            raise LthError(
+                f"{what}: the network does not run at width {width:g}: its hidden layers must "
+                f"follow one another as they are registered, in one line ({error.__cause__})"
+            ) from error
 
 
 def _widest(model: Spec, macs: float, context: Turn) -> float:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from lth.errors import LthError
+from lth.errors import LthError, nearest
 from lth.networks.parametrized import weights_of
+from lth.spec.patterns import fits, names_in_text
 
 
 class Other(NamedTuple):
@@ -60,26 +61,29 @@ class Layers:
         return sum(self.sizes.values())
 
     def match(self, patterns: Iterable[str]) -> set[str]:
-        """Names that the shell-style patterns match; ``output`` stands for the output layer."""
-        found: set[str] = set()
-        for pattern in patterns:
-            names = {self.output} if pattern == "output" else set()
-            names |= {n for n in self.shapes if fnmatchcase(n, pattern)}
-            if not names:
-                raise LthError(
-                    f"no weight is named {pattern!r}; there are {', '.join(self.shapes)}"
-                )
-            found |= names
+        """Names that the patterns match; ``output`` stands for the output layer."""
+        return {name for pattern in names_in_text(patterns) for name in self.named(pattern)}
+
+    def named(self, pattern: str) -> list[str]:
+        """Return the weights that a shell-style pattern of them, or of their modules, matches.
+
+        ``output`` is the output layer, unless a layer is called so. At least one.
+        """
+        found = [n for n in self.shapes if fits(pattern, n)]
+        if pattern == "output" and self.output and not found:
+            found = [self.output]
+        if not found:
+            raise LthError(f"no weight is named {pattern!r}{nearest(pattern, self.shapes)}")
         return found
 
     def including(self, patterns: Iterable[str]) -> Layers:
         """Count other parameters that the patterns match among the weights, after the rest."""
         added: dict[str, tuple[int, ...]] = {}
-        for pattern in patterns:
+        for pattern in names_in_text(patterns):
             if pattern in self.shapes:
                 continue
             names = [n for n in self.others if fnmatchcase(n, pattern)]
-            if not names and not any(fnmatchcase(n, pattern) for n in self.shapes):
+            if not names and not any(fits(pattern, n) for n in self.shapes):
                 known = ", ".join(self.others) or "none"
                 raise LthError(
                     f"prune.include: no parameter is named {pattern!r}; left out are {known}"

@@ -12,6 +12,9 @@ from torch import Tensor
 from lth.errors import LthError, told
 from lth.types import Batch, Loss, Measure
 
+EVALUATION_BATCH = 500
+"""Rows per forward pass where a network is evaluated or looked at; part of the numerics."""
+
 LOSS = "loss"
 """The measure that every evaluation reports: the study's loss, also of who trains on another."""
 

@@ -116,19 +116,21 @@ def fill(spec: Mapping[str, Any], **extra: Any) -> Spec:
     return found
 
 
-def complete(value: Any) -> Any:
+def complete(value: Any, of: str = "") -> Any:
     """Return plain data with the defaults of every spec's factory written out.
 
     So a factory named in Python and one named in YAML, argument by argument, are one thing; a list
     in YAML is a tuple where that is what the factory asks for. A default that no YAML can hold (a
     class, a dtype) is left to the factory. Torch's own factories are left alone: their lists of
-    arguments change from version to version.
+    arguments change from version to version. ``of`` is the factory whose argument it is.
     """
     if isinstance(value, list):
-        return [complete(v) for v in value]
+        return [complete(v, of) for v in value]
     if not isinstance(value, Mapping):
         return value
-    whole = {key_of(k): complete(v) for k, v in value.items()}
+    of = str(value.get("_target_", of))
+    whole = {key_of(k, target="" if "_target_" in value else of): complete(v, of)
+             for k, v in value.items()}  # fmt: skip
     if "_target_" not in value or str(value["_target_"]).startswith("torch."):
         return whole
     target = target_of(value)

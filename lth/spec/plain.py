@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lth.errors import LthError, told
-from lth.spec.argument_types import kinds_of
+from lth.spec.argument_types import is_whole, kinds_of
 from lth.spec.names import locate, name_of
 from lth.spec.trust import vouched
 
@@ -182,11 +182,16 @@ def _mapping(value: Mapping[Any, Any], where: str, target: str) -> dict[str, Any
         target = name_of(named) if _callable(named) else str(named)
         rest = {k: v for k, v in value.items() if k != "_target_"}
         return {"_target_": target, **_arguments(target, rest, where)}
-    return {key_of(k, where): plain(v, _inside(where, k), target) for k, v in value.items()}
+    return {key_of(k, where, target): plain(v, _inside(where, k), target) for k, v in value.items()}
 
 
-def key_of(key: Any, where: str = "") -> str:
-    """Return a key of a configuration, which is text: JSON has no others."""
+def key_of(key: Any, where: str = "", target: str = "") -> str:
+    """Return a key of a configuration, which is text: JSON has no others.
+
+    Of this package's own factories a whole number is the name of a layer, such as a Sequential's.
+    """
+    if ours(target) and is_whole(key, 0) and not isinstance(key, Enum):
+        return str(int(key))
     if not isinstance(key, str) or isinstance(key, Enum):
         raise LthError(f"{_of(where)}the key {short(key)} must be text")
     return _scalar(key, where)

@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from lth.data.dataset import Dataset
 from lth.errors import LthError
 from lth.networks.ticket import network_of
-from lth.recipe.evaluation import Measures, as_floats
+from lth.recipe.evaluation import EVALUATION_BATCH, Measures, as_floats
 from lth.train.job import Job
 from lth.types import Batch
-
-EVALUATION_BATCH = 500
-"""Rows per forward pass of an evaluation; part of the numerics."""
 
 
 def measure(

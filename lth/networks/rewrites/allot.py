@@ -15,13 +15,12 @@ from lth.networks.net import Net
 from lth.networks.rewrites.carry import carried
 from lth.networks.rewrites.early import CONFIDENCES, NEVER, early_exit, names_of, stages_of
 from lth.networks.trace import evaluating, plainly
+from lth.recipe.evaluation import EVALUATION_BATCH
 from lth.spec.argument_types import number, one_of
 from lth.spec.build import Spec
 
 GRID = 40
 """How many quantiles of an exit's confidence are tried as its threshold."""
-
-BATCH = 500
 
 
 class Spent(NamedTuple):
@@ -85,7 +84,9 @@ def seen_on(
     sure, right = list[Tensor](), list[Tensor]()
     with torch.no_grad(), evaluating(model):
         stages, names = stages_of(model), names_of(model)
-        for some, wanted in zip(inputs.split(BATCH), targets.split(BATCH), strict=True):
+        for some, wanted in zip(
+            inputs.split(EVALUATION_BATCH), targets.split(EVALUATION_BATCH), strict=True
+        ):
             state, each = some, list[Tensor]()
             for stage in stages:
                 state = stage.advance(state)

@@ -195,7 +195,8 @@ def _tried(
             raise LthError(f"with_exits: {name} gives a {kind}: a classifier needs [B, ...]")
         if name in changed:
             raise LthError(
-                f"with_exits: what {name} gives is changed in place by what follows it: name that"
+                f"with_exits: what {name} gives is changed in place by what follows it: name that "
+                "layer in after, or leave what was given as it was (relu for relu_, inplace=False)"
             )
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise LthError("with_exits: the model's outputs are no logits [B, K]")

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lth.errors import LthError, nearest
+from lth.spec.patterns import fits
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 KINDS = (nn.Linear, *CONVS)
@@ -138,7 +138,7 @@ def matching(
     """Return the places that shell-style patterns match, in the model's order."""
     found: set[str] = set()
     for pattern in patterns:
-        names = {n for n in known if fnmatchcase(n, pattern) or fnmatchcase(f"{n}.weight", pattern)}
+        names = {n for n in known if fits(pattern, f"{n}.weight")}
         found |= names or {place_of(model, known, pattern, why).name}
     return [place for name, place in known.items() if name in found]
 

@@ -86,12 +86,17 @@ def own_layer(layer: Layer, weight: Tensor, bias: Tensor | None, groups: int) ->
 
 def narrow_norm(norm: _BatchNorm, units: int) -> _BatchNorm:
     """Return a norm of the first units of another."""
+    return part_of_norm(norm, slice(units))
+
+
+def part_of_norm(norm: _BatchNorm, units: slice | Tensor) -> _BatchNorm:
+    """Return a norm of some units of another."""
     made = copy.deepcopy(norm)
-    made.num_features = units
+    made.num_features = len(torch.arange(norm.num_features, device="cpu")[units])
     for name, value in norm.named_parameters():
-        setattr(made, name, nn.Parameter(value.detach()[:units].clone(), value.requires_grad))
+        setattr(made, name, nn.Parameter(value.detach()[units].clone(), value.requires_grad))
     for name, value in norm.named_buffers():
-        setattr(made, name, value[:units].clone() if value.ndim else value.clone())
+        setattr(made, name, value[units].clone() if value.ndim else value.clone())
     return made
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lth.errors import LthError
+from lth.spec.patterns import fits, module_of, names_in_text
 
 KINDS = ("linear", "conv")
 """Kinds of weights: matrices, and those of convolutions, which have more dimensions."""
@@ -20,26 +20,28 @@ PerLayer = int | Mapping[str, int]
 
 def chosen(name: str, weight: Tensor, layers: Sequence[str] | None, kinds: Sequence[str]) -> bool:
     """Whether a weight is one of those that are named, None: all, and of those kinds."""
-    named = layers is None or any(fnmatchcase(name, pattern) for pattern in layers)
+    named = layers is None or any(fits(pattern, name) for pattern in layers)
     return named and ("conv" if weight.ndim > 2 else "linear") in kinds
 
 
 @torch.compiler.assume_constant_result  # names and patterns stay what they are
 def number_for(name: str, given: PerLayer) -> int | None:
-    """Return a layer's number: that of its name, else of the longest pattern that fits.
+    """Return a layer's number: that of its name, or module, else of the longest pattern that fits.
 
     >>> number_for("fc1.weight", {"fc*": 2, "fc1.weight": 3}), number_for("x", {"fc*": 2})
     (3, None)
     """
     if not isinstance(given, Mapping):
         return given
-    fitting = [p for p in given if fnmatchcase(name, p)]
-    best = name if name in given else max(fitting, key=lambda p: (len(p), p), default=None)
+    fitting = [p for p in given if fits(p, name)]
+    own = (name, module_of(name))
+    best = max(fitting, key=lambda p: (p in own, len(p), p), default=None)
     return None if best is None else given[best]
 
 
 def check_chosen(what: str, layers: Any, kinds: Any) -> tuple[Sequence[str] | None, Sequence[str]]:
     """Refuse a choice of layers that is none."""
+    layers = names_in_text(layers)
     layers = [layers] if isinstance(layers, str) else layers
     kinds = [kinds] if isinstance(kinds, str) else kinds
     fine = layers is None or (

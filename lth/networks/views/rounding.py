@@ -69,7 +69,9 @@ class Rounded:
     ) -> Tensor:
         """Round."""
         step, levels = self._step(name, weight, own), self.levels(name)
-        scaled = (weight / step).clamp(-levels, levels)
+        scaled = weight / step
+        if own:  # a step of the greatest weight clips nothing, nor, by a rounding, its gradient
+            scaled = scaled.clamp(-levels, levels)
         return step * (scaled.round().detach() + (scaled - scaled.detach()))  # the bracket is 0
 
     def symbols(self, name: str, weight: Tensor, mask: Tensor, own: Params) -> Symbols:

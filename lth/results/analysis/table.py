@@ -14,10 +14,11 @@ from lth.data.own import data_of
 from lth.models.gated import Gated
 from lth.networks import masks
 from lth.networks.ticket import load_state, network_of
-from lth.recipe.evaluation import LOSS
+from lth.recipe.evaluation import EVALUATION_BATCH, LOSS
 from lth.records.record import last_phases
 from lth.results.analysis import structure
 from lth.results.analysis.evaluate import Evaluator, Rows, rows_of
+from lth.results.analysis.exits import shared_by_exits
 from lth.results.analysis.lines import Point, lines
 from lth.results.analysis.members import Member, Members
 from lth.results.analysis.policies import policies
@@ -89,6 +90,7 @@ class Analysis:
         measures = [*self._structure(place, member, evaluator)]
         measures += self._training(place, member, evaluator)
         measures += self._policies(place, member, evaluator)
+        measures += self._exits(place, member, evaluator)
         measures += [("", *measure) for line in own for measure in line.measures()]
         where = self._where(place)
         rows = [Row(**where, layer=n, measure=m, value=float(v)) for n, m, v in measures]
@@ -138,6 +140,17 @@ class Analysis:
         inputs, targets = self.splits(place.trial)["test"]
         found = policies(evaluator.network, self.dataset.prepare(inputs), targets, static)
         yield from (("", *measure) for measure in found.measures())
+
+    def _exits(self, place: MemberId, member: Member, evaluator: Evaluator) -> Iterator[Measure]:
+        """Measure whether the exits of a network share its ticket, on training examples."""
+        if not hasattr(evaluator.network, "stages"):
+            return
+        assert member.final is not None
+        network = network_of(member.model, member.final)
+        inputs, targets = (part[:EVALUATION_BATCH] for part in self.splits(place.trial)["train"])
+        network = network.to(inputs.device)
+        found = shared_by_exits(network, member.final_mask, self.dataset.prepare(inputs), targets)
+        yield from (("", *measure) for measure in found)
 
     def _movement(self, place: MemberId, member: Member) -> Iterator[Measure]:
         """Measure how the dense network moved the weights that the ticket keeps, and the others."""
