@@ -137,7 +137,9 @@ def exit_early(
             return {**under(model, [], confidence), "thresholds": None, "exit": exit}
         if threshold is not None:
             return {**under(model, [], confidence), "thresholds": threshold}
-        exits = seen_on(trained.net.module(), *context.validation(), confidence)
+        inputs, targets = context.validation()
+        context.probe.seen += len(inputs)
+        exits = seen_on(trained.net.module(), inputs, targets, confidence)
         found = losing(exits, drop) if macs is None else within(exits, macs)
         return under(model, found, confidence)
 

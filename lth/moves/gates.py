@@ -105,6 +105,7 @@ def _usage(trained: Trained, context: Turn) -> tuple[list[str], list[float], lis
         names = list(blocks_of(network, None))
         return names, [1.0] * len(names), [1.0] * len(names)
     inputs, _ = context.validation()
+    context.probe.seen += len(inputs)
     with torch.no_grad():
         found = [network.decide(part) for part in inputs.split(EVALUATION_BATCH)]
     often = torch.cat([f.open for f in found]).double().mean(0)

@@ -37,6 +37,7 @@ def shift_bias(label: int | Sequence[int]) -> Move:
     def move(trained: Trained, context: Turn) -> Ticket:
         ticket = trained.now()
         inputs, targets = context.validation()
+        context.probe.seen += len(inputs)
         logits = _logits(ticket, inputs)
         if logits.ndim != 2 or targets.is_floating_point() or chosen[-1] >= logits.shape[1]:
             raise LthError(
