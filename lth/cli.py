@@ -7,60 +7,22 @@ import re
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from lth import config, interrupt
+from lth import __version__, config, interrupt
 from lth.config import choices, offered
-from lth.errors import LthError, nearest, told, where
-from lth.study.sweep import ready
+from lth.errors import LthError, told, where
+from lth.help.layout import terminal_width
+from lth.help.overview import HELP, overview
+from lth.help.topics import topic
+from lth.help.words import check_words
+from lth.known import GROUPS, SEVERAL
+from lth.near import inside, is_list, meant
+from lth.study.sweep import MULTIRUN, parse, ready
 
-HELP = """\
-lth: find, control and compare winning tickets.
-
-  lth                                      LeNet-300-100 on digits, about a minute
-  lth experiment=frankle2019/lenet         a paper's settings (here: MNIST, downloaded)
-  lth action=plan trials=10 levels=20      what that would train, and what is there already
-  lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
-  lth -m seed=0,1 model=lenet,conv2        several studies that share one store
-  lth action=compare 'studies=[out/studies/compare-*]'    their methods side by side
-  lth task=lightning task.module._target_=mine.Lit ...    any LightningModule of your own
-
-Settings (name=value):
-  trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from
-  levels=[7,13]               train only these levels, and the tickets that lead to them
-  out=DIR                     root of all outputs            (default: out)
-  data.root=DIR               folder with mnist/, ...        (default: download)
-  recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
-  prune.rate=X rewind.step=N  share pruned per level, step to rewind to
-  action=run|plan|plot        train; only say what would be trained; redraw from the records
-  action=explain              why members are, or are not, the same as stored ones: what differs
-  action=analyse              masks, signs, movement, connectivity, matching of what is trained:
-                              analysis.csv, matching.csv, paths.csv and figures
-  action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
-                              and at equal total cost: out/compare/<name>; reference=study/arm
-                              (or either) names what differences are to
-  action=compare axis=bytes   accuracy of packed networks against bytes, macs, params or density,
-                              and at equal budgets (budgets=[27000,44000]); studies=[one] will do
-  action=fit fit.knob=..      try values of a setting (fit.values=[2,3,4], or fit.low to fit.high),
-                              choose the best on validation within fit.budget='bytes<=27000'
-                              (or params, nonzeros, macs, density; of fit.trials=all or mean)
-  budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
-  task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
-  trainer.X=..                with task=lightning any argument of pl.Trainer
-  name=TEXT                   of the study's folder, or the comparison's
-
-Choices (group=name; the head of each file in conf/ says what it is):
-{choices}
-
-Flags:
-  -m, --multirun     run every combination of comma-separated values
-  --config-dir DIR   a folder of your own choices, laid out like conf/
-  --cfg job          print the configuration and stop
-  --traceback        show the whole traceback of an error
-  --hydra-help       the flags of Hydra itself
-"""
-
-GROUPS = ("experiment", "task", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
+__all__ = ["GROUPS", "HELP", "main", "one_line", "task"]
 
 
 class AlreadyReported(Exception):
@@ -82,15 +44,21 @@ def main() -> None:
     interrupt.install()
     arguments = sys.argv[1:]
     config_folder = _option(arguments, "--config-dir")
+    if "--version" in arguments:
+        print(versions())
+        return
     if "-h" in arguments or "--help" in arguments:
-        print(help_text(config_folder))
+        _help(arguments, config_folder)
         return
     show_traceback = "--traceback" in arguments
     config.make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
     try:
         given = [a for a in arguments if a != "--traceback"]
-        sys.argv = jobs.command = [sys.argv[0], *ready(given, config_folder)]
+        check_words(given, own_folder(config_folder))
+        whole = ready(given, config_folder)
+        check_sweeps(whole)
+        sys.argv = jobs.command = [sys.argv[0], *whole]
         if "hydra/launcher=joblib" in given:
             _prepare_joblib()
         _hydra_main(config_folder)
@@ -108,10 +76,59 @@ def main() -> None:
         sys.exit(1)
 
 
-def help_text(config_folder: str | None = None) -> str:
-    """Return the help, with the choices that there are."""
-    lines = [f"  {group:<11} {' '.join(offered(group, config_folder))}" for group in GROUPS]
-    return HELP.format(choices="\n".join(lines))
+def versions() -> str:
+    """Return the versions of this package and of what its numbers depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        torch = version("torch")  # importing it takes seconds
+    except PackageNotFoundError:
+        torch = "missing"
+    return f"lth {__version__} (torch {torch}, Python {sys.version.split()[0]})"
+
+
+def _help(arguments: list[str], config_folder: str | None) -> None:
+    """Print the whole help, or what there is to say of the names beside the flag."""
+    own, width = own_folder(config_folder), terminal_width()
+    after = arguments[arguments.index("--config-dir") + 1] if "--config-dir" in arguments else None
+    names = [a for a in arguments if not a.startswith("-") and a != after]
+    config.make_importable(config_folder)
+    try:
+        print("\n\n".join(topic(n, width, own) for n in names) if names else overview(width, own))
+    except LthError as error:
+        _end(f"error: {error}", 1)
+
+
+def own_folder(folder: str | None) -> Path | None:
+    """Return the user's own folder of YAMLs, if it is there; if not, Hydra says so."""
+    return Path(folder) if folder is not None and os.path.isdir(folder) else None
+
+
+def check_sweeps(words: Sequence[str]) -> None:
+    """Refuse a sweep where there is none, and what Hydra cannot read: in one line each."""
+    several = any(word in MULTIRUN for word in words)
+    for word in words:
+        key, equals, text = word.partition("=")
+        if word.startswith(("-", "~")) or not equals:
+            continue
+        found = parse(word)
+        if found is None:
+            raise LthError(f"{word}: it cannot be read{_why(word)}")
+        if found.is_sweep_override() and not several:
+            lists = is_list(key.lstrip("+")) and "(" not in text
+            listed = f"give a list, '{key}=[{text}]', or " if lists else ""
+            raise LthError(f"{word}: several values: {listed}run a study of each with lth -m")
+
+
+def _why(word: str) -> str:
+    """Say what may be wrong with the brackets and quotes of a setting."""
+    for first, last in ("[]", "{}", "()"):
+        if word.count(first) != word.count(last):
+            return f": {first} without {last}"
+    if any(word.count(mark) % 2 for mark in "'\""):
+        return ": a quote without another"
+    key, _, text = word.partition("=")
+    return f": text with spaces, commas, = or : has quotes of its own: \"{key}='{text}'\""
 
 
 def task(composed: Any) -> None:
@@ -201,8 +218,8 @@ def _whose(error: LthError) -> str:
 def _no_choice(path: str, text: str) -> str:
     deep = path.startswith("experiment/")
     group, _, name = path.partition("/") if deep else path.rpartition("/")
-    _, _, offered = text.partition("Available options in")
-    names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
+    _, _, listed = text.partition("Available options in")
+    names = [line.strip() for line in listed.splitlines()[1:] if line.startswith("\t")]
     names = [name for name in names if "=" not in name]
     if path.startswith("data/"):  # a path of the user's own may have more of these
         group, _, name = path.partition("/")
@@ -210,19 +227,18 @@ def _no_choice(path: str, text: str) -> str:
 
 
 def _near(key: str) -> str:
-    overrides = (argument.partition("=") for argument in sys.argv[1:])
-    chosen = {g: n for g, _, n in overrides if g in GROUPS and g != "arms" and n in choices(g)}
-    group, _, rest = key.partition(".")
-    values = config.compose(**chosen)
-    inside = values.get(group)
-    if rest and isinstance(inside, dict):
-        known = [f"{group}.{k}" for k in inside if k != "_target_"]
-        if known:
-            return nearest(key, known)
-        if "_target_" in inside:
-            return f"; {inside['_target_']} takes none"
-        return f"; none is chosen: {group}=[{rest.partition('.')[0]}]"
-    return nearest(key, [*values, "experiment"])
+    """Say what an unknown setting may have meant, beside the choices that the command names."""
+    arguments = [a.lstrip("+") for a in sys.argv[1:]]
+    own = own_folder(_option(arguments, "--config-dir"))
+    overrides = [argument.partition("=") for argument in arguments]
+    chosen: dict[str, Any] = {g: n for g, _, n in overrides if g in GROUPS and n in choices(g)}
+    for group, _, text in overrides:
+        if group in SEVERAL and text.startswith("["):
+            names = [n.strip() for n in text.strip("[]").split(",")]
+            chosen[group] = [n for n in names if n in offered(group, own)]
+    values = config.compose(own, **chosen)
+    known = [*values, "experiment"]
+    return inside(key, values, own) if "." in key else meant(key, known, own)
 
 
 def _hydra_main(own: str | None = None) -> None:

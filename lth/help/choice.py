@@ -10,8 +10,8 @@ from typing import Any
 from lth.help.comments import head
 from lth.help.factory import Factory, described
 from lth.help.layout import paragraph, paragraphs, plainly, rows
-from lth.help.names import OF_SETTINGS, SEVERAL, Setting, of_choice
 from lth.help.said import about, path_of, remark, sources
+from lth.known import OF_SETTINGS, SEVERAL, Setting, of_choice
 from lth.presets import load
 
 
@@ -147,4 +147,6 @@ def shown(value: Any) -> str:
         return "[" + ",".join(map(shown, value)) + "]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{k}:{shown(v)}" for k, v in value.items()) + "}"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

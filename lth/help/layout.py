@@ -52,13 +52,14 @@ def _block(text: str, width: int, indent: int) -> str:
 
 def _set_in(line: str, width: int, indent: int) -> str:
     own = indent + len(line) - len(line.lstrip())
-    return paragraph(line, width, own, 2) if own + len(line.strip()) > width else " " * indent + line
+    fits = own + len(line.strip()) <= width
+    return " " * indent + line if fits else paragraph(line, width, own, 2)
 
 
 def rows(pairs: Iterable[Sequence[str]], width: int, indent: int = 2) -> str:
     """Lay out names and remarks in two columns; in a narrow terminal remarks below names."""
     pairs = [(name, text) for name, text in pairs]
-    room = width // 3
+    room = 2 * width // 5
     fitting = [len(name) for name, text in pairs if text and len(name) <= room]
     column = indent + max(fitting, default=0) + 2
     return "\n".join(_row(name, text, width, indent, column, room) for name, text in pairs)

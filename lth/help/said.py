@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lth.config import offered
 from lth.errors import LthError
 from lth.help.comments import remarks
 from lth.help.factory import described
-from lth.help.names import OF_SETTINGS, SEVERAL, Setting, all_groups, of_choice
-from lth.presets import conf_folder, folders, no_choice
+from lth.known import OF_SETTINGS, SEVERAL, Setting, all_groups, of_choice
+from lth.presets import conf_folder, folders, no_choice, offered
 
 USUAL = {
     "copies": "drawn per trial; they are averaged within it",

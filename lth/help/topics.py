@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lth.config import ACTIONS, offered
+from lth.config import ACTIONS
 from lth.errors import LthError, nearest
 from lth.help.choice import choice, shown, source
 from lth.help.comments import head
 from lth.help.factory import described
 from lth.help.layout import paragraph, paragraphs, plainly, rows
-from lth.help.names import (
+from lth.help.said import path_of, remark
+from lth.known import (
     GROUPS,
     SEVERAL,
     all_groups,
@@ -21,7 +22,7 @@ from lth.help.names import (
     of_choice,
     top_level,
 )
-from lth.help.said import path_of, remark
+from lth.presets import offered
 
 DO = {
     "run": "train what is missing, draw the figures, show the table and the verdict",
@@ -69,7 +70,7 @@ def _named(name: str, width: int, own: Path | None) -> str:
 
 
 def _as_choice(name: str, own: Path | None) -> tuple[str, str] | None:
-    """Return the group and the choice of ``arms.rigl``, ``recipe/optimizer/adam`` and their like."""
+    """Return the group and the choice of ``arms.rigl``, ``recipe/optimizer/adam``."""
     path = name.replace(".", "/")
     for group in all_groups():
         chosen = path.removeprefix(f"{group}/")

@@ -1,4 +1,4 @@
-"""What names there are: groups, choices, and settings by their dotted places."""
+"""The names that there are: groups, choices, and settings by their dotted places."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lth import config
-from lth.config import offered
-from lth.presets import conf_folder, load, read
+from lth import presets
+from lth.presets import conf_folder, load, offered, read
 
-GROUPS = ("experiment", "task", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
+GROUPS = ("experiment", "task", *presets.GROUPS[:-2], "arms", "method", *presets.GROUPS[-2:])
 """The groups, in the order in which a user thinks of them."""
 
 SEVERAL = ("arms", "method")
