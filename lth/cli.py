@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lth import __version__, config, interrupt
+from lth import config, interrupt
 from lth.config import choices, offered
 from lth.errors import LthError, told, where
 from lth.help.layout import terminal_width
@@ -84,7 +84,8 @@ def versions() -> str:
         torch = version("torch")  # importing it takes seconds
     except PackageNotFoundError:
         torch = "missing"
-    return f"lth {__version__} (torch {torch}, Python {sys.version.split()[0]})"
+    mine = sys.modules["lth"].__version__  # no room may import the whole
+    return f"lth {mine} (torch {torch}, Python {sys.version.split()[0]})"
 
 
 def _help(arguments: list[str], config_folder: str | None) -> None:
@@ -94,9 +95,12 @@ def _help(arguments: list[str], config_folder: str | None) -> None:
     names = [a for a in arguments if not a.startswith("-") and a != after]
     config.make_importable(config_folder)
     try:
-        print("\n\n".join(topic(n, width, own) for n in names) if names else overview(width, own))
+        text = "\n\n".join(topic(name, width, own) for name in names)
+        print(text or overview(width, own), flush=True)
     except LthError as error:
         _end(f"error: {error}", 1)
+    except BrokenPipeError:  # its reader, less or head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def own_folder(folder: str | None) -> Path | None:
