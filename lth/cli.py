@@ -7,20 +7,18 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lth import config, interrupt
-from lth.config import choices, offered
+from lth.config import choices
 from lth.errors import LthError, told, where
-from lth.help.layout import terminal_width
-from lth.help.overview import HELP, overview
-from lth.help.topics import topic
+from lth.help.asked import answer, near, versions
+from lth.help.overview import HELP
 from lth.help.words import check_words
-from lth.known import GROUPS, SEVERAL
-from lth.near import inside, is_list, meant
-from lth.study.sweep import MULTIRUN, parse, ready
+from lth.known import GROUPS
+from lth.study.readable import check_readable
+from lth.study.sweep import ready
 
 __all__ = ["GROUPS", "HELP", "main", "one_line", "task"]
 
@@ -44,12 +42,8 @@ def main() -> None:
     interrupt.install()
     arguments = sys.argv[1:]
     config_folder = _option(arguments, "--config-dir")
-    if "--version" in arguments:
-        print(versions())
-        return
-    if "-h" in arguments or "--help" in arguments:
-        _help(arguments, config_folder)
-        return
+    if {"-h", "--help", "--version"} & {*arguments}:
+        return _answer(arguments, config_folder)
     show_traceback = "--traceback" in arguments
     config.make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
@@ -57,7 +51,7 @@ def main() -> None:
         given = [a for a in arguments if a != "--traceback"]
         check_words(given, own_folder(config_folder))
         whole = ready(given, config_folder)
-        check_sweeps(whole)
+        check_readable(whole)
         sys.argv = jobs.command = [sys.argv[0], *whole]
         if "hydra/launcher=joblib" in given:
             _prepare_joblib()
@@ -76,27 +70,11 @@ def main() -> None:
         sys.exit(1)
 
 
-def versions() -> str:
-    """Return the versions of this package and of what its numbers depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        torch = version("torch")  # importing it takes seconds
-    except PackageNotFoundError:
-        torch = "missing"
-    mine = sys.modules["lth"].__version__  # no room may import the whole
-    return f"lth {mine} (torch {torch}, Python {sys.version.split()[0]})"
-
-
-def _help(arguments: list[str], config_folder: str | None) -> None:
-    """Print the whole help, or what there is to say of the names beside the flag."""
-    own, width = own_folder(config_folder), terminal_width()
-    after = arguments[arguments.index("--config-dir") + 1] if "--config-dir" in arguments else None
-    names = [a for a in arguments if not a.startswith("-") and a != after]
+def _answer(arguments: list[str], config_folder: str | None) -> None:
     config.make_importable(config_folder)
     try:
-        text = "\n\n".join(topic(name, width, own) for name in names)
-        print(text or overview(width, own), flush=True)
+        text = answer(arguments, own_folder(config_folder))
+        print(versions() if "--version" in arguments else text, flush=True)
     except LthError as error:
         _end(f"error: {error}", 1)
     except BrokenPipeError:  # its reader, less or head, has seen enough
@@ -106,33 +84,6 @@ def _help(arguments: list[str], config_folder: str | None) -> None:
 def own_folder(folder: str | None) -> Path | None:
     """Return the user's own folder of YAMLs, if it is there; if not, Hydra says so."""
     return Path(folder) if folder is not None and os.path.isdir(folder) else None
-
-
-def check_sweeps(words: Sequence[str]) -> None:
-    """Refuse a sweep where there is none, and what Hydra cannot read: in one line each."""
-    several = any(word in MULTIRUN for word in words)
-    for word in words:
-        key, equals, text = word.partition("=")
-        if word.startswith(("-", "~")) or not equals:
-            continue
-        found = parse(word)
-        if found is None:
-            raise LthError(f"{word}: it cannot be read{_why(word)}")
-        if found.is_sweep_override() and not several:
-            lists = is_list(key.lstrip("+")) and "(" not in text
-            listed = f"give a list, '{key}=[{text}]', or " if lists else ""
-            raise LthError(f"{word}: several values: {listed}run a study of each with lth -m")
-
-
-def _why(word: str) -> str:
-    """Say what may be wrong with the brackets and quotes of a setting."""
-    for first, last in ("[]", "{}", "()"):
-        if word.count(first) != word.count(last):
-            return f": {first} without {last}"
-    if any(word.count(mark) % 2 for mark in "'\""):
-        return ": a quote without another"
-    key, _, text = word.partition("=")
-    return f": text with spaces, commas, = or : has quotes of its own: \"{key}='{text}'\""
 
 
 def task(composed: Any) -> None:
@@ -208,7 +159,8 @@ def one_line(error: BaseException) -> str:
         return _no_choice(missing[1], text)
     unknown = re.search(r"Could not override '([^']*)'", text)
     if unknown:
-        return f"{unknown[1]}: no such setting{_near(unknown[1])}"
+        own = own_folder(_option(sys.argv, "--config-dir"))
+        return f"{unknown[1]}: no such setting{near(unknown[1], sys.argv[1:], own)}"
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return f"{first} (--traceback shows where)"
 
@@ -222,27 +174,12 @@ def _whose(error: LthError) -> str:
 def _no_choice(path: str, text: str) -> str:
     deep = path.startswith("experiment/")
     group, _, name = path.partition("/") if deep else path.rpartition("/")
-    _, _, listed = text.partition("Available options in")
-    names = [line.strip() for line in listed.splitlines()[1:] if line.startswith("\t")]
+    _, _, offered = text.partition("Available options in")
+    names = [line.strip() for line in offered.splitlines()[1:] if line.startswith("\t")]
     names = [name for name in names if "=" not in name]
     if path.startswith("data/"):  # a path of the user's own may have more of these
         group, _, name = path.partition("/")
     return config.no_choice(group, name, names or choices(group))
-
-
-def _near(key: str) -> str:
-    """Say what an unknown setting may have meant, beside the choices that the command names."""
-    arguments = [a.lstrip("+") for a in sys.argv[1:]]
-    own = own_folder(_option(arguments, "--config-dir"))
-    overrides = [argument.partition("=") for argument in arguments]
-    chosen: dict[str, Any] = {g: n for g, _, n in overrides if g in GROUPS and n in choices(g)}
-    for group, _, text in overrides:
-        if group in SEVERAL and text.startswith("["):
-            names = [n.strip() for n in text.strip("[]").split(",")]
-            chosen[group] = [n for n in names if n in offered(group, own)]
-    values = config.compose(own, **chosen)
-    known = [*values, "experiment"]
-    return inside(key, values, own) if "." in key else meant(key, known, own)
 
 
 def _hydra_main(own: str | None = None) -> None:

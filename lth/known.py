@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lth import presets
-from lth.presets import conf_folder, load, offered, read
+from lth.presets import conf_folder, folders, load, offered, read
 
 GROUPS = ("experiment", "task", *presets.GROUPS[:-2], "arms", "method", *presets.GROUPS[-2:])
 """The groups, in the order in which a user thinks of them."""
@@ -37,11 +37,12 @@ class Setting(NamedTuple):
 
 
 def all_groups() -> tuple[str, ...]:
-    """Return the groups, and those that lie inside of one: ``recipe/optimizer``."""
-    found = []
-    for group in GROUPS:
-        found.append(group)
-        inside = (conf_folder() / group).iterdir() if group != "experiment" else ()
+    """Return the groups, those that lie inside of one (``recipe/optimizer``), and Hydra's here."""
+    found, root = list[str](), conf_folder()
+    others = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name not in GROUPS)
+    for group in (*GROUPS, *others):
+        found += [group] * bool(offered(group))
+        inside = (root / group).iterdir() if group != "experiment" else ()
         found += sorted(f"{group}/{p.name}" for p in inside if p.is_dir())
     return tuple(found)
 
@@ -66,10 +67,21 @@ def settings_in(values: Any, place: str = "", target: str = "") -> Iterator[Sett
 
 def of_choice(group: str, name: str, own: Path | None) -> list[Setting]:
     """Return the settings of a choice, at their places: ``arms.rigl.every``, ``recipe.steps``."""
-    values, inside = load(group, name, own), group.replace("/", ".")
-    if group in SEVERAL or group in ("experiment", "task"):
-        inside = group if group in SEVERAL else ""
-    return list(settings_in(values, inside, OF_SETTINGS.get(group, "")))
+    if group in GROUPS or group.partition("/")[0] in GROUPS:
+        values = load(group, name, own)
+    else:  # what only Hydra reads may have defaults of Hydra's own
+        path = next(p for f in folders(own) if (p := f / group / f"{name}.yaml").is_file())
+        values = read(path)
+    inside = group if group in SEVERAL else "" if whole(group, name, own) else group
+    return list(settings_in(values, inside.replace("/", "."), OF_SETTINGS.get(group, "")))
+
+
+def whole(group: str, name: str, own: Path | None = None) -> bool:
+    """Whether a choice speaks of all settings, as an experiment does, not of its group's alone."""
+    if group in ("experiment", "task"):
+        return True
+    path = next((p for f in folders(own) if (p := f / group / f"{name}.yaml").is_file()), None)
+    return path is not None and path.read_text(encoding="utf-8").startswith("# @package _global_")
 
 
 def top_level() -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from lth.measured import Measured
 from lth.records.intervals import grouped
 from lth.records.judged import ACCURACY
-from lth.records.matching import FALLS_SHORT, MATCHES, matching
+from lth.records.matching import claimed, matching
 from lth.records.record import Record
 from lth.records.statistics import Summary, summarise
 from lth.types import WINNER
 
-MOST = 9
+MOST = 10
 """Rows of a short table, at most, but for levels that a user has named one by one."""
+
+ARMS = 3
+"""So many arms are few: the levels that the verdict names of each are shown."""
 
 FEW = 2
 """An arm, or a method, that has no more levels than these is shown at all of them."""
@@ -26,7 +29,7 @@ def shown_levels(
     """Return by learning rate the levels that a short table shows.
 
     They are the first and the last; those at which arms are compared, or one of them is, where
-    these are few; those that the verdict on the winning tickets names; and of the others one per
+    these are few; those that the verdict names; and of the others one per
     halving of the density, or per fourth, where halvings are too many.
     """
     records = list(records)
@@ -35,14 +38,16 @@ def shown_levels(
     return {lr: _chosen(own, named.get(lr, set()), most) for lr, own in rates.items()}
 
 
-def _named(records: Iterable[Record], measured: Measured) -> dict[float, set[int]]:
-    """Return the levels that the verdict on the winning tickets names, by learning rate."""
+def _named(records: Sequence[Record], measured: Measured) -> dict[float, set[int]]:
+    """Return the levels that the verdict names, of all arms if they are few, by learning rate."""
+    arms = list(dict.fromkeys(r.arm for r in records))
+    told = arms if len(arms) <= ARMS else [WINNER]
+    rows = matching((r for r in records if r.arm in (*told, WINNER)), measured)
     found: dict[float, set[int]] = {}
-    rows = matching((r for r in records if r.arm == WINNER), measured)
-    for lr, own in grouped(rows, lambda row: row.lr).items():
-        down = [row.level for row in own if row.verdict == MATCHES][-1:]
-        short = [row.level for row in own if row.verdict == FALLS_SHORT][:1]
-        found[lr] = {*down, *short}
+    for (lr, _), own in grouped(rows, lambda row: (row.lr, row.arm)).items():
+        down, short = claimed(own)
+        ends = [down - 1, *([down, short - 1] if down < short else []), short]
+        found.setdefault(lr, set()).update(own[n].level for n in ends if 0 <= n < len(own))
     return found
 
 
