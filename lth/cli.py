@@ -73,8 +73,8 @@ def main() -> None:
 def _answer(arguments: list[str], config_folder: str | None) -> None:
     config.make_importable(config_folder)
     try:
-        text = answer(arguments, own_folder(config_folder))
-        print(versions() if "--version" in arguments else text, flush=True)
+        own = own_folder(config_folder)
+        print(versions() if "--version" in arguments else answer(arguments, own), flush=True)
     except LthError as error:
         _end(f"error: {error}", 1)
     except BrokenPipeError:  # its reader, less or head, has seen enough

@@ -37,6 +37,7 @@ class Found(NamedTuple):
     node: Definition
 
 
+@functools.lru_cache(maxsize=512)
 def described(target: str) -> Factory | None:
     """Return what there is to say of a factory; None where nothing of that name is found."""
     module, _, name = moved(target).rpartition(".")
@@ -141,7 +142,7 @@ def _arguments(module: str, node: Definition) -> dict[str, str | None]:
     if isinstance(node, ast.FunctionDef):
         return _of_signature(node.args, 0)
     for part in node.body:
-        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+        if isinstance(part, ast.FunctionDef) and part.name in ("__init__", "__new__"):
             return _of_signature(part.args, 1)
     found: dict[str, str | None] = {}
     for base in node.bases:

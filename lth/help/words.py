@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lth.config import ACTIONS
 from lth.errors import LthError, nearest
-from lth.known import all_groups, choices_by_name, everywhere, top_level
+from lth.known import SEVERAL, all_groups, choices_by_name, everywhere, top_level
 from lth.near import ELSEWHERE, ending
 
 FLAGS = (
@@ -73,14 +73,22 @@ def _bare(word: str, following: str, own: Path | None) -> str:
     if place := _setting(word, own):
         alone = not following or "=" in following or following.startswith("-")
         return f"it needs a value: {place}={'VALUE' if alone else following}"
-    chosen = [f"{g}={n}" for g, n in choices_by_name(own).get(word, [])]
-    if chosen:
-        return f"settings are name=value: did you mean {' or '.join(chosen[:4])}?"
-    whole = {
-        name: f"{places[0][0]}={places[0][1]}" for name, places in choices_by_name(own).items()
-    }
+    names = {n: [_given(*place) for place in places] for n, places in _choices(own).items()}
+    if word in names:
+        return f"settings are name=value: did you mean {' or '.join(names[word][:4])}?"
+    whole = {name: given[0] for name, given in names.items()}
     whole |= {name: f"{name}=" for name in (*all_groups(), *top_level(), *everywhere(own))}
     whole |= {name: f"action={name}" for name in ACTIONS}
     close = difflib.get_close_matches(word, whole, 1)
     hint = f": did you mean {whole[close[0]]}?" if close else "; lth --help shows which there are"
     return f"settings are name=value{hint}"
+
+
+def _choices(own: Path | None) -> dict[str, list[tuple[str, str]]]:
+    """Return (group, choice) of every name, experiments last: other names come to mind first."""
+    found = choices_by_name(own)
+    return {n: sorted(p, key=lambda place: place[0] == "experiment") for n, p in found.items()}
+
+
+def _given(group: str, name: str) -> str:
+    return f"'{group}=[{name}]'" if group in SEVERAL else f"{group}={name}"

@@ -26,6 +26,9 @@ T = TypeVar("T")
 PROSE = 96
 """Columns of a paragraph, at most."""
 
+FIRM = "\u00a0"
+"""A space that no line is broken at."""
+
 
 class Display(Listener):
     """Listens to a study and shows how far it is."""
@@ -185,10 +188,12 @@ class Display(Listener):
 
 
 def _wrapped(text: str, width: int) -> str:
+    """Wrap a line between words, but not between a number and its sign."""
     whole = textwrap.fill(
-        text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-    return whole or text
+        text.replace(" %", FIRM + "%"), width, subsequent_indent="  ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return whole.replace(FIRM, " ") or text
 
 
 def _copies(parts: Experiment) -> int:
