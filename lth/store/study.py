@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from lth.errors import LthError
+from lth.errors import LthError, nearest
 from lth.files import check_key, demand, parse, reading
 from lth.networks.ticket import Net, State, Ticket, network_for
 from lth.networks.ticket_check import weights_of
@@ -136,7 +136,9 @@ class Study:
         phases = [p.phase for p in self.members if p[:5] == place[:5]]
         place = place._replace(phase=max(phases, default=0) if phase is None else phase)
         if place not in self.members:
-            raise LthError(f"{self.id} has no {_words(place)}; it has {_extent(self.members)}")
+            near = "" if arm in (arms := {p.arm for p in self.members}) else nearest(arm, arms)
+            near = near if "did you mean" in near else f"; it has {_extent(self.members)}"
+            raise LthError(f"{self.id} has no {_words(place)}{near}")
         return place
 
     def ticket(self, *, final_mask: bool = False, **place: Any) -> Ticket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 import warnings
 from collections import Counter
@@ -17,7 +16,7 @@ from rich.text import Text
 from lth.imp import Cohort, Experiment
 from lth.moves.phases import levels_of
 from lth.study.pulse import Pace, Pulse, members_at
-from lth.study.view import View
+from lth.study.view import View, wrapped
 from lth.train.job import Job
 from lth.train.options import Listener
 
@@ -25,9 +24,6 @@ T = TypeVar("T")
 
 PROSE = 96
 """Columns of a paragraph, at most."""
-
-FIRM = "\u00a0"
-"""A space that no line is broken at."""
 
 
 class Display(Listener):
@@ -156,7 +152,7 @@ class Display(Listener):
 
     def tell(self, text: str, style: str = "") -> None:
         """Print a paragraph, wrapped between words wherever it goes."""
-        self.say(_wrapped(text, min(PROSE, self.console.width)), style)
+        self.say(wrapped(text, min(PROSE, self.console.width)), style)
 
     def _say_now(self, text: str, style: str = "") -> None:
         """Print lines; in a terminal wrapped between words, unless that would break a path."""
@@ -167,7 +163,7 @@ class Display(Listener):
         width = self.console.width
         for line in text.split("\n"):
             if self.console.is_terminal and all(len(word) < width for word in line.split()):
-                line = _wrapped(line, width)
+                line = wrapped(line, width)
             self.console.print(Text(line, style), soft_wrap=True)
 
     def _tell(self) -> None:
@@ -185,15 +181,6 @@ class Display(Listener):
             where = f"level {self._level:>2}/{max(self._route, default=0)}"
             parts = [where, members_at(now) if now else "", self._pace.words]
             self._say_now("  ".join(filter(None, parts)))
-
-
-def _wrapped(text: str, width: int) -> str:
-    """Wrap a line between words, but not between a number and its sign."""
-    whole = textwrap.fill(
-        text.replace(" %", FIRM + "%"), width, subsequent_indent="  ", break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
-    return whole.replace(FIRM, " ") or text
 
 
 def _copies(parts: Experiment) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+FIRM = "\u00a0"
+"""A space that no line is broken at."""
 
 LINES = 14
 """Lines of text below the bars, at most: the view must fit the screen."""
@@ -36,12 +39,11 @@ class View(Progress):
         yield self.make_tasks_table(self.tasks)
         room = min(LINES, max(1, self.terminal.height - len(self.tasks) - 2))
         for line in self.lines:
+            rows = wrapped(line, max(10, self.terminal.width - 2), "").split("\n")
+            yield from (Text(f"  {row}") for row in rows[:room])
+            room -= len(rows)
             if room <= 0:
                 return
-            text = Text(line)
-            text.truncate(room * max(1, self.terminal.width - 3), overflow="ellipsis")
-            room -= len(text.wrap(self.terminal, max(1, self.terminal.width - 2)))
-            yield Padding(text, (0, 0, 0, 2))
 
 
 def columns(width: int) -> tuple[ProgressColumn, ...]:
@@ -59,3 +61,16 @@ def columns(width: int) -> tuple[ProgressColumn, ...]:
     return (
         what, bar, count, TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), left,
     )  # fmt: skip
+
+
+def wrapped(text: str, width: int, hanging: str = "  ") -> str:
+    r"""Wrap a line between words, but not between a number and its sign.
+
+    >>> wrapped("down to 51.2 % of it", 13)
+    'down to\n  51.2 % of\n  it'
+    """
+    whole = textwrap.fill(
+        text.replace(" %", FIRM + "%"), width, subsequent_indent=hanging, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return whole.replace(FIRM, " ") or text
