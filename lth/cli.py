@@ -7,69 +7,23 @@ import re
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from lth import config, interrupt
-from lth.config import choices, offered
-from lth.errors import LthError, nearest, told, where
+from lth.config import choices
+from lth.errors import LthError, told, where
+from lth.help.asked import answer, near, versions
+from lth.help.overview import HELP
+from lth.help.words import check_words
+from lth.known import GROUPS
 from lth.study.attempt import AlreadyReported, Jobs, attempt
 from lth.study.callback import end_sweep
 from lth.study.launchers import JOBLIB, lacking
+from lth.study.readable import check_readable
 from lth.study.sweep import ready
 
-HELP = """\
-lth: find, control and compare winning tickets.
-
-  lth                                      LeNet-300-100 on digits, about a minute
-  lth experiment=frankle2019/lenet         a paper's settings (here: MNIST, downloaded)
-  lth action=plan trials=10 levels=20      what that would train, and what is there already
-  lth recipe.lr=[2e-4,1.2e-3,4e-3]         a learning-rate sweep, trained as one cohort
-  lth -m seed=0,1 model=lenet,conv2        several studies that share one store, and a table of all
-  lth tune=learning_rate trials=2 levels=3 find a learning rate (pip install 'lth[optuna]')
-  lth action=compare 'studies=[out/studies/compare-*]'    their methods side by side
-  lth task=lightning task.module._target_=mine.Lit ...    any LightningModule of your own
-
-Settings (name=value):
-  trials=N levels=N seed=N    replicates, pruning levels, where random numbers derive from
-  levels=[7,13]               train only these levels, and the tickets that lead to them
-  out=DIR                     root of all outputs            (default: out)
-  data.root=DIR               folder with mnist/, ...        (default: download)
-  recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
-  prune.rate=X rewind.step=N  share pruned per level, step to rewind to
-  action=run|plan|plot        train; only say what would be trained; redraw from the records
-  action=plan plan.measure=true   times a few steps here, and says what to ask Slurm for
-  action=explain              why members are, or are not, the same as stored ones: what differs
-  action=analyse              masks, signs, movement, connectivity, matching of what is trained:
-                              analysis.csv, matching.csv, paths.csv and figures
-  action=compare studies=[..] methods of studies that there are (folders, patterns), at one density
-                              and at equal total cost: out/compare/<name>; reference=study/arm
-                              (or either) names what differences are to
-  action=compare axis=bytes   accuracy of packed networks against bytes, macs, params or density,
-                              and at equal budgets (budgets=[27000,44000]); studies=[one] will do
-  action=fit fit.knob=..      try values of a setting (fit.values=[2,3,4], or fit.low to fit.high),
-                              choose the best on validation within fit.budget='bytes<=27000'
-                              (or params, nonzeros, macs, density; of fit.trials=all or mean)
-  action=list|clean           the studies there are; what of them and of the store can be freed
-                              (clean.studies=[old-*] clean.older=DAYS; clean.delete=true does it)
-  action=sweep studies=[..]   the table and the figure of a sweep's folder again
-  optimize='accuracy at level 5'  what a sweep's table shows and its sweeper is told, on validation
-  budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
-  task.module.X=.. task.data.X=..  arguments of a LightningModule and its data (task=lightning)
-  trainer.X=..                with task=lightning any argument of pl.Trainer
-  name=TEXT                   of the study's folder, or the comparison's
-
-Choices (group=name; the head of each file in conf/ says what it is):
-{choices}
-
-Flags:
-  -m, --multirun     run every combination of comma-separated values
-  --config-dir DIR   a folder of your own choices, laid out like conf/
-  --cfg job          print the configuration and stop
-  --traceback        show the whole traceback of an error
-  --hydra-help       the flags of Hydra itself
-"""
-
-GROUPS = ("experiment", "task", *config.GROUPS[:-2], "arms", "method", *config.GROUPS[-2:])
+__all__ = ["GROUPS", "HELP", "main", "one_line", "task"]
 
 
 def main() -> None:
@@ -77,15 +31,17 @@ def main() -> None:
     interrupt.install()
     arguments = sys.argv[1:]
     config_folder = _option(arguments, "--config-dir")
-    if "-h" in arguments or "--help" in arguments:
-        print(help_text(config_folder))
-        return
+    if {"-h", "--help", "--version"} & {*arguments}:
+        return _answer(arguments, config_folder)
     show_traceback = "--traceback" in arguments
     config.make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
     try:
         given = [a for a in arguments if a != "--traceback"]
-        sys.argv = jobs.command = [sys.argv[0], *ready(given, config_folder)]
+        check_words(given, own_folder(config_folder))
+        whole = ready(given, config_folder)
+        check_readable(whole)
+        sys.argv = jobs.command = [sys.argv[0], *whole]
         if any(f"hydra/launcher={name}" in given for name in JOBLIB):
             _prepare_joblib()
         _hydra_main(config_folder)
@@ -106,10 +62,20 @@ def main() -> None:
         sys.exit(1)
 
 
-def help_text(config_folder: str | None = None) -> str:
-    """Return the help, with the choices that there are."""
-    lines = [f"  {group:<11} {' '.join(offered(group, config_folder))}" for group in GROUPS]
-    return HELP.format(choices="\n".join(lines))
+def _answer(arguments: list[str], config_folder: str | None) -> None:
+    config.make_importable(config_folder)
+    try:
+        own = own_folder(config_folder)
+        print(versions() if "--version" in arguments else answer(arguments, own), flush=True)
+    except LthError as error:
+        _end(f"error: {error}", 1)
+    except BrokenPipeError:  # its reader, less or head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def own_folder(folder: str | None) -> Path | None:
+    """Return the user's own folder of YAMLs, if it is there; if not, Hydra says so."""
+    return Path(folder) if folder is not None and os.path.isdir(folder) else None
 
 
 def task(composed: Any) -> float | None:
@@ -195,7 +161,8 @@ def one_line(error: BaseException) -> str:
         return _no_choice(missing[1], text)
     unknown = re.search(r"Could not override '([^']*)'", text)
     if unknown:
-        return f"{unknown[1]}: no such setting{_near(unknown[1])}"
+        own = own_folder(_option(sys.argv, "--config-dir"))
+        return f"{unknown[1]}: no such setting{near(unknown[1], sys.argv[1:], own)}"
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return f"{first} (--traceback shows where)"
 
@@ -217,22 +184,6 @@ def _no_choice(path: str, text: str) -> str:
     if path.startswith("data/"):  # a path of the user's own may have more of these
         group, _, name = path.partition("/")
     return config.no_choice(group, name, names or choices(group))
-
-
-def _near(key: str) -> str:
-    overrides = (argument.partition("=") for argument in sys.argv[1:])
-    chosen = {g: n for g, _, n in overrides if g in GROUPS and g != "arms" and n in choices(g)}
-    group, _, rest = key.partition(".")
-    values = config.compose(**chosen)
-    inside = values.get(group)
-    if rest and isinstance(inside, dict):
-        known = [f"{group}.{k}" for k in inside if k != "_target_"]
-        if known:
-            return nearest(key, known)
-        if "_target_" in inside:
-            return f"; {inside['_target_']} takes none"
-        return f"; none is chosen: {group}=[{rest.partition('.')[0]}]"
-    return nearest(key, [*values, "experiment"])
 
 
 def _hydra_main(own: str | None = None) -> None:

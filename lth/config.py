@@ -12,8 +12,19 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lth.errors import LthError, first_line, nearest
-from lth.presets import choices, conf_folder, folders, load, merged, no_choice, offered, read
+from lth.errors import LthError, first_line
+from lth.near import no_setting
+from lth.presets import (
+    GROUPS,
+    choices,
+    conf_folder,
+    folders,
+    load,
+    merged,
+    no_choice,
+    offered,
+    read,
+)
 from lth.spec.build import digest, plain, spec_of, target_of
 from lth.spec.plain import short
 
@@ -22,9 +33,6 @@ __all__ = [
     "load", "make_importable", "no_choice", "offered", "study_id", "without_root",
 ]  # fmt: skip
 
-GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
-"""Groups of one choice; ``arms`` and ``method`` take several, ``experiment`` sets the others."""
-
 ACTIONS = ("run", "plan", "explain", "plot", "analyse", "compare", "fit", "list", "clean", "sweep")
 
 FIT = ("knob", "values", "low", "high", "budget", "trials")
@@ -32,7 +40,7 @@ FIT = ("knob", "values", "low", "high", "budget", "trials")
 
 NOT_IN_STUDY_ID = (
     "name", "out", "trials", "levels", "arms", "method", "logger", "action", "studies", "reference",
-    "trainer", "budget", "axis", "budgets", "fit", "optimize", "plan", "clean",
+    "trainer", "budget", "axis", "budgets", "fit", "optimize", "plan", "clean", "table",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
 
@@ -181,7 +189,7 @@ def _check_keys(settings: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     known = dict.fromkeys([*GROUPS, "arms", "method", "experiment", "task", *values])
     for key in settings:
         if key not in known:
-            raise LthError(f"{key}: no such setting{nearest(key, known)}")
+            raise LthError(no_setting(key, known))
 
 
 def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path | None) -> Any:

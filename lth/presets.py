@@ -8,9 +8,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lth.errors import LthError
+from lth.errors import LthError, nearest
 from lth.spec.build import plain
 from lth.spec.plain import short
+
+GROUPS = ("data", "model", "recipe", "score", "search", "prune", "rewind", "trainer", "logger")
+"""Groups of one choice; ``arms`` and ``method`` take several, ``experiment`` sets the others."""
 
 
 def conf_folder() -> Path:
@@ -50,13 +53,29 @@ def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
 
 
 def no_choice(group: str, name: str, offered: Iterable[str]) -> str:
-    """Say that there is no such YAML, and what there is; a path is told how it is given."""
-    said = f"{group}={name}: no such choice"
+    """Say that there is no such YAML, and which may be meant; a path is told how it is given."""
+    said, known = f"{group}={name}: no such choice", list(offered)
     if group == "data" and name.endswith(".npz"):
         return f"{said}; a file is data=npz data.path={name}"
     if group == "data" and Path(name).is_dir():
         return f"{said}; a folder is data=folder data.path={name}"
-    return f"{said}; there are {', '.join(offered)}"
+    if "," in name:
+        return f"{said}; several are a list: {group}=[{name}]"
+    ends = [each for each in known if each.endswith(f"/{name}") or each.startswith(name)]
+    if name and ends:
+        return f"{said}; did you mean {' or '.join(ends[:4])}?"
+    hint = nearest(name, known)
+    if elsewhere := _elsewhere(name) if name and "did you mean" not in hint else []:
+        return f"{said}; did you mean {' or '.join(elsewhere)}?"
+    return said + hint
+
+
+def _elsewhere(name: str) -> list[str]:
+    """Return ``group=choice`` of the groups that have a choice of this name."""
+    root = conf_folder()
+    found = [p.parent.relative_to(root).as_posix() for p in sorted(root.rglob(f"{name}.yaml"))]
+    inside = [group for group in found if group.partition("/")[0] not in (".", "experiment")]
+    return [f"{g}=[{name}]" if g in ("arms", "method") else f"{g}={name}" for g in inside]
 
 
 def folders(own: Path | None) -> list[Path]:

@@ -134,7 +134,7 @@ TABLE = {
     "name of a folder": ({"name": "a/b"}, r"name='a/b': .*letters, digits"),
     "name hidden": ({"name": ".toy"}, r"name='\.toy': .*letters, digits"),
     "setting misspelt": ({"levl": 3}, r"levl: no such setting; did you mean levels\?"),
-    "experiment": ({"experiment": "frankle2019/nope"}, r"frankle2019/nope: no such choice; there"),
+    "experiment": ({"experiment": "frankle2019/nope"}, r"frankle2019/nope: no such choice; did you"),
     "out nowhere": ({"out": ""}, r"out='': the folder of all outputs"),
     "out null": ({"out": None}, r"out=None: the folder of all outputs"),
     # recipe
@@ -294,7 +294,7 @@ TABLE = {
     "a logger that is none": ({"logger": spec("score.magnitude")}, r"logger: .*it has no start"),
     # arms
     "no arms": ({"arms": []}, r"arms: name at least one"),
-    "arm": ({"arms": ["nois"]}, r"arms=nois: no such choice; there are"),
+    "arm": ({"arms": ["nois"]}, r"arms=nois: no such choice; did you mean noise\?"),
     "copies 0": (arm("random_reinit", copies=0), r"arms\.random_reinit\.copies=0: .*from 1"),
     "two winners": (arm("winning_ticket", copies=2), r"copies=2: there is one winning ticket"),
     "noise below 0": (arm("noise", scale=-1), r"scale=-1: .*0 or more"),
@@ -501,7 +501,7 @@ TINY = ["trials=1", "levels=1", "recipe.steps=4", "model.widths=[8]", "logger=no
         "trainer.workers=0", "trainer.device=cpu"]  # fmt: skip
 
 COMMANDS = {
-    **{f"{g}=nope": f"{g}=nope: no such choice; there are " for g in cli.GROUPS},
+    **{f"{g}=nope": f"{g}=nope: no such choice; " for g in cli.GROUPS},
     "recipe/optimizer=nope": "recipe/optimizer=nope: no such choice; there are adam",
     "recipe/schedule=nope": "recipe/schedule=nope: no such choice; there are constant",
     "recipe.lr=": "error: recipe.lr=",
@@ -516,7 +516,7 @@ COMMANDS = {
     "prune.rates=0.2": "lth.pruning.rules.layerwise: rates=0.2: it must be a Mapping or null",
     "rewind.step=4": "rewind.step=4 leaves nothing to train: recipe.steps is 4",
     "rewind=fine_tune": "rewind.length=200: a number of steps from 1 to recipe.steps=4",
-    "rewind.epoch=3": "rewind.epoch: no such setting; did you mean rewind.step?",
+    "rewind.epoch=3": "rewind.epoch: no such setting; rewind=to_epoch has it",
     "rewind=to_epoch rewind.epoch=two": "epoch='two': it must be a number",
     "search=at_init search.rounds=0": "search.rounds=0: a whole number from 1",
     "search=transferred search.study=out/x": "out/x: not a study's folder",
@@ -528,11 +528,11 @@ COMMANDS = {
     "+model.depth=3": "lth.models.lenet takes no 'depth'; it takes input_shape, classes",
     "model.classes=3": "two examples give (2, 3), not (2, 10); model.classes is left to the data",
     "recipe.loss.label_smoothing=2": "label_smoothing=2",
-    "score.per_class=3": "score.per_class: no such setting; lth.pruning.score.magnitude takes none",
+    "score.per_class=3": "score.per_class: no such setting; score=gradient_magnitude or ",
     "score=snip score.per_clas=3": "score.per_clas: no such setting; did you mean score.per_class?",
     "arms=[noise] arms.noise.scale=-1": "scale=-1: a number of standard deviations",
     "arms=[noise] arms.noise.scal=1": "arms.noise.scal: no such setting",
-    "arms.noise.scale=1": "arms.noise.scale: no such setting; there are arms.winning_ticket",
+    "arms.noise.scale=1": "arms.noise.scale: no such setting; none is chosen: arms=[noise]",
     "arms.random_reinit.copies=0": "arms.random_reinit.copies=0: it must be a whole number from 1",
     "arms=[]": "arms: name at least one, such as arms=[winning_ticket,random_reinit]",
     "action=plot": "not a study's folder: it has no config.yaml; run the study first: action=run",

@@ -46,7 +46,8 @@ ROOMS = [
     "train",       # the cohort trainer
     "lightning",   # the door for Lightning users
     "budget",      # what networks cost to store and to run
-    "presets", "config", "provenance",
+    "presets", "known", "near", "config", "provenance",
+    "help",        # what the command says of itself
     "results",     # analysis, comparison, figures
     "loggers",
     "study",       # a study from its settings to its results

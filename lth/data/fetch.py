@@ -23,8 +23,12 @@ class OfficialFiles:
 
 def local(root: str, folder: str) -> OfficialFiles:
     """Use the official files under the user's own ``root``."""
+    place = Path(root).expanduser()
     mend = f"put the official {folder} files there, or leave out data.root to download them"
-    return OfficialFiles(Path(root).expanduser() / folder, mend, "local files")
+    within = [path for path in (place, *place.parents) if path.name == folder]
+    if within and not (place / folder).exists():
+        mend = f"data.root is the folder that holds {folder}/: data.root={within[0].parent}"
+    return OfficialFiles(place / folder, mend, "local files")
 
 
 def cached(folder: Path) -> OfficialFiles:

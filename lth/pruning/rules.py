@@ -147,7 +147,7 @@ def drop_lowest(scores: Params, mask: Mask, count: int, ties: int = 0) -> Mask:
     values = torch.cat([scores[n].reshape(-1).to(torch.float64) for n in mask])
     alive = flat.nonzero().squeeze(1)
     if bool(values[alive].isnan().any()):
-        raise LthError("a score is not a number: the network it comes from has diverged")
+        raise LthError("score: it gives NaN, by a 0/0 or an overflow; what diverged is not scored")
     ranked, order = torch.sort(values[alive], stable=True)
     if 0 < count < len(alive) and ranked[count - 1] == ranked[count]:  # equals at the cut
         first, last = (int((ranked < ranked[count]).sum()), int((ranked <= ranked[count]).sum()))

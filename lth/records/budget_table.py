@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,6 +12,7 @@ from lth.measured import Measured
 from lth.records.budget import TEST, Weighed, judged_of, ratios, weighed
 from lth.records.intervals import grouped
 from lth.records.judged import ACCURACY, Judged
+from lth.records.levels import shown_levels
 from lth.records.record import Record
 from lth.records.statistics import percent
 from lth.records.table import plain_table
@@ -19,58 +20,100 @@ from lth.records.table import plain_table
 WIDE = 100
 """Columns of a terminal that hold what is counted beside bytes, too."""
 
+NARROW, LEAST = 64, 48
+"""Below so many columns there is no room for multiply-adds; for ratios and intervals."""
+
 NAME = 16
 """Least columns of a name."""
 
+SHORT = 5
+"""Levels of an arm in a short table, at most, but for those that a user has named."""
+
 
 def budget_tables(
-    records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY
+    records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY, full: bool = True
 ) -> list[Table]:
-    """Return a table per learning rate of the networks that have been weighed; none: no table."""
+    """Return a table per learning rate of the networks that have been weighed; none: no table.
+
+    A short one has some levels, and of a method's phases the last.
+    """
     records = list(records)
     rows, what = weighed(records), judged_of(records, measured)
+    if not rows:
+        return []
     every = list(zip(rows, ratios(rows), strict=True))
-    rates = grouped(every, lambda row: row[0].spot.lr)
-    return [_table(own, what, width >= WIDE, len(rates) > 1) for own in rates.values()]
+    kept = every if full else _some(every, shown_levels(records, measured, SHORT))
+    rates = grouped(kept, lambda row: row[0].spot.lr)
+    tables = [_table(own, what, width, len(rates) > 1) for own in rates.values()]
+    if len(kept) < len(every):
+        tables[0].title = f"{tables[0].title}; {len(kept)} of {len(every)} (all: table=full)"
+    return tables
 
 
-def _table(rows: Sequence[tuple[Weighed, float]], what: Judged, wide: bool, several: bool) -> Table:
+def _some(
+    rows: Sequence[tuple[Weighed, float]], levels: Mapping[float, Sequence[int]]
+) -> list[tuple[Weighed, float]]:
+    last = {(w.spot.lr, w.spot.arm, w.spot.level): w.spot.phase for w, _ in rows}
+    return [
+        (w, ratio) for w, ratio in rows
+        if w.spot.level in levels[w.spot.lr]
+        and w.spot.phase == last[w.spot.lr, w.spot.arm, w.spot.level]
+    ]  # fmt: skip
+
+
+def _table(rows: Sequence[tuple[Weighed, float]], what: Judged, width: int, several: bool) -> Table:
     trials = max((len(w.trials.get("bytes", ())) for w, _ in rows), default=0)
     rate = f"lr {rows[0][0].spot.lr:g}; " * several
     over = f"mean of {trials} trials" if trials > 1 else "one trial"
     table = plain_table(
         f"budget: {rate}{over}; of the packed file, ratio to the dense network's float32"
     )
-    phases = any(w.spot.phase for w, _ in rows)
-    scored = any(TEST in w.values for w, _ in rows)
-    table.add_column("network", overflow="fold", min_width=NAME)
-    heads = ["level", *["phase"] * phases, *["density", "params", "nonzeros"] * wide]
-    heads += ["kB", "ratio", "MACs", *["nonzero", "search"] * wide]
-    heads += [f"{what.split}{' %' * what.share}"] * scored
-    for head in heads:
+    columns = _columns(rows, what, width)
+    table.add_column("network", overflow="fold", min_width=min(NAME, width // 4))
+    for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for found, ratio in rows:
         spot = found.spot
         name = "dense network" if spot.level == 0 else spot.arm.replace("_", " ")
-        cells = [str(spot.level), *[str(spot.phase or "")] * phases]
-        cells += [
-            percent(found.density),
-            *(_count(found, n) for n in ("params", "nonzeros")),
-        ] * wide
-        cells += [kilo(found.mean("bytes")), f"{times(ratio)}", _count(found, "macs")]
-        cells += [_count(found, n) for n in ("macs_nonzero", "search_macs")] * wide
-        cells += [_score(found, what)] * scored
+        cells = (write(found, ratio) for write in columns.values())
         table.add_row(escape(name), *cells, style="dim" if spot.level == 0 else "")
     return table
 
 
-def _count(found: Weighed, name: str) -> str:
-    return short(found.mean(name)) if name in found.values else "-"
+Write = Callable[[Weighed, float], str]
+"""Writes a cell of a network and its ratio to the dense one."""
 
 
-def _score(found: Weighed, what: Judged) -> str:
+def _columns(rows: Sequence[tuple[Weighed, float]], what: Judged, width: int) -> dict[str, Write]:
+    """Return what is shown of a network, by head: the more, the wider the terminal is."""
+    columns: dict[str, Write] = {"level": lambda w, _: str(w.spot.level)}
+    if len({(w.spot.arm, w.spot.level) for w, _ in rows}) < len(rows):
+        columns["phase"] = lambda w, _: str(w.spot.phase or "")
+    if width >= WIDE:
+        columns["density"] = lambda w, _: percent(w.density)
+        columns |= {n: _counted(n) for n in ("params", "nonzeros")}
+    columns["kB"] = lambda w, _: kilo(w.mean("bytes"))
+    if width >= LEAST:
+        columns["ratio"] = lambda _, ratio: times(ratio)
+    if width >= NARROW:
+        columns["MACs"] = _counted("macs")
+    if width >= WIDE:
+        columns |= {"nonzero": _counted("macs_nonzero"), "search": _counted("search_macs")}
+    if any(TEST in w.values for w, _ in rows):
+        half = width >= LEAST
+        columns[f"{what.split}{' %' * what.share}"] = lambda w, _: _score(w, what, half)
+    return columns
+
+
+def _counted(name: str) -> Write:
+    return lambda found, _: short(found.mean(name)) if name in found.values else "-"
+
+
+def _score(found: Weighed, what: Judged, half: bool) -> str:
     value = found.values.get(TEST)
-    return "-" if value is None else what.with_half(value)
+    if value is None:
+        return "-"
+    return what.with_half(value) if half else what.text(value.mean)
 
 
 def short(count: float) -> str:

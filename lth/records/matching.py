@@ -111,6 +111,13 @@ def in_order(rows: Sequence[Match]) -> list[Match]:
     ]
 
 
+def claimed(rows: Sequence[Match]) -> tuple[int, int]:
+    """Return how many of an arm's levels match, from the densest, and from which it falls short."""
+    count = len(rows)
+    down = next((n for n, r in enumerate(rows) if r.verdict != MATCHES), count)
+    return down, next((n for n in range(count, 0, -1) if rows[n - 1].verdict != FALLS_SHORT), 0)
+
+
 def _alone(
     at: Summary, levels: Sequence[Summary], line: Sequence[Summary], dense: Summary, what: Judged
 ) -> Match:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -15,42 +16,97 @@ from rich.table import Table
 from lth.measured import Measured
 from lth.records.intervals import grouped
 from lth.records.judged import ACCURACY, Judged, judged
+from lth.records.levels import shown_levels
 from lth.records.record import Record
-from lth.records.statistics import EARLY, Cell, Summary, summarise
+from lth.records.statistics import EARLY, Cell, Summary, percent, summarise
 
 LEVEL = " level"
 """Head of a column that tells rows of one density apart."""
 
 
+class Look(NamedTuple):
+    """What is shown of an arm: ranges beside means, below, or not; values at the end or not."""
+
+    what: Judged
+    ranges: str = "below"
+    end: bool = True
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The head of every value of an arm."""
+        what, unit = self.what, " %" * self.what.share
+        early = "early stop" if self.end else "early\nstop"
+        at_end = {what.end: f"at end{unit}"} if self.end else {}
+        return {EARLY: early, what.name: f"{what.split}{unit}", **at_end}
+
+
 def tables(
-    records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY
+    records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY, full: bool = True
 ) -> list[Table]:
-    """Return a table per learning rate, cut into several where the arms do not fit ``width``."""
+    """Return a table per learning rate, cut into several where the arms do not fit ``width``.
+
+    Of some levels, or all (``full``).
+    """
     records = list(records)
     what, shown = judged(records, measured), list[Table]()
-    for summaries in grouped(summarise(records).values(), lambda s: s.cell.lr).values():
-        own = {s.cell: s for s in summaries}
-        left = width - max(len("density"), *(len(_percent(s.density)) for s in summaries))
-        arms = dict.fromkeys(cell.arm for cell in own)
-        wide = sum(_arm_width(own, arm, what, True) for arm in arms) <= left
-        for ladder in ladders(own):
-            widths = {arm: _arm_width(own, arm, what, wide) for arm in ladder}
-            room = left - len(LEVEL) * _repeats(own, ladder)
-            shown += [_table(own, arms, what, wide) for arms in _fitting(widths, room)]
+    some = {} if full else shown_levels(records, measured)
+    for lr, summaries in grouped(summarise(records).values(), lambda s: s.cell.lr).items():
+        levels = {s.cell.level for s in summaries}
+        rows = set(some.get(lr, levels))
+        own = {s.cell: s for s in summaries if s.cell.level in rows}
+        look = _look(own, width, what, full)
+        made = _of_rate(own, width, look)
+        made[0].title = _title(lr, summaries, look, (len(rows), len(levels)))
+        shown += made
     return shown
 
 
-def _columns(what: Judged) -> dict[str, str]:
-    """Return the head of every value of an arm."""
-    unit = " %" * what.share
-    return {EARLY: "early stop", what.name: f"{what.split}{unit}", what.end: f"at end{unit}"}
+def _look(own: dict[Cell, Summary], width: int, what: Judged, full: bool) -> Look:
+    """Choose what is shown of an arm: the most with which all arms fit, of a short table less.
+
+    A full table has all as long as one arm fits.
+    """
+    left, arms = width - _density_width(own), list(dict.fromkeys(cell.arm for cell in own))
+    looks = [Look(what, "beside"), Look(what), Look(what, end=False), Look(what, "", end=False)]
+    for look in looks:
+        widths = [_arm_width(own, arm, look) for arm in arms]
+        enough = max(widths) if full and look.ranges == "below" else sum(widths)
+        if enough <= left:
+            return look
+    return looks[-1]
+
+
+def _density_width(own: dict[Cell, Summary]) -> int:
+    return max(len("density"), *(len(percent(s.density)) for s in own.values()))
+
+
+def _of_rate(own: dict[Cell, Summary], width: int, look: Look) -> list[Table]:
+    left, shown = width - _density_width(own), list[Table]()
+    for ladder in ladders(own):
+        widths = {arm: _arm_width(own, arm, look) for arm in ladder}
+        room = left - len(LEVEL) * _repeats(own, ladder)
+        shown += [_table(own, arms, look) for arms in _fitting(widths, room)]
+    return shown
+
+
+def _title(lr: float, summaries: Sequence[Summary], look: Look, counts: tuple[int, int]) -> str:
+    """Say what the columns are, and how many of the levels the rows are."""
+    trials = max((s.values[EARLY].n for s in summaries if s.values), default=0)
+    spread = "; mean" if trials > 1 else ""
+    spread += ", min-max" if spread and look.ranges else ""
+    part = (
+        "" if counts[0] == counts[1] else f"; {counts[0]} of {counts[1]} levels (all: table=full)"
+    )
+    at_end = " and at the end" * look.end
+    text = f"lr {lr:g}: early stop, {look.what.words} then{at_end}{spread}{part}"
+    return text
 
 
 def ladders(summaries: dict[Cell, Summary]) -> list[list[str]]:
     """Group the arms of a rate so that those of a group have one density, as printed, per level."""
     groups: list[tuple[dict[int, str], list[str]]] = []
     for arm, rows in grouped(summaries.values(), lambda s: s.cell.arm).items():
-        own = {s.cell.level: _percent(s.density) for s in rows}
+        own = {s.cell.level: percent(s.density) for s in rows}
         fits = (g for g in groups if all(g[0].get(n, text) == text for n, text in own.items()))
         levels, arms = next(fits, ({}, []))
         if not arms:
@@ -62,23 +118,25 @@ def ladders(summaries: dict[Cell, Summary]) -> list[list[str]]:
 
 def _repeats(summaries: dict[Cell, Summary], arms: Collection[str]) -> bool:
     """Whether levels of these arms, which share their densities, have one density."""
-    levels = {c.level: _percent(s.density) for c, s in summaries.items() if c.arm in arms}
+    levels = {c.level: percent(s.density) for c, s in summaries.items() if c.arm in arms}
     return len(set(levels.values())) < len(levels)
 
 
-def render(records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY) -> str:
+def render(
+    records: Iterable[Record], width: int = 80, measured: Measured = ACCURACY, full: bool = True
+) -> str:
     """Return the tables as text."""
     text = io.StringIO()
     console = Console(file=text, width=width)
-    for table in tables(records, width, measured):
+    for table in tables(records, width, measured, full):
         console.print(table)
     return text.getvalue()
 
 
-def _arm_width(summaries: dict[Cell, Summary], arm: str, what: Judged, wide: bool) -> int:
-    """Columns of the terminal that an arm takes, ranges beside the means or below them."""
-    rows = [_values(s, what, wide) for c, s in summaries.items() if c.arm == arm]
-    columns = zip(_heads(arm, what), *rows, strict=True)
+def _arm_width(summaries: dict[Cell, Summary], arm: str, look: Look) -> int:
+    """Columns of the terminal that an arm takes."""
+    rows = [_values(s, look) for c, s in summaries.items() if c.arm == arm]
+    columns = zip(_heads(arm, look), *rows, strict=True)
     return sum(1 + max(_longest(text) for text in column) for column in columns)
 
 
@@ -86,8 +144,11 @@ def _longest(text: str) -> int:
     return max(map(len, text.replace("[dim]", "").replace("[/dim]", "").split("\n")))
 
 
-def _heads(arm: str, what: Judged) -> list[str]:
-    first, *others = _columns(what).values()
+def _heads(arm: str, look: Look) -> list[str]:
+    """Return an arm's heads, its name above them, all as high."""
+    heads = list(look.columns.values())
+    high = max(head.count("\n") for head in heads)
+    first, *others = ("\n" * (high - head.count("\n")) + head for head in heads)
     return [f"{_two_lines(arm)}\n{first}", *(f"\n\n{words}" for words in others)]
 
 
@@ -114,21 +175,17 @@ def _fitting(widths: Mapping[str, int], width: int) -> list[list[str]]:
     return groups
 
 
-def _table(summaries: dict[Cell, Summary], arms: Sequence[str], what: Judged, wide: bool) -> Table:
-    lr = next(iter(summaries)).lr
-    trials = max((s.values[EARLY].n for s in summaries.values() if s.values), default=0)
-    table = plain_table(
-        f"lr {lr:g}: early stop, {what.words} then and at the end"
-        + ("; mean, min-max" if trials > 1 else "")
-    )
+def _table(summaries: dict[Cell, Summary], arms: Sequence[str], look: Look) -> Table:
+    lr, table = next(iter(summaries)).lr, plain_table("")
     repeats = _repeats(summaries, arms)
-    first = ["\n\ndensity", *[f"\n\n{LEVEL.strip()}"] * repeats]
-    for head in (*first, *(head for arm in arms for head in _heads(arm, what))):
+    above = "\n" * _heads(arms[0], look)[0].count("\n")
+    first = [f"{above}density", *[f"{above}{LEVEL.strip()}"] * repeats]
+    for head in (*first, *(head for arm in arms for head in _heads(arm, look))):
         table.add_column(head, justify="right", no_wrap=True)
     for level in sorted({c.level for c in summaries}):
         row = [summaries.get(Cell(lr, arm, level)) for arm in arms]
-        if densities := [_percent(s.density) for s in row if s is not None]:
-            texts = (text for s in row for text in _values(s, what, wide))
+        if densities := [percent(s.density) for s in row if s is not None]:
+            texts = (text for s in row for text in _values(s, look))
             table.add_row(densities[0], *[str(level)] * repeats, *texts)
     return table
 
@@ -136,34 +193,30 @@ def _table(summaries: dict[Cell, Summary], arms: Sequence[str], what: Judged, wi
 def plain_table(title: str) -> Table:
     """Return an empty table as all of this package's look."""
     return Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0,
+        title=title or None, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0,
         show_edge=False,
     )  # fmt: skip
 
 
-def _percent(density: float) -> str:
-    """Write a density so that the points of a column stand in line."""
-    return f"{100 * density:.1f} %" if density >= 0.001 else f"{100 * density:.2g} %"
-
-
-def _values(summary: Summary | None, what: Judged, wide: bool) -> list[str]:
+def _values(summary: Summary | None, look: Look) -> list[str]:
     if summary is None:
-        return [""] * 3
+        return [""] * len(look.columns)
     if not summary.values:
-        return ["diverged", "", ""]
-    texts = [_text(name, summary, what, wide) for name in _columns(what)]
+        return ["diverged", *[""] * (len(look.columns) - 1)]
+    texts = [_text(name, summary, look) for name in look.columns]
     if summary.diverged:
         texts[-1] += f"\n{summary.diverged}/{summary.members} diverged"
     return texts
 
 
-def _text(name: str, summary: Summary, what: Judged, wide: bool) -> str:
+def _text(name: str, summary: Summary, look: Look) -> str:
     """Write a mean and its range, with as many digits: or it could be printed outside its range."""
     if name not in summary.values:
         return ""  # it was not measured
+    write = "{:.0f}".format if name == EARLY else look.what.text
     mean, low, high, _, n = summary.values[name]
-    middle, *ends = (f"{v:.0f}" if name == EARLY else what.text(v) for v in (mean, low, high))
     if n == 1:
-        return middle
-    between = "-".join(ends)
-    return f"{middle} [dim]({between})[/dim]" if wide else f"{middle}\n[dim]{between}[/dim]"
+        return write(mean)
+    between = f"{write(low)}-{write(high)}"
+    shown = {"beside": f" [dim]({between})[/dim]", "below": f"\n[dim]{between}[/dim]"}
+    return write(mean) + shown.get(look.ranges, "")

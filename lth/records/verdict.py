@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 
 from lth.measured import Measured
 from lth.records.intervals import Interval, grouped
 from lth.records.judged import ACCURACY, TEST_ACCURACY, Judged, judged
-from lth.records.matching import DIVERGED, FALLS_SHORT, MATCHES, UNDECIDED, Match, matching
+from lth.records.matching import DIVERGED, MATCHES, UNDECIDED, Match, claimed, matching
 from lth.records.record import Record
 from lth.records.statistics import percent
 from lth.records.teachers import teachers
 from lth.types import WINNER
-
-WIDTH = 96
-"""Columns of the terminal that a line of the rule takes."""
 
 NAMES = {
     "winning_ticket": "tickets", "random_reinit": "reinitialised ones",
@@ -43,14 +39,42 @@ def verdict(records: Iterable[Record], measured: Measured = ACCURACY) -> list[st
     return lines + teachers(records)
 
 
+def so_far(records: Iterable[Record], measured: Measured = ACCURACY) -> list[str]:
+    """Return what may be said while a study goes: the sentences without their ends and the rule."""
+    records = list(records)
+    what, rows = judged(records, measured), matching(records, measured)
+    rates = grouped(rows, lambda row: row.lr)
+    lines = []
+    for lr, of_rate in rates.items():
+        prefix = f"lr {lr:g}: " if len(rates) > 1 else ""
+        arms = grouped(of_rate, lambda row: row.arm)
+        for number, arm in enumerate(sorted(arms, key=lambda name: name != WINNER)):
+            lines.append(f"{prefix}{_name(arm)} {_claimed(arms[arm], what, number == 0)}")
+    return lines
+
+
 def sentence(rows: Sequence[Match], what: Judged, first: bool = True) -> str:
     """Say of one arm's levels, in order, down to where it matches, and what the trials leave open.
 
     It ends with the difference at the last level, with Student's interval.
     """
-    count, last = len(rows), rows[-1]
-    down = next((n for n, r in enumerate(rows) if r.verdict != MATCHES), count)
-    short = next((n for n in range(count, 0, -1) if rows[n - 1].verdict != FALLS_SHORT), 0)
+    count, last, down = len(rows), rows[-1], claimed(rows)[0]
+    lowest = "the lowest trained" if last.density <= min(r.density for r in rows) else "the last"
+    where = f"at {percent(last.density)}, {lowest}: "
+    if down == count:
+        where = f"{lowest}: "
+    alone = sum(r.alone == MATCHES for r in rows)
+    more = f"; taken alone, {alone} of {count} levels match" if alone > down else ""
+    end = f"; {where}{difference(last, what)}" if last.trials else ""
+    return f"{_name(last.arm)} {_claimed(rows, what, first)}{end}{more}"
+
+
+def _name(arm: str) -> str:
+    return NAMES.get(arm, arm.replace("_", " "))
+
+
+def _claimed(rows: Sequence[Match], what: Judged, first: bool) -> str:
+    count, last, (down, short) = len(rows), rows[-1], claimed(rows)
     claims = []
     if down:
         claims.append(f"match{' the dense network' * first} down to {_at(rows[down - 1])}")
@@ -59,15 +83,7 @@ def sentence(rows: Sequence[Match], what: Judged, first: bool = True) -> str:
     if short < count:
         already = f"fall short{' of the dense network,' * first} at {_at(rows[0])} already"
         claims.append(already if short == 0 else f"fall short from {_at(rows[short])} on")
-    lowest = "the lowest trained" if last.density <= min(r.density for r in rows) else "the last"
-    where = f"at {percent(last.density)}, {lowest}: "
-    if down == count:
-        where = f"{lowest}: "
-    alone = sum(r.alone == MATCHES for r in rows)
-    more = f"; taken alone, {alone} of {count} levels match" if alone > down else ""
-    name = NAMES.get(last.arm, last.arm.replace("_", " "))
-    end = f"; {where}{difference(last, what)}" if last.trials else ""
-    return f"{name} {_listed(claims)}{end}{more}"
+    return _listed(claims)
 
 
 def difference(row: Match, what: Judged) -> str:
@@ -164,4 +180,4 @@ def _rule(firsts: Sequence[Match], what: Judged) -> list[str]:
             "(one trial has no spread to judge by: nothing can be said to match or to fall short)"
         )
     note = ["(judged on validation data: no test split)"] * (what.split == "validation")
-    return note + textwrap.wrap(rule, WIDTH)
+    return [*note, rule]

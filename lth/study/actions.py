@@ -11,9 +11,9 @@ from rich.table import Table
 
 from lth.errors import LthError
 from lth.imp import Experiment
-from lth.measured import Measured, measured_of
+from lth.measured import measured_of
 from lth.records.objective import Objective, check_objective, objective_of
-from lth.records.record import Record, write_table
+from lth.records.record import write_table
 from lth.study.cleaning import clean_store
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
@@ -24,6 +24,7 @@ from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
 from lth.study.setup import Setup
 from lth.study.sweep_report import outcome, report_sweeps
+from lth.study.telling import say_where, show
 from lth.types import WINNER
 
 
@@ -43,12 +44,12 @@ def run_study(setup: Setup, display: Display) -> Result:
     figures = draw(records, curves, setup.folder / "figures", teller(display), measured)
     figures += draw_over_steps(study_of(setup), teller(display))
     lines = _finish_logger(setup, journal, figures, display)
-    _show(display, records, measured)
-    _say_where(display, setup.folder, figures)
+    say_where(display, setup.folder, figures)
     for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
         display.say(line)
     if journal.budgets is not None and journal.budgets.wanted:
         display.say(journal.budgets.line)
+    show(display, records, measured, setup.config.get("table") == "full")
     trainer = journal.trainer
     display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
     result = _result(setup, asked, display)
@@ -130,10 +131,10 @@ def plot_study(setup: Setup, display: Display) -> None:
     folder, note = study.folder / "figures", teller(display)
     figures = draw(study.records, study.curves, folder, note, measured)
     figures += draw_over_steps(study, note)
-    _show(display, study.records, measured)
-    _say_where(display, study.folder, figures)
+    say_where(display, study.folder, figures)
     for line in outdated(study.folder):
         display.say(line)
+    show(display, study.records, measured, setup.config.get("table") == "full")
     display.say(f"trained 0 members, reused {len(study.members)}")
 
 
@@ -238,7 +239,7 @@ def _headline(setup: Setup, display: Display) -> None:
     arms = ", ".join(f"{name} x{n}" if n > 1 else name for name, (_, n) in parts.arms.items())
     arms = ", ".join([arms, *parts.methods])
     rates = ", ".join(f"{lr:g}" for lr in setup.recipe.rates)
-    display.say(f"[bold]{setup.id}[/bold]")
+    display.say(setup.id, "bold")
     display.say(
         f"{parts.layers.total:,} weights; {config['trials']} trials, {_levels(parts)}, "
         f"{setup.recipe.steps:,} steps, lr {rates}; {arms}"
@@ -252,27 +253,6 @@ def _levels(parts: Experiment) -> str:
     if parts.levels == tuple(range(1, last + 1)):
         return f"{last} levels"
     return f"compared at level{'s' * (len(parts.levels) > 1)} {', '.join(map(str, parts.levels))}"
-
-
-def _show(display: Display, records: list[Record], measured: Measured) -> None:
-    from lth.records.budget_table import budget_tables
-    from lth.records.table import tables
-    from lth.records.verdict import verdict
-
-    width = display.console.width
-    shown = attempt("table", lambda: tables(records, width, measured), [], display)
-    shown += attempt("budget", lambda: budget_tables(records, width, measured), [], display)
-    for table in shown:
-        display.say(table)
-    for line in attempt("verdict", lambda: verdict(records, measured), [], display):
-        display.say(line)
-    display.say("")
-
-
-def _say_where(display: Display, folder: Path, figures: list[Path]) -> None:
-    display.say(f"records: {folder / 'records.csv'}")
-    for figure in figures:
-        display.say(f"figure:  {figure}")
 
 
 def _time(planned: Plan) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -136,3 +138,18 @@ def check_finite(value: Any, path: str = "") -> None:
             check_finite(inner, path)
     elif isinstance(value, float) and not math.isfinite(value):
         raise LthError(f"{path}={value}: it must be a finite number")
+
+
+@contextmanager
+def told_of_flat(dataset: Dataset) -> Iterator[None]:
+    """Say what a convolution misses in inputs that have no height and width, where it fails."""
+    try:
+        yield
+    except LthError as error:
+        words = str(error)
+        if len(dataset.input_shape) != 1 or not re.search("input_shape|conv", words):
+            raise
+        raise LthError(
+            f"{words}; the data's inputs are flat, {list(dataset.input_shape)}, and a convolution "
+            "takes images [C, H, W]: give the data that shape, or name another model: model=lenet"
+        ) from error

@@ -21,7 +21,6 @@ from lth.provenance import now, provenance
 from lth.pruning.needs import Run, needed, scored
 from lth.records.budget import Budget, is_budget
 from lth.records.record import Record
-from lth.records.statistics import level_line
 from lth.records.teachers import taught_points
 from lth.spec.trust import targets
 from lth.store.entry import Point, StoredMember
@@ -31,6 +30,7 @@ from lth.study.holdings import Holdings, Rows, widened
 from lth.study.logged import Logged
 from lth.study.progress import Display
 from lth.study.setup import Setup
+from lth.study.telling import tell_level
 from lth.train.trainer import Trainer, store_at
 from lth.types import WINNER, MemberId, PruningChain
 
@@ -194,19 +194,8 @@ def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> N
         if trainer.trained:  # what a run has that trains nothing, is logged at its end
             level = max(member.level for member in cohort)
             journal.logged.level(level, journal.records, journal.curves)
-        _warn_of_divergence(entries, display)
-        display.ended(level_line(records, measured_of(setup.config)))
+        tell_level(display, entries, records, journal.records, measured_of(setup.config))
     display.over()
-
-
-def _warn_of_divergence(entries: Mapping[MemberId, StoredMember], display: Display) -> None:
-    ended = [(p, e.diverged) for p, e in entries.items() if e.diverged is not None]
-    if ended:
-        (place, step), more = ended[0], len(ended) - 1
-        display.note(
-            f"diverged: {place.arm}, lr {place.lr:g}, trial {place.trial}, level {place.level}, at "
-            f"step {step}" + (f", and {more} more" if more else "") + "; it is recorded as such"
-        )
 
 
 def records_of(

@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
             "method", "task", "budget", "axis", "budgets", "fit", "optimize", "plan", "clean",
-            *GROUPS)  # fmt: skip
+            "table", *GROUPS)  # fmt: skip
+
+TABLES = ("short", "full")
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -38,6 +40,8 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise LthError(
             f"reference={reference!r}: a study, an arm, or study/arm, for action=compare alone"
         )
+    if config.get("table", TABLES[0]) not in TABLES:
+        raise LthError(f"table={config['table']}: it is one of {', '.join(TABLES)}")
     _check_budgets(config)
     if config["action"] != "fit" and any(v is not None for v in (config.get("fit") or {}).values()):
         raise LthError("fit: it chooses a setting for a budget: add action=fit")

@@ -31,6 +31,7 @@ from lth.study.check import (
     check_finite,
     check_parts,
     check_shown,
+    told_of_flat,
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.study.preflight import tried
@@ -141,9 +142,10 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     recipe = _for_numbers(recipe, dataset, config)
-    asked, config["model"] = _model(config["model"], given["model"], dataset)
-    check_augment(dataset)
-    layers, notes = _layers(config["model"], dataset, recipe, parts["prune"])
+    with told_of_flat(dataset):
+        asked, config["model"] = _model(config["model"], given["model"], dataset)
+        check_augment(dataset)
+        layers, notes = _layers(config["model"], dataset, recipe, parts["prune"])
     check_agreement(asked, _of_data(dataset))
     levels = levels_of(config["levels"])
     _check_arms(arms, config["model"], kept_by_level(parts["prune"], layers, max([0, *levels])))

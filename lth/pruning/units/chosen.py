@@ -76,7 +76,9 @@ def scored(
     if scores.shape != (len(left),):
         raise LthError(f"importance: {tuple(scores.shape)} scores for {len(left)} groups of units")
     if bool(scores.isnan().any()):
-        raise LthError("an importance is not a number: the network it comes from has diverged")
+        raise LthError(
+            "importance: it gives NaN, by a 0/0 or an overflow; nothing diverged is seen"
+        )
     generator = stream("ties", ties, "units")
     turn = torch.randperm(len(units.groups), generator=generator)[list(left)]
     ranked = sorted(range(len(left)), key=lambda i: (float(scores[i]), int(turn[i])))
