@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lth.errors import LthError
 from lth.files import demand
 from lth.packing.coder import HALF, ONE, Coder
 
@@ -125,13 +126,18 @@ def text(coder: Coder, known: str, value: str | None = None) -> str:
     A byte's bits from the top, each in the context of those above and of the longest run of up to
     five bytes before it that has been met.
     """
-    seen: dict[tuple[bytes, int], list[int]] = {}
+    seen: dict[bytes, dict[int, list[int]]] = {}
     learn = known.encode()
     for at in range(len(learn)):
-        _byte(_Learner(), seen, learn[:at], learn[at])
+        _byte(_Learner(), seen, learn[max(at - ORDER, 0) : at], learn[at])
     content = None if value is None else value.encode()
+    if content is not None and len(content) > LONGEST:
+        raise LthError(
+            f"pack: the model's arguments, or the names of its tensors, are {len(content):,} bytes "
+            f"of text; a packed file holds {LONGEST:,} at most"
+        )
     length = count(coder, None if content is None else len(content))
-    demand(length < 1 << 22, "its text is too long")
+    demand(length <= LONGEST, "its text is too long")
     found = bytearray()
     for at in range(length):
         found.append(
@@ -141,6 +147,10 @@ def text(coder: Coder, known: str, value: str | None = None) -> str:
 
 
 ORDER = 5
+"""Bytes before one that its chances look at, at most."""
+
+LONGEST = 1 << 17
+"""Bytes of a text, at most: reading one takes up to some kilobytes, and 100 microseconds."""
 
 
 class _Learner:
@@ -152,20 +162,19 @@ class _Learner:
 
 
 def _byte(
-    coder: Coder | _Learner, seen: dict[tuple[bytes, int], list[int]], before: bytes,
+    coder: Coder | _Learner, seen: dict[bytes, dict[int, list[int]]], before: bytes,
     value: int | None,
 ) -> int:  # fmt: skip
     node = 1
+    contexts = [seen.setdefault(before[n:], {}) for n in range(len(before) + 1)]  # longest first
     for place in range(7, -1, -1):
-        contexts = [(before[len(before) - n :], node) for n in range(min(ORDER, len(before)) + 1)]
-        best = next((seen[c] for c in reversed(contexts) if c in seen), [0, 0])
-        ones, total = best
+        ones, total = next((c[node] for c in contexts if node in c), (0, 0))
         chance = (24 * ones + 1) * ONE // (24 * total + 2)
         bit = coder.bit(
             min(max(chance, 64), ONE - 64), None if value is None else value >> place & 1
         )
         for context in contexts:
-            counted = seen.setdefault(context, [0, 0])
+            counted = context.setdefault(node, [0, 0])
             counted[0] += bit
             counted[1] += 1
         node += node + bit
