@@ -6,7 +6,7 @@ import numpy as np
 
 from lth.files import demand
 from lth.packing import huffman
-from lth.packing.adaptive import Tree, Whole, count
+from lth.packing.adaptive import DEEPEST, Tree, Whole, count
 from lth.packing.cheapest import cheapest, fits, needs, within
 from lth.packing.coder import ONE, Coder, Reader
 from lth.packing.kinds import Place
@@ -40,6 +40,9 @@ def whole_numbers(
 
     Where they stand in a tensor, if that is known, may tell of their signs.
     """
+    if given is not None and number:
+        least, most = int(given.min()), int(given.max())
+        fits(max(abs(least), abs(most)).bit_length() <= DEEPEST)
     ways = [lambda c: _between(c, number, given), lambda c: _far(c, number, given)]
     if place is not None:
         ways.append(lambda c: signed(c, number, given, place))
