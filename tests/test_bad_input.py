@@ -134,7 +134,7 @@ TABLE = {
     "name of a folder": ({"name": "a/b"}, r"name='a/b': .*letters, digits"),
     "name hidden": ({"name": ".toy"}, r"name='\.toy': .*letters, digits"),
     "setting misspelt": ({"levl": 3}, r"levl: no such setting; did you mean levels\?"),
-    "experiment": ({"experiment": "frankle2019/nope"}, r"frankle2019/nope: no such choice; did you"),
+    "experiment": ({"experiment": "frankle2019/nope"}, r"9/nope: no such choice; did you"),
     "out nowhere": ({"out": ""}, r"out='': the folder of all outputs"),
     "out null": ({"out": None}, r"out=None: the folder of all outputs"),
     # recipe

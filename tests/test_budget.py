@@ -180,8 +180,10 @@ def test_a_weight_that_is_made_of_others_is_a_weight():
         def forward(self, inputs):
             return inputs.flatten(1) @ (self.left @ self.right).T
 
-    found = macs_of(Product(), torch.ones(1, 16), lambda: [torch.ones(1, 16)])
-    assert found == (4 * 2 * 16 + 16 * 4, 4 * 2 * 16 / 2 + 16 * 4)
+    for examples in (1, 5):  # however many run at once
+        inputs = torch.ones(examples, 16)
+        found = macs_of(Product(), inputs, lambda given=inputs: [given])
+        assert found == (4 * 2 * 16 + 16 * 4, 4 * 2 * 16 / 2 + 16 * 4)
 
 
 def test_what_is_looked_at_comes_from_all_over_the_split():

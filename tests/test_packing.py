@@ -17,6 +17,7 @@ import lth
 from lth import LthError, Ticket
 from lth.networks.net import Net
 from lth.networks.ticket import draw_state
+from lth.packing import file
 from lth.packing.coder import Reader, Recorder
 from lth.packing.kinds import kind_of, patterns_of, tensor_of
 from lth.packing.tensors import tensor
@@ -154,6 +155,15 @@ def through(value, coding="cheapest", symbols=None, earlier=()):
 def test_tensors_of_every_kind_come_back_to_the_bit(coding):
     for seed in range(84):
         through(made(seed), coding)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (40, 30)])
+@pytest.mark.parametrize("least", [-(2**63), 2**62, -(2**45)])
+def test_whole_numbers_of_any_size_come_back(shape, least):
+    values = torch.full(shape, least, dtype=torch.int64)
+    values.reshape(-1)[1:] += torch.arange(values.numel() - 1) % 5 * 2**58
+    net = Net(model=TOY, mask={}, params={}, buffers={"seen": values})
+    assert torch.equal(file.read(file.write(net)).buffers["seen"], values)
 
 
 def test_every_way_is_taken_by_a_tensor_that_is_made_for_it(monkeypatch):

@@ -4,13 +4,17 @@ import random
 import time
 from zlib import crc32
 
+import numpy as np
 import pytest
 import torch
 
 import lth
 from lth import LthError
-from lth.packing import file
-from lth.packing.coder import HALF, Recorder
+from lth.files import Damaged
+from lth.packing import file, signs, symbols, values
+from lth.packing.adaptive import LONGEST, count, text
+from lth.packing.coder import HALF, Reader, Recorder
+from lth.packing.kinds import Kind, Place
 from lth.packing.layout import Layout, code_layout, code_model
 from tests import forged
 from tests.test_packing import TOY
@@ -174,3 +178,32 @@ def test_a_chain_of_models_has_an_end():
     code_model(coder, model)
     coder.bit(HALF, 1)
     refused(of(coder))
+
+
+PLACE = Place(np.arange(1 << 18), 1 << 18, 1)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda c: signs.signed(c, signs.MOST + 1, None, PLACE),
+        lambda c: symbols._far(c, symbols.PATIENCE, None),
+        lambda c: symbols._learnt(c, 9, symbols.PATIENCE, None),
+        lambda c: values._learnt(c, Kind("w", "float32", (1 << 18,)), 1 << 18, None),
+    ],
+    ids=["signs", "far", "symbols", "values"],
+)
+def test_rows_too_long_for_a_slow_way_are_refused_before_they_are_read(row):
+    """Of zeros alone a file of some bytes could ask for gigabytes and minutes."""
+    with pytest.raises(Damaged, match="too large to be coded so"):
+        row(Reader(b""))
+
+
+def test_text_too_long_is_refused_on_both_sides():
+    coder = Recorder()
+    count(coder, LONGEST + 1)
+    with pytest.raises(Damaged, match="too long"):
+        text(Reader(coder.coded()), "")
+    model = {"_target_": "mine.net", "names": "x" * LONGEST}
+    with pytest.raises(LthError, match="bytes of text"):
+        code_model(Recorder(), model)

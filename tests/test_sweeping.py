@@ -44,7 +44,10 @@ TWO = rows(0, 0, 0.7) + rows(1, 0, 0.8) + rows(0, 1, 0.5) + rows(1, 1, 0.75)
     [
         (None, Objective()),
         ("accuracy at level 5", Objective("accuracy", level=5)),
-        ("loss  of random_reinit at level 3 on train", Objective("loss", "random_reinit", 3, "train")),
+        (
+            "loss  of random_reinit at level 3 on train",
+            Objective("loss", "random_reinit", 3, "train"),
+        ),
         ("early_stop_step", Objective("early_stop_step")),
         ({"measure": None, "level": 2, "arm": "x"}, Objective(arm="x", level=2)),
     ],
@@ -147,7 +150,8 @@ def test_the_axis_is_the_number_that_varies_most_and_the_rest_are_lines():
     assert ax.get_xlabel() == "lr" and ax.get_xscale() == "log"
     assert ax.get_ylabel() == "validation accuracy at level 1 (%)"
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["lenet", "conv 2"]
-    words = sweep_figure(rows_of([job(0, "a", value(0.5), m="x"), job(1, "b", value(0.4), m="y")]), WHAT)  # fmt: skip
+    two = [job(0, "a", value(0.5), m="x"), job(1, "b", value(0.4), m="y")]
+    words = sweep_figure(rows_of(two), WHAT)
     assert [t.get_text() for t in words.axes[0].get_xticklabels()] == ["x", "y"]
     assert sweep_figure(rows_of([job(0, "a", value(0.5), m="x")]), WHAT) is None
 
@@ -170,8 +174,11 @@ def test_sweeps_of_one_second_have_folders_of_their_own(tmp_path):
 def hydra(**sweeper):
     return OmegaConf.create({
         "optimize": {"measure": "accuracy"}, "recipe": {}, "hydra": {
-            "sweep": {"dir": "x"}, "overrides": {"hydra": []}, "launcher": {"_target_": "a.BasicLauncher"},
-            "sweeper": {"_target_": "h.OptunaSweeper", "n_trials": 3, "direction": "minimize"} | sweeper},
+            "sweep": {"dir": "x"}, "overrides": {"hydra": []},
+            "launcher": {"_target_": "a.BasicLauncher"},
+            "sweeper": {"_target_": "h.OptunaSweeper", "n_trials": 3, "direction": "minimize"}
+            | sweeper,
+        },
     })  # fmt: skip
 
 
@@ -260,7 +267,8 @@ def test_a_job_that_submitit_ends_keeps_its_state_first(monkeypatch):
 
 
 TINY = ["trials=1", "levels=1", "recipe.steps=8", "recipe.eval_every=4", "model.widths=[6]",
-        "logger=none", "arms=[winning_ticket]", "trainer.workers=0", "trainer.device=cpu"]  # fmt: skip
+        "logger=none", "arms=[winning_ticket]", "trainer.workers=0",
+        "trainer.device=cpu"]  # fmt: skip
 
 
 @pytest.fixture

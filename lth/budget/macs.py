@@ -35,17 +35,30 @@ class Macs(NamedTuple):
     nonzero: float
 
 
+class Counted(NamedTuple):
+    """Multiply-adds, executed and nonzero, with an example, and of weights with one another."""
+
+    each: tuple[Fraction, Fraction]
+    made: tuple[Fraction, Fraction]
+
+
 def macs_of(network: nn.Module, few: Tensor, every: Callable[[], Inputs]) -> Macs:
     """Return the multiply-adds of a network in evaluation mode, per example.
 
     Those of the first of ``few`` prepared examples, where all of them together take as much each;
     of a network that takes otherwise, or says so (``dynamic = True``), the mean over ``every`` one.
+    Weights that are made of others, ``(U V) x``, are made for each example, as for the first.
     """
     first = few[:1]
     one = counted(network, [first])
-    if not says_dynamic(network) and counted(network, [few]) == one:
-        return one
-    return counted(network, every(), plainly=counted(network, [first], plainly=False) != one)
+    if not says_dynamic(network) and counted(network, [few]).each == one.each:
+        return _both(one)
+    plainly = counted(network, [first], plainly=False) != one
+    return _both(Counted(counted(network, every(), plainly).each, one.made))
+
+
+def _both(found: Counted) -> Macs:
+    return Macs(*(float(each + made) for each, made in zip(found.each, found.made, strict=True)))
 
 
 def says_dynamic(network: nn.Module) -> bool:
@@ -53,8 +66,8 @@ def says_dynamic(network: nn.Module) -> bool:
     return any(getattr(module, "dynamic", False) is True for module in network.modules())
 
 
-def counted(network: nn.Module, batches: Inputs, plainly: bool = True) -> Macs:
-    """Count what the network executes over batches, per example.
+def counted(network: nn.Module, batches: Inputs, plainly: bool = True) -> Counted:
+    """Count what the network executes over batches, per example; products of weights apart.
 
     ``plainly`` without the fused ways through attention and recurrent layers, which hide their
     products; without them convolutions are slow, too.
@@ -65,7 +78,8 @@ def counted(network: nn.Module, batches: Inputs, plainly: bool = True) -> Macs:
         for inputs in batches:
             network(inputs)
             examples += len(inputs)
-    return Macs(*(float(found / max(1, examples)) for found in (counter.executed, counter.nonzero)))
+    every = counter.each, counter.made
+    return Counted(*((e / max(1, examples), n / max(1, examples)) for e, n in every))
 
 
 class Counter(TorchDispatchMode):
@@ -77,7 +91,7 @@ class Counter(TorchDispatchMode):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.executed, self.nonzero = Fraction(0), Fraction(0)
+        self.each = self.made = (Fraction(0), Fraction(0))
         tensors = [*network.parameters(), *network.buffers()]
         self._weights = {storage_key(t): t for t in tensors}  # held, so no other takes its place
         self._shares: dict[Any, Fraction] = {}
@@ -98,8 +112,11 @@ class Counter(TorchDispatchMode):
         macs = Fraction(flops_of(packet, args, kwargs, found), 2)
         operands = [args[i] for i in OPERANDS.get(packet, ())]
         shares = [self._share(t) for t in operands if storage_key(t) in self._weights]
-        self.executed += macs
-        self.nonzero += macs * min(shares, default=Fraction(1))
+        some = macs * min(shares, default=Fraction(1))
+        if operands and len(shares) == len(operands):
+            self.made = (self.made[0] + macs, self.made[1] + some)
+        else:
+            self.each = (self.each[0] + macs, self.each[1] + some)
 
     def _share(self, weight: Tensor) -> Fraction:
         """Return the share of a weight's entries that are not 0; of a part of one, that part's."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from lth.errors import LthError
 from lth.files import demand
 from lth.packing.coder import HALF, ONE, Coder
 
@@ -128,8 +129,13 @@ def text(coder: Coder, known: str, value: str | None = None) -> str:
     """
     seen = dict(_learnt(known))
     content = None if value is None else value.encode()
+    if content is not None and len(content) > LONGEST:
+        raise LthError(
+            f"pack: the model's arguments, or the names of its tensors, are {len(content):,} bytes "
+            f"of text; a packed file holds {LONGEST:,} at most"
+        )
     length = count(coder, None if content is None else len(content))
-    demand(length < 1 << 22, "its text is too long")
+    demand(length <= LONGEST, "its text is too long")
     found = bytearray()
     for at in range(length):
         found.append(
@@ -139,6 +145,10 @@ def text(coder: Coder, known: str, value: str | None = None) -> str:
 
 
 ORDER = 5
+"""Bytes before one that its chances look at, at most."""
+
+LONGEST = 1 << 17
+"""Bytes of a text, at most: reading one takes up to some kilobytes, and 100 microseconds."""
 
 Seen = dict[tuple[bytes, int], tuple[int, int]]
 """How many bits were 1, and how many there were, by the bytes before and the bits above."""

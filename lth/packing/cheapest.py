@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from lth.errors import LthError
+from lth.files import demand
 from lth.packing.adaptive import choice
 from lth.packing.coder import Coder, Recorder
 
@@ -53,6 +54,13 @@ def needs(coder: Coder, coding: str) -> None:
     """Say that a way is of one entropy code, where another was asked for."""
     if isinstance(coder, Recorder) and coder.coding not in (coding, "cheapest"):
         raise Unfit
+
+
+def within(coder: Coder, holds: bool) -> None:
+    """Say that a way does not fit what is too large for it; a file that says so is damaged."""
+    if isinstance(coder, Recorder):
+        fits(holds)
+    demand(holds, "it is too large to be coded so")
 
 
 def fits(holds: bool) -> None:

@@ -20,7 +20,7 @@ from lth.packing.chances import (
     lags,
     period_of,
 )
-from lth.packing.cheapest import fits, needs
+from lth.packing.cheapest import fits, needs, within
 from lth.packing.coder import Coder
 from lth.packing.kinds import Place
 
@@ -40,9 +40,10 @@ def signed(coder: Coder, number: int, given: np.ndarray | None, place: Place) ->
     How great a number is, is learnt for either sign, and for four sizes of its neighbours.
     """
     needs(coder, "arithmetic")
+    within(coder, number <= MOST)
     period = depth = weights = signs = None
     if given is not None:
-        fits(0 < number <= MOST and bool((given != 0).all()))
+        fits(number > 0 and bool((given != 0).all()))
         depth = (int(np.abs(given).max()) - 1).bit_length()
         fits(depth <= DEEPEST)
         signs = np.sign(given)

@@ -6,8 +6,8 @@ import numpy as np
 
 from lth.files import demand
 from lth.packing import huffman
-from lth.packing.adaptive import Tree, Whole, count
-from lth.packing.cheapest import cheapest, fits, needs
+from lth.packing.adaptive import DEEPEST, Tree, Whole, count
+from lth.packing.cheapest import cheapest, fits, needs, within
 from lth.packing.coder import ONE, Coder, Reader
 from lth.packing.kinds import Place
 from lth.packing.signs import signed
@@ -40,6 +40,9 @@ def whole_numbers(
 
     Where they stand in a tensor, if that is known, may tell of their signs.
     """
+    if given is not None and number:
+        least, most = int(given.min()), int(given.max())
+        fits(max(abs(least), abs(most)).bit_length() <= DEEPEST)
     ways = [lambda c: _between(c, number, given), lambda c: _far(c, number, given)]
     if place is not None:
         ways.append(lambda c: signed(c, number, given, place))
@@ -80,7 +83,7 @@ def _learnt(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:
     """Each in the context of none: counts alone."""
     needs(coder, "arithmetic")
     depth = (k - 1).bit_length()
-    fits(number * depth <= PATIENCE)
+    within(coder, number * depth <= PATIENCE)
     tree = Tree(depth)
     values = [None] * number if given is None else given.tolist()
     return np.array([tree.code(coder, v) for v in values], dtype=np.int64)
@@ -89,7 +92,8 @@ def _learnt(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:
 def _counted(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:
     """By counts that are written first: one decision for each."""
     needs(coder, "arithmetic")
-    fits(number * (k - 1).bit_length() > PATIENCE or k > NEAR)
+    if given is not None:
+        fits(number * (k - 1).bit_length() > PATIENCE or k > NEAR)
     shares = None if given is None else _shares(np.bincount(given, minlength=k))
     size = Whole()
     with coder.part("table"):
@@ -130,8 +134,9 @@ def _between(coder: Coder, number: int, given: Ints | None) -> Ints:
 def _far(coder: Coder, number: int, given: Ints | None) -> Ints:
     """One by one, the number of their bits learnt."""
     needs(coder, "arithmetic")
+    within(coder, number * 8 <= PATIENCE)
     if given is not None:
-        fits(number * 8 <= PATIENCE and int(np.abs(given).max(initial=0)) < 1 << 40)
+        fits(int(np.abs(given).max(initial=0)) < 1 << 40)
         fits(number == 0 or int(given.max() - given.min()) >= NEAR)
     model = Whole()
     values = [None] * number if given is None else given.tolist()

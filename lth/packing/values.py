@@ -7,7 +7,7 @@ import numpy as np
 from lth.files import demand
 from lth.packing import huffman
 from lth.packing.adaptive import Tree, Whole, count
-from lth.packing.cheapest import cheapest, fits, needs
+from lth.packing.cheapest import cheapest, fits, needs, within
 from lth.packing.coder import HALF, Coder
 from lth.packing.kinds import WHOLES, Kind, Patterns, Place, in_order, is_below_zero
 from lth.packing.symbols import (
@@ -93,7 +93,7 @@ def _learnt(coder: Coder, kind: Kind, number: int, given: Patterns | None) -> Pa
     """Sign, exponent and the fraction's first two bits learnt; zeros that all end with left out."""
     needs(coder, "arithmetic")
     exponent, fraction = _parts(kind)
-    fits(number * (exponent + fraction) <= PATIENCE)
+    within(coder, number * (exponent + fraction) <= PATIENCE)
     zeros = _zeros(coder, fraction, given)
     bits = fraction - zeros
     first = min(2, bits)
