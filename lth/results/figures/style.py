@@ -1,99 +1,250 @@
-"""What the figures share: words, numbers and plain axes."""
+"""What the figures share: colours and marks of arms, styles, words, numbers and plain axes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
+import matplotlib as mpl
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
-DPI = 200
+from lth.types import WINNER
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#555555")
-"""Okabe & Ito's palette: told apart by the colour-blind."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
+           "#A55AFF", "#3C3C00", "#C3D278", "#4B1E2D", "#001E87", "#0000FF")  # fmt: skip
+"""Six of Okabe & Ito's, then six that are farthest from these and each other, as the colour-blind
+see them too: in CIELAB no two are nearer than 26, for protanopes 20, for deuteranopes 17."""
 
-MARKERS = "osD^vPX*"
+ON_DARK = ("#4DA6E8", "#F07838", "#1FC79A", "#E59BC4", "#F2B632", "#9AD7FA",
+           "#785AFF", "#E1FF00", "#F0F0B4", "#E12DB4", "#A5FF78", "#F02D5A")  # fmt: skip
+"""The same on a dark ground: no two are nearer than 25, 16 and 14."""
+
+MARKERS: tuple[Any, ...] = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">", (4, 1, 0), "h")
 STROKES: tuple[LineStyleType, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
+KNOWN = {WINNER: 0, "random_reinit": 1, "random_mask": 2, "small_dense": 3}
+"""The commonest arms have colours of their own; any other's follows from its name."""
+
 LETTER = 0.085
-"""Inches that a letter of a legend takes, about."""
+"""Inches that a letter of a legend takes, about, in a font of 10 points."""
+
+TICK = 0.46
+"""Inches that a density on an axis takes, in a font of 10 points; its neighbours stand apart."""
+
+DARK = {
+    "figure.facecolor": "#15181C", "axes.facecolor": "#15181C", "savefig.facecolor": "#15181C",
+    "text.color": "#E8E8E8", "axes.labelcolor": "#E8E8E8", "axes.edgecolor": "#E8E8E8",
+    "axes.titlecolor": "#E8E8E8", "xtick.color": "#E8E8E8", "ytick.color": "#E8E8E8",
+}  # fmt: skip
+
+PAPER = {"font.family": "serif", "mathtext.fontset": "stix", "font.serif":
+         ["STIXGeneral", "Times New Roman", "DejaVu Serif"]}  # fmt: skip
 
 
-TICKS = 8
-"""As many densities are labelled on an axis, at most."""
+NO_LOOKS = (
+    "backend", "date.epoch", "docstring.", "figure.max_open", "figure.raise", "figure.hooks",
+    "interactive", "keymap.", "macosx.", "savefig.directory", "timezone", "tk.", "toolbar",
+    "webagg.",
+)  # fmt: skip
+"""With what settings of matplotlib begin that no figure shows."""
 
 
 class Look(NamedTuple):
     """How an arm is drawn."""
 
-    color: str
-    marker: str
+    color: Any
+    marker: Any
     ls: LineStyleType
 
 
-def look(number: int) -> Look:
-    """Return the look of arm ``number``: no two of 64 share colour and marker.
+def looks(arms: Iterable[str]) -> dict[str, Look]:
+    """Give every arm its look: no two of 12 share colour or marker, none of 100 both.
 
-    Every eight the colours come again with other markers, and with another stroke.
+    An arm's follows from its name alone, in every figure and study, unless one before it has taken
+    that: then it is the next that is free.
     """
-    turn = number // len(COLOURS)
-    marker = MARKERS[(number + turn) % len(MARKERS)]
-    return Look(COLOURS[number % len(COLOURS)], marker, STROKES[turn % len(STROKES)])
+    colours, taken = palette(), dict[str, Look]()
+    free: list[int] = []
+    for arm in dict.fromkeys(arms):
+        turn = (
+            0
+            if len(taken) < len(COLOURS)
+            else 1 + (len(taken) - len(COLOURS)) // (len(COLOURS) - 1)
+        )
+        free = free or [*range(min(turn, 1), len(COLOURS))]  # the winning ticket's is its alone
+        first = KNOWN.get(arm, len(KNOWN) + crc32(arm.encode()) % (len(COLOURS) - len(KNOWN)))
+        slot = min(free, key=lambda s: (s - first) % len(COLOURS))
+        free.remove(slot)
+        marker = MARKERS[(slot + turn) % len(MARKERS)]
+        taken[arm] = Look(colours[slot], marker, STROKES[turn % len(STROKES)])
+    return taken
+
+
+def palette() -> tuple[str, ...]:
+    """Return the colours of arms on the ground that the style in use has."""
+    return ON_DARK if _dark() else COLOURS
+
+
+def _dark() -> bool:
+    return sum(to_rgb(mpl.rcParams["axes.facecolor"])) < 1.5
+
+
+def grey(level: float) -> tuple[float, ...]:
+    """Return a grey between the ink (0) and the ground (1) of the style in use."""
+    ends = zip(to_rgb(mpl.rcParams["text.color"]), to_rgb(mpl.rcParams["axes.facecolor"]),
+               strict=True)  # fmt: skip
+    return tuple(ink + level * (ground - ink) for ink, ground in ends)
 
 
 def shades(count: int) -> list[tuple[float, ...]]:
-    """Return so many colours, dark to light."""
-    return [colormaps["viridis"](0.05 + 0.85 * i / max(1, count - 1)) for i in range(count)]
+    """Return so many colours, from near the ink to far from it."""
+    low, high = (0.98, 0.28) if _dark() else (0.05, 0.9)
+    steps = [low + (high - low) * i / max(1, count - 1) for i in range(count)]
+    return [colormaps["viridis"](step) for step in steps]
 
 
-def panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many panels of a size in inches, row by row; as wide as its title."""
-    rows = -(-count // columns)
-    width = max(4.6, size[0] * columns)
-    figure = Figure((width, size[1] * rows), dpi=DPI, layout="constrained")
-    axes = [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
-    for ax in axes:
-        tidy(ax)
-    return figure, axes
+@cache
+def offered() -> tuple[str, ...]:
+    """Return the names of matplotlib's own styles."""
+    from matplotlib.style import library
+
+    return tuple(library)
 
 
-def legend_columns(labels: Sequence[str], width: float) -> int:
+def settings(style: str, font: float, dpi: float) -> dict[str, Any]:
+    """Return matplotlib's settings for a style of ours, of matplotlib's, or of a file.
+
+    Lines and marks are as thick as goes with the font, in points. PDFs hold their fonts as TrueType
+    (42), which publishers ask for and editors can change; SVGs are the same bytes every time.
+    """
+    theirs = {} if style in ("light", "dark", "paper") else _library(style)
+    ours = {"dark": DARK, "paper": PAPER}.get(style, {})
+    scale = font / 10
+    sizes = {
+        "lines.linewidth": 1.7, "lines.markersize": 4.5, "errorbar.capsize": 2.0,
+        "axes.linewidth": 0.8, "grid.linewidth": 0.8, "xtick.major.width": 0.8,
+        "ytick.major.width": 0.8, "xtick.major.size": 3.5, "ytick.major.size": 3.5,
+        "xtick.major.pad": 3.5, "ytick.major.pad": 3.5, "axes.labelpad": 4.0,
+    }  # fmt: skip
+    fixed = {
+        "font.size": font, "figure.dpi": dpi, "savefig.dpi": "figure", "pdf.fonttype": 42,
+        "ps.fonttype": 42, "svg.hashsalt": "lth", "axes.titlesize": "medium",
+        "axes.labelsize": "medium", "xtick.labelsize": "small", "ytick.labelsize": "small",
+        "legend.fontsize": "small", "legend.title_fontsize": "small", "figure.titlesize": "small",
+        "savefig.bbox": None, "figure.autolayout": False, "text.usetex": False,
+    }  # fmt: skip
+    return {**_defaults(), **theirs, **ours, **fixed, **{k: v * scale for k, v in sizes.items()}}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Return what matplotlib ships with: figures do not depend on a user's settings."""
+    return _of_looks(mpl.rcParamsDefault)
+
+
+def _of_looks(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is not about looks but about windows, backends and files."""
+    return {key: found[key] for key in found if not key.startswith(NO_LOOKS)}
+
+
+def _library(style: str) -> dict[str, Any]:
+    from matplotlib import rc_params_from_file
+    from matplotlib.style import library
+
+    found = library.get(style)
+    if found is None:
+        found = rc_params_from_file(style, use_default_template=False)
+    return _of_looks(found)
+
+
+def legend_columns(labels: Sequence[str], width: float, font: float = 10.0) -> int:
     """Return how many columns of labels fit into so many inches; one at least."""
-    each = LETTER * max(map(len, labels), default=0) + 0.55
+    each = (LETTER * max(map(len, labels), default=0) + 0.6) * font / 10
     return max(1, min(len(labels), int(width / each)))
 
 
-def legend_above(figure: Figure, handles: Sequence[Any], title: str, columns: int = 0) -> None:
-    """Name lines above the panels."""
-    figure.legend(
-        handles=handles, ncols=columns or len(handles), title=title, title_fontsize=9,
-        loc="outside upper center", frameon=False, columnspacing=1.6,
-    )  # fmt: skip
+def wrapped(text: str, width: float, font: float) -> str:
+    """Break a text into lines of so many inches, at ``; `` or a comma where that will do."""
+    letters = max(12, int(width / (LETTER * 0.9 * font / 10)))
+    return "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters))
 
 
 def density_axis(ax: Axes, densities: Sequence[float], named: Sequence[float] = ()) -> None:
-    """Let densities run down from left to right, on a log scale, and name some of ``named``."""
+    """Let densities run down from left to right, on a log scale, and name some of ``named``.
+
+    So many are named as stand apart: the papers' 100, 51.2, 21.1, 7.0.
+    """
     every = sorted({100 * d for d in densities}, reverse=True)
     marks = sorted({100 * d for d in named}, reverse=True) or every
-    ratio = max(1.05, (marks[0] / marks[-1]) ** (1 / TICKS))
-    shown = marks[:1]
-    for mark in marks[1:-1]:
-        shown += [mark] if min(shown[-1] / mark, mark / marks[-1]) >= ratio else []
-    shown += [marks[-1]] if marks[0] / marks[-1] >= 1.05 else []
+    margin = 1.12 if every[0] > every[-1] * 1.05 else 1.5
+    left, right = every[0] * margin, every[-1] / margin
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(shown))
+    ax.xaxis.set_major_locator(FixedLocator(_apart(marks, left / right, _room(ax))))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda value, _: percent(value))
-    ax.set_xlim(every[0] * 1.12, every[-1] / 1.12)
+    ax.set_xlim(left, right)
+
+
+def _room(ax: Axes) -> float:
+    """Return how many labels of densities the axis has room for, before it is laid out."""
+    figure, at = ax.get_figure(root=True), ax.get_subplotspec()
+    columns = at.get_gridspec().ncols if at is not None else 1
+    width = 5.0 if figure is None else figure.get_size_inches()[0]
+    font = float(mpl.rcParams["font.size"])
+    inches = width / columns - 0.5 * font / 10
+    return max(2.0, min(9.0, inches / (TICK * font / 10)))
+
+
+def _apart(marks: Sequence[float], span: float, room: float) -> list[float]:
+    """Choose marks, the first and the last among them, that stand apart on an axis of ``span``."""
+    ratio = max(1.05, span ** (1 / room))
+    shown = list(marks[:1])
+    for mark in marks[1:-1]:
+        shown += [mark] if min(shown[-1] / mark, mark / marks[-1]) >= ratio else []
+    return shown + ([marks[-1]] if shown[-1] / marks[-1] >= ratio else [])
+
+
+def label_y(ax: Axes, text: str) -> None:
+    """Write what the y axis is, in as many lines as the panel's height takes; before a caption."""
+    figure, at = ax.get_figure(root=True), ax.get_subplotspec()
+    if figure is None or at is None:
+        ax.set_ylabel(text)
+        return
+    font = float(mpl.rcParams["font.size"])
+    height = float(figure.get_size_inches()[1]) / at.get_gridspec().nrows - 0.4 * font / 10
+    letters = max(10, int(height / (LETTER * 0.93 * font / 10)))
+    parts = (text.replace(" at ", "\nat ") if len(text) > letters else text).split("\n")
+    ax.set_ylabel("\n".join(line for part in parts for line in textwrap.wrap(part, letters)))
+
+
+def is_lowest(ax: Axes) -> bool:
+    """Whether no panel stands beneath this one."""
+    at, figure = ax.get_subplotspec(), ax.get_figure(root=True)
+    if at is None or figure is None:
+        return True
+    others = (other.get_subplotspec() for other in figure.axes)
+    below = (o for o in others if o is not None and o.rowspan.start > at.rowspan.start)
+    return not any(o.colspan.start == at.colspan.start for o in below)
 
 
 def tidy(ax: Axes) -> None:
-    """Leave out what carries nothing."""
-    ax.grid(axis="y", color="0.92", lw=0.8)
+    """Leave out what carries nothing; hold what the style says of ticks, whoever draws them."""
+    rc = mpl.rcParams
+    for axis in "xy":
+        ax.tick_params(
+            axis=axis, which="both", color=rc[f"{axis}tick.color"],
+            labelcolor=rc["text.color"], labelsize=rc[f"{axis}tick.labelsize"],
+            width=rc[f"{axis}tick.major.width"], length=rc[f"{axis}tick.major.size"],
+            pad=rc[f"{axis}tick.major.pad"],
+        )  # fmt: skip
+    ax.grid(axis="y", color=grey(0.9), lw=rc["grid.linewidth"])
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -101,6 +252,11 @@ def tidy(ax: Axes) -> None:
 def words(arm: str) -> str:
     """Write an arm's name in words."""
     return arm.replace("_", " ")
+
+
+def cut(text: str, most: int) -> str:
+    """Cut a text that has more letters than that, and say so by an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def percent(value: float) -> str:
