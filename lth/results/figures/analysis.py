@@ -81,13 +81,13 @@ def analysis_figure(rows: Sequence[Row], sheet: Sheet = PLAIN) -> Figure | None:
     with sheet.used():
         names = [_names(panel[2]) for panel in shown]
         crowd = max(map(len, names)) > len(COLOURS) + 1
-        figure, axes = _axes(names, crowd, sheet)
+        figure, axes, extra = _axes(names, crowd, sheet)
         looks = _looks(whole, sheet)
         beside = []
         for ax, (title, scale, lines) in zip(axes, shown, strict=True):
             ends = [_draw(ax, label, line, scale, looks) for label, line in lines.items()]
-            label_y(ax, title)
-            density_axis(ax, [x for line in lines.values() for x, _ in line])
+            label_y(ax, title, extra)
+            _name_densities(ax, lines)
             ax.set_xlabel("weights remaining (%)")
             beside.append((ax, list({end.text: end for end in ends}.values())))
             if not crowd:
@@ -124,20 +124,27 @@ def members_note(rows: Sequence[Row]) -> str:
     return over if trials * copies > 1 else "one trial"
 
 
-def _axes(names: Sequence[set[str]], crowd: bool, sheet: Sheet) -> tuple[Figure, list[Axes]]:
-    """Return a panel for each set of names, with room for its legend, or for labels beside it."""
+def _axes(names: Sequence[set[str]], crowd: bool, sheet: Sheet) -> tuple[Figure, list[Axes], float]:
+    """Return a panel for each set of names, with inches for its legend, or for labels beside it."""
     scale = sheet.font / 10
     if crowd:
         room = max(map(len, names)) * line_height() + 0.8 * scale - WIDE[1]
-        return sheet.panels(len(names), 1, WIDE, extra=max(0.0, room))
+        return *sheet.panels(len(names), 1, WIDE, extra=max(0.0, room)), 0.0
     most = min(3, len(names))
     width = (sheet.options.width or SIZE[0] * most) / sheet.columns(most)
     lines = max(-(-len(own) // _columns(own, width, sheet)) for own in names)
-    return sheet.panels(len(names), most, SIZE, extra=LINE * scale * lines)
+    extra = LINE * scale * lines
+    return *sheet.panels(len(names), most, SIZE, extra=extra), extra
 
 
 def _columns(names: Iterable[str], width: float, sheet: Sheet) -> int:
     return min(2, legend_columns([*names], 0.95 * width, 0.833 * sheet.font))
+
+
+def _name_densities(ax: Axes, lines: Lines) -> None:
+    """Give a panel its axis, the winning tickets' densities named where they are drawn."""
+    own = [x for label, line in lines.items() if label.arm in ("", words(WINNER)) for x, _ in line]
+    density_axis(ax, [x for line in lines.values() for x, _ in line], own)
 
 
 def _looks(rows: Sequence[Row], sheet: Sheet) -> dict[tuple[str, str], Look]:
@@ -179,7 +186,7 @@ def _legend(ax: Axes, sheet: Sheet) -> None:
     assert at is not None and figure is not None
     width = float(figure.get_size_inches()[0]) / at.get_gridspec().ncols
     ax.legend(
-        list(once.values()), [cut(name, int(12 * width)) for name in once], frameon=False,
+        list(once.values()), [cut(name, sheet.letters(width)) for name in once], frameon=False,
         loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=_columns(once, width, sheet),
         columnspacing=1.2, handlelength=2.2,
     )  # fmt: skip

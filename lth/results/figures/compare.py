@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -17,7 +16,7 @@ from lth.records.statistics import percent
 from lth.results.compare.rows import Comparison, Row, trained
 from lth.results.figures.labels import SIZE, Label, place_labels
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import COLOURS, Look, cut, grey, tidy, words
+from lth.results.figures.style import COLOURS, Look, cut, grey, rc, tidy, words
 
 DPI = 140
 """Less than the other figures have: a crowd of methods must stay under 250 kB to be kept."""
@@ -177,7 +176,7 @@ def _dots(
 
 def _sizes() -> tuple[float, float]:
     """Return the size of a mark and of a label's font in points, in the style in use."""
-    return float(mpl.rcParams["lines.markersize"]), SIZE * float(mpl.rcParams["font.size"])
+    return float(rc("lines.markersize")), SIZE * float(rc("font.size"))
 
 
 def _note(comparison: Comparison, shown: Sequence[Shown], methods: int) -> str:

@@ -93,7 +93,8 @@ def _legend(figure: Figure, points: Sequence[Point], sheet: Sheet) -> None:
     if any(p.norms == RECALIBRATED for p in points):
         label = "BatchNorm statistics taken anew"
         handles.append(Line2D([], [], color=grey(0.4), ls="--", label=label))
-    pairs = len({(p.trial, p.copy, p.to) for p in points})
+    lines = grouped(points, lambda p: (p.lr, p.arm, p.kind, p.level))
+    pairs = max(len({(p.trial, p.copy, p.to) for p in own}) for own in lines.values())
     several = f"; mean of {pairs} pairs; shaded: least and greatest" if pairs > 1 else "; one pair"
     note = f"error on the line between two networks, by weights remaining{several}"
     sheet.caption(figure, note, handles)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from scipy.optimize import isotonic_regression
+
+from lth.results.figures.style import rc
 
 SIZE = 0.8
 """A label's font over the figure's."""
@@ -26,7 +27,7 @@ class Label(NamedTuple):
 
 def line_height() -> float:
     """Return the height of a label in inches, in the style in use."""
-    return 1.4 * SIZE * float(mpl.rcParams["font.size"]) / 72
+    return 1.4 * SIZE * float(rc("font.size")) / 72
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
@@ -55,7 +56,7 @@ def place_labels(ax: Axes, labels: Sequence[Label]) -> None:
     for label, y in zip(order, spread([at[label] for label in order], gap), strict=True):
         ax.annotate(
             label.text, (label.x, label.y), (1.03, y), textcoords="axes fraction",
-            fontsize=SIZE * float(mpl.rcParams["font.size"]), color=label.colour,
+            fontsize=SIZE * float(rc("font.size")), color=label.colour,
             weight=label.weight, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.5, "alpha": 0.6,
                         "relpos": (0, 0.5)},

@@ -16,7 +16,7 @@ from lth.records.intervals import grouped
 from lth.records.judged import ACCURACY, Judged, judged
 from lth.records.record import Record
 from lth.records.statistics import EARLY, Cell, Summary, summarise
-from lth.results.figures.style import Look, density_axis, grey, words
+from lth.results.figures.style import Look, density_axis, grey, rc, words
 from lth.types import WINNER
 
 DODGE, REACH = 0.012, 0.03
@@ -82,10 +82,11 @@ class Ladder:
         return self.summaries.get(Cell(lr, WINNER, 0))
 
     def line(self, lr: float, arm: str, name: str) -> list[Summary]:
-        """Return an arm's summaries that have a value, from the dense network on."""
+        """Return an arm's summaries that have a value, from the dense network to the sparsest."""
         levels = [s for c, s in self.summaries.items() if (c.lr, c.arm) == (lr, arm)]
         dense = self.dense(lr)
         start = [dense] if arm != WINNER and dense is not None and levels else []
+        levels.sort(key=lambda s: -s.density)  # one that has its own need not fall by level
         return [s for s in [*start, *levels] if name in s.values]
 
     def beside(self, summary: Summary, number: int, arms: int) -> float:
@@ -181,6 +182,5 @@ def by_arm(summaries: Iterable[Summary]) -> dict[str, list[Summary]]:
 
 
 def _linewidth() -> float:
-    import matplotlib as mpl
 
-    return float(mpl.rcParams["lines.linewidth"])
+    return float(rc("lines.linewidth"))

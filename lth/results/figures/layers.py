@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,7 +11,7 @@ from lth.records.intervals import Spread, grouped
 from lth.results.analysis.table import Row
 from lth.results.figures.analysis import level_spreads, members_note
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, density_axis, grey, label_y, shades, words, wrapped
+from lth.results.figures.style import cut, density_axis, grey, label_y, rc, shades, words, wrapped
 
 Lines = dict[str, list[tuple[float, Spread]]]
 """By layer: (density of the network, density of the layer)."""
@@ -55,7 +54,7 @@ def _panel(ax: Axes, lines: Lines, colours: dict[str, tuple[float, ...]]) -> Non
     """Draw a line per layer; where there are few, the first show behind others like them."""
     densities = sorted({d for points in lines.values() for d, _ in points})
     ax.plot(*[[100 * d for d in densities]] * 2, color=grey(0.6), ls="--", label="all layers")
-    scale = float(mpl.rcParams["lines.linewidth"]) / 1.7
+    scale = float(rc("lines.linewidth")) / 1.7
     for number, (name, points) in enumerate(lines.items()):
         width = 1.4 + (max(0.0, 3.0 - 1.5 * number) if len(lines) <= 6 else 0.0)
         xs = [100 * density for density, _ in points]

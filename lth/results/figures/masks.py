@@ -17,7 +17,7 @@ from lth.networks import masks
 from lth.results.analysis.tickets import Tickets
 from lth.results.figures.connections import spread_layers, title
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, palette, percent
+from lth.results.figures.style import cut, grey, is_dark, palette, percent
 from lth.types import Mask, Params
 
 CELLS = 320
@@ -91,8 +91,9 @@ def masks_figure(tickets: Tickets, sheet: Sheet = PLAIN) -> Figure:
                 share = f"{percent(100 * float(m.double().mean()))} % kept"
                 ax.set_title(f"{picture.name}\n{share}" if number == 0 else share, fontsize="small")
             row[0].set_ylabel(f"{percent(100 * drawn.density)} %\nof all weights")
-        dark = "dark: kept; of large layers a cell is the mean of a block"
-        sheet.caption(figure, f"{title(tickets, len(names))}; {dark}")
+        kept = "bright: kept" if is_dark() else "dark: kept"
+        note = f"{title(tickets, len(names))}; {kept}; of large layers a cell is a block's mean"
+        sheet.caption(figure, note)
     return figure
 
 
@@ -136,7 +137,8 @@ def _pixels(mask: Mask, values: Params | None, shape: Sequence[int] | None, shee
             f"show=pixels: {name} {list(m.shape)} does not read pictures of shape {list(shape)}: "
             "say input_shape=(C, H, W)"
         )
-    cells = _of(values, name, m) if values is not None else m.double()
+    own = _of(values, name, m)
+    cells = m.double() if own is None else own
     seen = cells.reshape(-1, *shape).mean(1)
     whole = m.double().reshape(-1, *shape).sum((0, 1))
     some = _spread(len(seen), UNITS)
@@ -198,13 +200,12 @@ def _show(ax: Axes, picture: Picture, signed: bool) -> Any:
     cells = picture.cells.numpy()
     top = float(picture.cells.nan_to_num().abs().max()) or 1.0
     ground = to_rgb(grey(0.92))
-    ends = palette()[:2] if signed else (None, grey(0.0))
-    stops = [ends[0], ground, ends[1]] if signed else [ground, ends[1]]
-    colours = LinearSegmentedColormap.from_list("kept", stops)  # type: ignore[arg-type]
-    colours.set_bad(grey(1.0))
+    first, second = palette()[:2]
+    stops: list[Any] = [first, ground, second] if signed else [ground, grey(0.0)]
+    colours = LinearSegmentedColormap.from_list("kept", stops).with_extremes(bad=grey(1.0))
     image = ax.imshow(
         cells, cmap=colours, vmin=-top if signed else 0.0, vmax=top,
-        aspect="equal" if picture.square else "auto", interpolation="nearest",
+        aspect="equal" if picture.square else "auto", interpolation="auto",
     )  # fmt: skip
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -251,8 +252,8 @@ def _tiled(tiles: Tensor, columns: int) -> Tensor:
 
 def _shrunk(matrix: Tensor) -> Tensor:
     """Average blocks where a matrix has more cells than a picture."""
-    size = [min(n, CELLS) for n in matrix.shape]
-    if size == list(matrix.shape):
+    size = min(matrix.shape[0], CELLS), min(matrix.shape[1], CELLS)
+    if size == tuple(matrix.shape):
         return matrix
     return torch.nn.functional.adaptive_avg_pool2d(matrix[None, None], size)[0, 0]
 

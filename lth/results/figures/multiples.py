@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import nan
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -50,7 +51,11 @@ def multiples(ladder: Ladder, panel: Panel, sheet: Sheet) -> Figure | None:
         name_densities(ax, ladder)
     cut(axes[:1], ladder, panel)
     _name_axes(axes, panel, columns)
-    names = {"winning ticket": own.color, "the arm named above": grey(0.0), "the others": grey(0.8)}
+    names: dict[str, Any] = {
+        "winning ticket": own.color,
+        "the arm named above": grey(0.0),
+        "the others": grey(0.8),
+    }
     handles = [Line2D([], [], color=c, label=name) for name, c in names.items()]
     handles.append(Line2D([], [], color=grey(0.35), ls=(0, (5, 3)), label="dense network"))
     sheet.caption(figure, f"{panel.label}; {ladder.note()}", handles)

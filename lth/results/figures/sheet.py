@@ -57,7 +57,8 @@ class Sheet:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Let matplotlib draw in this style, and as it was before afterwards."""
-        with _LOCK, mpl.rc_context(settings(self.options.style, self.font, self._dots)):
+        wanted: Any = settings(self.options.style, self.font, self._dots)
+        with _LOCK, mpl.rc_context(wanted):
             yield
 
     @property
@@ -75,6 +76,10 @@ class Sheet:
     def coarse(self, dpi: int) -> Sheet:
         """Return a sheet with fewer dots, unless they were asked for: a file may be too large."""
         return replace(self, dpi=min(dpi, DPI))
+
+    def letters(self, width: float) -> int:
+        """Return how many letters of a legend's name go into so many inches."""
+        return int((0.97 * width / (0.0833 * self.font) - 0.6) / LETTER)
 
     def looks(self, arms: Iterable[str]) -> dict[str, Look]:
         """Return the look of every arm, those of the study first."""
@@ -132,8 +137,9 @@ class Sheet:
         width, height = map(float, figure.get_size_inches())
         said = [self.about, note] if self.options.title else []
         text = _lines([part for part in said if part], 0.97 * width, 0.833 * self.font)
-        room = int((0.97 * width / (0.0833 * self.font) - 0.6) / LETTER)
-        names = [cut(n, room) for n in labels or [str(h.get_label()) for h in handles]]
+        names = [
+            cut(n, self.letters(width)) for n in labels or [str(h.get_label()) for h in handles]
+        ]
         lines = text.count("\n") + bool(text)
         if handles:
             columns = _balanced(len(names), legend_columns(names, 0.97 * width, 0.833 * self.font))

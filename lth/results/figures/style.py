@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import matplotlib as mpl
@@ -87,25 +87,33 @@ def looks(arms: Iterable[str]) -> dict[str, Look]:
     return taken
 
 
+def rc(name: str) -> Any:
+    """Return a setting of matplotlib's, of the style in use."""
+    found: Any = mpl.rcParams
+    return found[name]
+
+
 def palette() -> tuple[str, ...]:
     """Return the colours of arms on the ground that the style in use has."""
-    return ON_DARK if _dark() else COLOURS
+    return ON_DARK if is_dark() else COLOURS
 
 
-def _dark() -> bool:
-    return sum(to_rgb(mpl.rcParams["axes.facecolor"])) < 1.5
+def is_dark() -> bool:
+    """Whether the ground of the style in use is dark."""
+    return sum(to_rgb(rc("axes.facecolor"))) < 1.5
 
 
-def grey(level: float) -> tuple[float, ...]:
+def grey(level: float) -> tuple[float, float, float]:
     """Return a grey between the ink (0) and the ground (1) of the style in use."""
-    ends = zip(to_rgb(mpl.rcParams["text.color"]), to_rgb(mpl.rcParams["axes.facecolor"]),
+    ends = zip(to_rgb(rc("text.color")), to_rgb(rc("axes.facecolor")),
                strict=True)  # fmt: skip
-    return tuple(ink + level * (ground - ink) for ink, ground in ends)
+    red, green, blue = (ink + level * (ground - ink) for ink, ground in ends)
+    return red, green, blue
 
 
 def shades(count: int) -> list[tuple[float, ...]]:
     """Return so many colours, from near the ink to far from it."""
-    low, high = (0.98, 0.28) if _dark() else (0.05, 0.9)
+    low, high = (0.98, 0.28) if is_dark() else (0.05, 0.9)
     steps = [low + (high - low) * i / max(1, count - 1) for i in range(count)]
     return [colormaps["viridis"](step) for step in steps]
 
@@ -146,7 +154,8 @@ def settings(style: str, font: float, dpi: float) -> dict[str, Any]:
 @cache
 def _defaults() -> dict[str, Any]:
     """Return what matplotlib ships with: figures do not depend on a user's settings."""
-    return _of_looks(mpl.rcParamsDefault)
+    shipped: Any = mpl.rcParamsDefault
+    return _of_looks(shipped)
 
 
 def _of_looks(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +167,7 @@ def _library(style: str) -> dict[str, Any]:
     from matplotlib import rc_params_from_file
     from matplotlib.style import library
 
-    found = library.get(style)
+    found: Any = dict(library).get(style)
     if found is None:
         found = rc_params_from_file(style, use_default_template=False)
     return _of_looks(found)
@@ -197,7 +206,7 @@ def _room(ax: Axes) -> float:
     figure, at = ax.get_figure(root=True), ax.get_subplotspec()
     columns = at.get_gridspec().ncols if at is not None else 1
     width = 5.0 if figure is None else figure.get_size_inches()[0]
-    font = float(mpl.rcParams["font.size"])
+    font = float(rc("font.size"))
     inches = width / columns - 0.5 * font / 10
     return max(2.0, min(9.0, inches / (TICK * font / 10)))
 
@@ -211,17 +220,31 @@ def _apart(marks: Sequence[float], span: float, room: float) -> list[float]:
     return shown + ([marks[-1]] if shown[-1] / marks[-1] >= ratio else [])
 
 
-def label_y(ax: Axes, text: str) -> None:
-    """Write what the y axis is, in as many lines as the panel's height takes; before a caption."""
+def label_y(ax: Axes, text: str, less: float = 0.0) -> None:
+    """Write what the y axis is, in as many lines as the panel's height takes; before a caption.
+
+    ``less`` are inches of the panel's row that something else takes.
+    """
     figure, at = ax.get_figure(root=True), ax.get_subplotspec()
     if figure is None or at is None:
         ax.set_ylabel(text)
         return
-    font = float(mpl.rcParams["font.size"])
-    height = float(figure.get_size_inches()[1]) / at.get_gridspec().nrows - 0.4 * font / 10
+    font = float(rc("font.size"))
+    height = float(figure.get_size_inches()[1]) / at.get_gridspec().nrows - less - 0.5 * font / 10
     letters = max(10, int(height / (LETTER * 0.93 * font / 10)))
     parts = (text.replace(" at ", "\nat ") if len(text) > letters else text).split("\n")
-    ax.set_ylabel("\n".join(line for part in parts for line in textwrap.wrap(part, letters)))
+    ax.set_ylabel("\n".join(balanced(part, letters) for part in parts))
+
+
+def balanced(text: str, letters: int) -> str:
+    r"""Break a text into as few lines as it takes, all about as long.
+
+    >>> balanced("validation accuracy (%)", 20)
+    'validation\naccuracy (%)'
+    """
+    lines = textwrap.wrap(text, letters)
+    shorter = (textwrap.wrap(text, n) for n in range(1, letters))
+    return "\n".join(next((s for s in shorter if len(s) == len(lines)), lines))
 
 
 def is_lowest(ax: Axes) -> bool:
@@ -236,15 +259,15 @@ def is_lowest(ax: Axes) -> bool:
 
 def tidy(ax: Axes) -> None:
     """Leave out what carries nothing; hold what the style says of ticks, whoever draws them."""
-    rc = mpl.rcParams
-    for axis in "xy":
+    axes: tuple[Literal["x", "y"], ...] = ("x", "y")
+    for axis in axes:
         ax.tick_params(
-            axis=axis, which="both", color=rc[f"{axis}tick.color"],
-            labelcolor=rc["text.color"], labelsize=rc[f"{axis}tick.labelsize"],
-            width=rc[f"{axis}tick.major.width"], length=rc[f"{axis}tick.major.size"],
-            pad=rc[f"{axis}tick.major.pad"],
+            axis=axis, which="both", color=rc(f"{axis}tick.color"),
+            labelcolor=rc("text.color"), labelsize=rc(f"{axis}tick.labelsize"),
+            width=rc(f"{axis}tick.major.width"), length=rc(f"{axis}tick.major.size"),
+            pad=rc(f"{axis}tick.major.pad"),
         )  # fmt: skip
-    ax.grid(axis="y", color=grey(0.9), lw=rc["grid.linewidth"])
+    ax.grid(axis="y", color=grey(0.9), lw=rc("grid.linewidth"))
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
