@@ -23,13 +23,12 @@ from lth.results.compare.studies import Source
 from lth.results.compare.table import budget_tables, comparison_tables
 from lth.results.figures import analysis as drawn_analysis
 from lth.results.figures import compare as drawn_compare
-from lth.results.figures import curves as drawn_curves
-from lth.results.figures import curves_figure, draw, style, tickets_figure
-from lth.results.figures import tickets as drawn_tickets
+from lth.results.figures import curves_figure, draw, tickets_figure
+from lth.results.figures import sheet as drawn_sheet
 from lth.results.figures.curves import densities
 from lth.results.figures.pictures import draw_analysis
-from lth.results.figures.style import look
-from lth.results.figures.tickets import REACH, dodge
+from lth.results.figures.ladder import REACH, Ladder, dodge
+from lth.results.figures.style import COLOURS, looks
 from tests.synthetic import WINNER, study
 
 FEW = settings(
@@ -41,7 +40,7 @@ FEW = settings(
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
     """Few pixels: what is tested is that figures are made."""
-    for module in (drawn_tickets, drawn_curves, style, drawn_compare):
+    for module in (drawn_sheet, drawn_compare):
         monkeypatch.setattr(module, "DPI", 40)
 
 

@@ -10,19 +10,11 @@ from matplotlib.figure import Figure
 
 from lth.records.intervals import Spread, grouped, mean, spread
 from lth.results.analysis.table import Row
+from lth.results.figures.axes import density_axis, label_y
 from lth.results.figures.labels import Label as Beside
 from lth.results.figures.labels import line_height, place_labels
-from lth.results.figures.sheet import LINE, PLAIN, Sheet
-from lth.results.figures.style import (
-    COLOURS,
-    Look,
-    cut,
-    density_axis,
-    grey,
-    label_y,
-    legend_columns,
-    words,
-)
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.style import COLOURS, Look, cut, grey, legend_columns, readable, words
 from lth.types import WINNER
 
 CHANCE = "by chance"
@@ -133,7 +125,7 @@ def _axes(names: Sequence[set[str]], crowd: bool, sheet: Sheet) -> tuple[Figure,
     most = min(3, len(names))
     width = (sheet.options.width or SIZE[0] * most) / sheet.columns(most)
     lines = max(-(-len(own) // _columns(own, width, sheet)) for own in names)
-    extra = LINE * scale * lines
+    extra = sheet.lines(lines)
     return *sheet.panels(len(names), most, SIZE, extra=extra), extra
 
 
@@ -175,7 +167,7 @@ def _draw(
     )  # fmt: skip
     if not chance:
         ax.fill_between(xs, low, high, color=colour, alpha=0.14, lw=0)
-    return Beside(cut(_name(label), 30), xs[-1], mean[-1], colour)
+    return Beside(cut(_name(label), 30), xs[-1], mean[-1], readable(colour))
 
 
 def _legend(ax: Axes, sheet: Sheet) -> None:

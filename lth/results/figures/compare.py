@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lth.records.intervals import Interval, grouped
 from lth.records.judged import Judged
 from lth.records.statistics import percent
 from lth.results.compare.rows import Comparison, Row, trained
+from lth.results.figures.axes import amounts_axis, tidy
 from lth.results.figures.labels import SIZE, Label, place_labels
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import COLOURS, Look, cut, grey, rc, tidy, words
+from lth.results.figures.style import COLOURS, Look, cut, grey, rc, readable, words
 
 DPI = 140
 """Less than the other figures have: a crowd of methods must stay under 250 kB to be kept."""
@@ -109,9 +109,8 @@ def _looks(comparison: Comparison, sheet: Sheet) -> dict[str, Look]:
         r.method for r in rows
         if not any(o.total_cost <= r.total_cost and merit[id(o)] > merit[id(r)] for o in rows)
     ]  # fmt: skip
-    coloured = sheet.looks([comparison.reference, *front][: len(COLOURS)])
-    plain = Look(grey(0.5), "o", "-")
-    return {m: coloured.get(m, plain) for m in looks}
+    coloured = [comparison.reference, *front][: len(COLOURS)]
+    return {m: look if m in coloured else Look(grey(0.5), "o", "-") for m, look in looks.items()}
 
 
 def _shown(comparison: Comparison, rows: Sequence[Row], looks: Mapping[str, Look]) -> list[Shown]:
@@ -163,14 +162,14 @@ def _dots(
         if what.merit(mean) < what.merit(worst):
             ax.plot(worst, y, marker="<", color=look.color, ms=1.1 * size, clip_on=False)
             ax.annotate(f"{mean:.1f}", (worst, y), (6, 0), textcoords="offset points",
-                        fontsize=font, color=look.color, va="center")  # fmt: skip
+                        fontsize=font, color=readable(look.color), va="center")  # fmt: skip
         else:
             bars = [[mean - value.low], [value.high - mean]] if value.bounded else None
             ax.errorbar(mean, y, xerr=bars, marker=look.marker, ms=(1.5 if own else 1.1) * size,
                         color=look.color, lw=(0.5 if own else 0.3) * size, zorder=3)  # fmt: skip
     ax.set_yticks(range(len(shown)), names, fontsize=font)
     for text, each in zip(ax.get_yticklabels(), shown, strict=True):
-        text.set(color=each.look.color, weight="bold" if each.own else "normal")
+        text.set(color=_as_text(each), weight="bold" if each.own else "normal")
     ax.set_ylim(len(shown) - 0.4, -0.6)
 
 
@@ -210,7 +209,7 @@ def _against_cost(
     for each in (s for s in first if s.row.total_cost > 0):
         label = _point(ax, each, what, worst, letters)
         labels.setdefault(each.row.method, label)
-    _cost_axis(ax)
+    _cost_axis(ax, 0.3 * _width(ax))
     return list(labels.values())
 
 
@@ -230,13 +229,18 @@ def _point(ax: Axes, each: Shown, what: Judged, worst: float, letters: int) -> L
 
 def _as_text(each: Shown) -> Any:
     """Return a colour that can be read."""
-    return grey(0.35) if each.look.color == grey(0.5) else each.look.color
+    return readable(grey(0.35) if each.look.color == grey(0.5) else each.look.color)
 
 
-def _cost_axis(ax: Axes) -> None:
+def _width(ax: Axes) -> float:
+    figure = ax.get_figure(root=True)
+    return SCREEN if figure is None else float(figure.get_size_inches()[0])
+
+
+def _cost_axis(ax: Axes, width: float) -> None:
     ax.set_xscale("log")
     ax.set_xlabel("total cost: search and training, in dense runs")
     left, right = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if right / left > 500 else (1, 2, 5)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    amounts_axis(
+        ax.xaxis, right / left, width / (0.05 * float(rc("font.size"))), lambda v: f"{v:g}"
+    )

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lth.results.analysis.structure import connections, connections_per_pixel
 from lth.results.analysis.tickets import Drawn, Tickets, spread_out
+from lth.results.figures.axes import label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, label_y, palette, percent
+from lth.results.figures.style import cut, palette, percent
 
 BINS = 20
 LEAST = 1.3

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from lth.records.intervals import grouped, spread
 from lth.results.analysis.lines import LEVEL, RECALIBRATED, Point
 from lth.results.analysis.tickets import HANDFUL, spread_out
+from lth.results.figures.axes import label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, label_y, palette, percent, words
+from lth.results.figures.style import cut, grey, palette, percent, words
 
 LEAST = 1.25
 """Inches that a panel takes in print at least, in a font of 8 points."""

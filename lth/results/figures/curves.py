@@ -15,8 +15,9 @@ from lth.records.intervals import Spread, grouped, mean, spread
 from lth.records.judged import ACCURACY, Judged, judged
 from lth.records.record import Record, last_phases
 from lth.records.statistics import Cell, without_diverged
+from lth.results.figures.axes import is_lowest, label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, is_lowest, label_y, percent, shades, words
+from lth.results.figures.style import cut, grey, percent, shades, words
 from lth.types import WINNER
 
 SHOWN = (0.513, 0.211, 0.070, 0.036, 0.019)

@@ -16,7 +16,8 @@ from lth.records.intervals import grouped
 from lth.records.judged import ACCURACY, Judged, judged
 from lth.records.record import Record
 from lth.records.statistics import EARLY, Cell, Summary, summarise
-from lth.results.figures.style import Look, density_axis, grey, rc, words
+from lth.results.figures.axes import density_axis
+from lth.results.figures.style import Look, grey, rc, words
 from lth.types import WINNER
 
 DODGE, REACH = 0.012, 0.03

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from lth.records.intervals import Spread, grouped
 from lth.results.analysis.table import Row
 from lth.results.figures.analysis import level_spreads, members_note
+from lth.results.figures.axes import density_axis, label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, density_axis, grey, label_y, rc, shades, words, wrapped
+from lth.results.figures.style import cut, grey, rc, shades, words, wrapped
 
 Lines = dict[str, list[tuple[float, Spread]]]
 """By layer: (density of the network, density of the layer)."""

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lth.results.figures.axes import label_y
 from lth.results.figures.ladder import (
     Ladder,
     Panel,
@@ -19,7 +20,7 @@ from lth.results.figures.ladder import (
     name_densities,
 )
 from lth.results.figures.sheet import Sheet
-from lth.results.figures.style import Look, grey, label_y, words
+from lth.results.figures.style import Look, grey, words
 from lth.results.figures.style import cut as cut_text
 from lth.types import WINNER
 

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from lth.records.intervals import Spread, grouped, spread
 from lth.results.analysis.histories import History
+from lth.results.figures.axes import label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import label_y, words
+from lth.results.figures.style import words
 from lth.types import WINNER
 
 SIZE = (7.0, 4.2)

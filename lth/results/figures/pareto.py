@@ -7,7 +7,6 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lth.measured import Measured
 from lth.records.budget import judged_of
@@ -17,9 +16,10 @@ from lth.records.record import Record
 from lth.results.compare.budget_table import cost
 from lth.results.compare.pareto import DENSITY, Point, points, scored
 from lth.results.compare.studies import Source
+from lth.results.figures.axes import amounts_axis, label_y, plain_amount
 from lth.results.figures.labels import Label, line_height, place_labels
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import COLOURS, Look, cut, grey, label_y, words
+from lth.results.figures.style import COLOURS, Look, cut, grey, rc, readable, words
 
 DPI = 130
 """As the other comparison's: a crowd of methods must stay under 250 kB to be kept."""
@@ -72,7 +72,7 @@ def pareto_figure(
             for method, own in methods.items()
         ]
         ax.set_ylim(worst, best)
-        _cost_axis(ax, axis)
+        _cost_axis(ax, axis, width)
         label_y(ax, f"{what.words} of the packed file{what.percent}")
         sheet.caption(figure, _note(shown))
         place_labels(ax, labels)
@@ -146,28 +146,20 @@ def _method(
     for left in (at for at, there in zip(x, inside, strict=True) if not there):
         ax.plot(left, worst, marker="v", ms=5, color=colour, clip_on=False)
     at = worst if last is None else y[last]
-    return Label(text, x[-1 if last is None else last], at, colour)
+    return Label(
+        text,
+        x[-1 if last is None else last],
+        at,
+        readable(grey(0.35) if colour == grey(0.55) else colour),
+    )
 
 
-def _cost_axis(ax: Axes, axis: str) -> None:
+def _cost_axis(ax: Axes, axis: str, width: float) -> None:
     ax.set_xscale("log")
     left, right = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=_marks(right / left)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _mark(value, axis)))
+    room = 0.62 * width / (0.05 * float(rc("font.size")))
+    amounts_axis(ax.xaxis, right / left, room, lambda value: plain_amount(cost(value, axis)))
     ax.set_xlabel(AXES[axis])
-
-
-def _mark(value: float, axis: str) -> str:
-    """Write a round number: 3k, 20k, 1M."""
-    text = cost(value, axis)
-    number, letter = text[:-1], text[-1]
-    return number.rstrip("0").rstrip(".") + letter if "." in number and letter in "kMGT" else text
-
-
-def _marks(ratio: float) -> tuple[int, ...]:
-    """Return which multiples of powers of ten are marked on an axis that spans so much."""
-    return (1,) if ratio > 2000 else (1, 2, 5) if ratio > 100 else (1, 2, 3, 5)
 
 
 def _note(points: Sequence[Point]) -> str:

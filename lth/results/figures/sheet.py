@@ -13,16 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lth.results.figure_options import FigureOptions
-from lth.results.figures.style import (
-    LETTER,
-    Look,
-    cut,
-    legend_columns,
-    looks,
-    settings,
-    tidy,
-    wrapped,
-)
+from lth.results.figures.axes import tidy
+from lth.results.figures.style import LETTER, Look, cut, legend_columns, looks, settings, wrapped
 
 DPI = 200
 FONT, IN_PRINT = 10.0, {2.0: 6.0, 4.5: 7.0, 8.0: 8.0}
@@ -76,6 +68,10 @@ class Sheet:
     def coarse(self, dpi: int) -> Sheet:
         """Return a sheet with fewer dots, unless they were asked for: a file may be too large."""
         return replace(self, dpi=min(dpi, DPI))
+
+    def lines(self, count: int) -> float:
+        """Return the inches that so many lines of a legend or a title take."""
+        return LINE * count * self.font / 10
 
     def letters(self, width: float) -> int:
         """Return how many letters of a legend's name go into so many inches."""
@@ -152,7 +148,7 @@ class Sheet:
             legend.get_title().set_multialignment("center")
         elif text:
             figure.suptitle(text)
-        figure.set_size_inches(width, height + LINE * lines * self.font / 10)
+        figure.set_size_inches(width, height + self.lines(lines))
 
 
 def _lines(parts: Sequence[str], width: float, font: float) -> str:

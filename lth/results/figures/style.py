@@ -5,14 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import matplotlib as mpl
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
 from lth.types import WINNER
@@ -34,9 +32,6 @@ KNOWN = {WINNER: 0, "random_reinit": 1, "random_mask": 2, "small_dense": 3}
 
 LETTER = 0.085
 """Inches that a letter of a legend takes, about, in a font of 10 points."""
-
-TICK = 0.46
-"""Inches that a density on an axis takes, in a font of 10 points; its neighbours stand apart."""
 
 DARK = {
     "figure.facecolor": "#15181C", "axes.facecolor": "#15181C", "savefig.facecolor": "#15181C",
@@ -111,6 +106,27 @@ def grey(level: float) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def readable(colour: Any) -> tuple[float, float, float]:
+    """Return a colour for text: so much nearer the ink that it stands out 3 to 1 from the ground.
+
+    WCAG 2.1, 1.4.3: contrast is ``(L1 + 0.05) / (L2 + 0.05)``, of relative luminances.
+    """
+    own, ink, ground = (to_rgb(c) for c in (colour, rc("text.color"), rc("axes.facecolor")))
+    mixed = own
+    for step in range(11):
+        red, green, blue = (a + step / 10 * (b - a) for a, b in zip(own, ink, strict=True))
+        mixed = red, green, blue
+        light, dark = sorted((_luminance(mixed), _luminance(ground)), reverse=True)
+        if (light + 0.05) / (dark + 0.05) >= 3:
+            break
+    return mixed
+
+
+def _luminance(colour: tuple[float, float, float]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def shades(count: int) -> list[tuple[float, ...]]:
     """Return so many colours, from near the ink to far from it."""
     low, high = (0.98, 0.28) if is_dark() else (0.05, 0.9)
@@ -179,99 +195,6 @@ def legend_columns(labels: Sequence[str], width: float, font: float = 10.0) -> i
     return max(1, min(len(labels), int(width / each)))
 
 
-def wrapped(text: str, width: float, font: float) -> str:
-    """Break a text into lines of so many inches, at ``; `` or a comma where that will do."""
-    letters = max(12, int(width / (LETTER * 0.9 * font / 10)))
-    return "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters))
-
-
-def density_axis(ax: Axes, densities: Sequence[float], named: Sequence[float] = ()) -> None:
-    """Let densities run down from left to right, on a log scale, and name some of ``named``.
-
-    So many are named as stand apart: the papers' 100, 51.2, 21.1, 7.0.
-    """
-    every = sorted({100 * d for d in densities}, reverse=True)
-    marks = sorted({100 * d for d in named}, reverse=True) or every
-    margin = 1.12 if every[0] > every[-1] * 1.05 else 1.5
-    left, right = every[0] * margin, every[-1] / margin
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(_apart(marks, left / right, _room(ax))))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(lambda value, _: percent(value))
-    ax.set_xlim(left, right)
-
-
-def _room(ax: Axes) -> float:
-    """Return how many labels of densities the axis has room for, before it is laid out."""
-    figure, at = ax.get_figure(root=True), ax.get_subplotspec()
-    columns = at.get_gridspec().ncols if at is not None else 1
-    width = 5.0 if figure is None else figure.get_size_inches()[0]
-    font = float(rc("font.size"))
-    inches = width / columns - 0.5 * font / 10
-    return max(2.0, min(9.0, inches / (TICK * font / 10)))
-
-
-def _apart(marks: Sequence[float], span: float, room: float) -> list[float]:
-    """Choose marks, the first and the last among them, that stand apart on an axis of ``span``."""
-    ratio = max(1.05, span ** (1 / room))
-    shown = list(marks[:1])
-    for mark in marks[1:-1]:
-        shown += [mark] if min(shown[-1] / mark, mark / marks[-1]) >= ratio else []
-    return shown + ([marks[-1]] if shown[-1] / marks[-1] >= ratio else [])
-
-
-def label_y(ax: Axes, text: str, less: float = 0.0) -> None:
-    """Write what the y axis is, in as many lines as the panel's height takes; before a caption.
-
-    ``less`` are inches of the panel's row that something else takes.
-    """
-    figure, at = ax.get_figure(root=True), ax.get_subplotspec()
-    if figure is None or at is None:
-        ax.set_ylabel(text)
-        return
-    font = float(rc("font.size"))
-    height = float(figure.get_size_inches()[1]) / at.get_gridspec().nrows - less - 0.5 * font / 10
-    letters = max(10, int(height / (LETTER * 0.93 * font / 10)))
-    parts = (text.replace(" at ", "\nat ") if len(text) > letters else text).split("\n")
-    ax.set_ylabel("\n".join(balanced(part, letters) for part in parts))
-
-
-def balanced(text: str, letters: int) -> str:
-    r"""Break a text into as few lines as it takes, all about as long.
-
-    >>> balanced("validation accuracy (%)", 20)
-    'validation\naccuracy (%)'
-    """
-    lines = textwrap.wrap(text, letters)
-    shorter = (textwrap.wrap(text, n) for n in range(1, letters))
-    return "\n".join(next((s for s in shorter if len(s) == len(lines)), lines))
-
-
-def is_lowest(ax: Axes) -> bool:
-    """Whether no panel stands beneath this one."""
-    at, figure = ax.get_subplotspec(), ax.get_figure(root=True)
-    if at is None or figure is None:
-        return True
-    others = (other.get_subplotspec() for other in figure.axes)
-    below = (o for o in others if o is not None and o.rowspan.start > at.rowspan.start)
-    return not any(o.colspan.start == at.colspan.start for o in below)
-
-
-def tidy(ax: Axes) -> None:
-    """Leave out what carries nothing; hold what the style says of ticks, whoever draws them."""
-    axes: tuple[Literal["x", "y"], ...] = ("x", "y")
-    for axis in axes:
-        ax.tick_params(
-            axis=axis, which="both", color=rc(f"{axis}tick.color"),
-            labelcolor=rc("text.color"), labelsize=rc(f"{axis}tick.labelsize"),
-            width=rc(f"{axis}tick.major.width"), length=rc(f"{axis}tick.major.size"),
-            pad=rc(f"{axis}tick.major.pad"),
-        )  # fmt: skip
-    ax.grid(axis="y", color=grey(0.9), lw=rc("grid.linewidth"))
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
 def words(arm: str) -> str:
     """Write an arm's name in words."""
     return arm.replace("_", " ")
@@ -285,3 +208,20 @@ def cut(text: str, most: int) -> str:
 def percent(value: float) -> str:
     """Write as the papers do: 100, 51.3, 3.6, 0.42."""
     return f"{value:.0f}" if value > 99.95 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def wrapped(text: str, width: float, font: float) -> str:
+    """Break a text into lines of so many inches at most."""
+    letters = max(12, int(width / (LETTER * 0.9 * font / 10)))
+    return "\n".join(balanced(part, letters) for part in text.split("\n"))
+
+
+def balanced(text: str, letters: int) -> str:
+    r"""Break a text into as few lines as it takes, all about as long.
+
+    >>> balanced("validation accuracy (%)", 20)
+    'validation\naccuracy (%)'
+    """
+    lines = textwrap.wrap(text, letters)
+    shorter = (textwrap.wrap(text, n) for n in range(1, letters))
+    return "\n".join(next((s for s in shorter if len(s) == len(lines)), lines))

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from lth.networks import masks
 from lth.results.analysis.structure import survivors
 from lth.results.analysis.tickets import Drawn, Tickets
+from lth.results.figures.axes import label_y
 from lth.results.figures.connections import spread_layers, title
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, label_y, percent, shades
+from lth.results.figures.style import cut, grey, percent, shades
 
 COLUMNS = 4
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lth.measured import Measured
 from lth.records.judged import ACCURACY
 from lth.records.record import Record
+from lth.results.figures.axes import is_lowest, label_y
 from lth.results.figures.ladder import (
     Ladder,
     Panel,
@@ -20,7 +21,7 @@ from lth.results.figures.ladder import (
 )
 from lth.results.figures.multiples import multiples
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import COLOURS, is_lowest, label_y, words
+from lth.results.figures.style import COLOURS, words
 from lth.types import WINNER
 
 DENSITY = "weights remaining (%)"
