@@ -6,6 +6,7 @@ from functools import partial
 from io import StringIO
 
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from rich.console import Console
 
@@ -382,8 +383,8 @@ def test_the_figure_shows_the_rows_in_order(crowd):
     ends = [c.lines[2][0].get_segments()[0][:, 0].tolist() for c in left.containers]
     assert ends == [pytest.approx([100 * r.value.low, 100 * r.value.high]) for r in kept]
     own = left.get_yticklabels()[names.index("winning ticket")]
-    assert own.get_color() == COLOURS[0] and own.get_weight() == "bold"
-    plain = [t for t in left.get_yticklabels() if t.get_color() == grey(0.5)]
+    assert to_hex(own.get_color()).upper() == COLOURS[0] and own.get_weight() == "bold"
+    plain = [t for t in left.get_yticklabels() if t.get_color() == grey(0.35)]
     assert 29 - len(plain) < len(COLOURS) and own not in plain  # those that no cheaper one beats
 
 

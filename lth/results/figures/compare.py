@@ -82,8 +82,9 @@ def comparison_figure(comparison: Comparison, sheet: Sheet = PLAIN) -> Figure | 
 def _axes(rows: int, sheet: Sheet) -> tuple[Figure, list[Axes], int]:
     """Return the panels, beside or above each other, and the letters that names may have."""
     width, scale = sheet.options.width or SCREEN, sheet.font / 10
-    letters = min(LONGEST, int(0.36 * width * (0.5 if width >= WIDE else 1) / (0.062 * scale)))
-    if width >= WIDE:
+    beside = width >= WIDE
+    letters = min(LONGEST, int((0.42 / 2 if beside else 0.36) * width / (0.062 * scale)))
+    if beside:
         size = width, max(4.2, 1.1 + 0.2 * rows) * scale
         figure = Figure(size, layout="constrained")
         axes = list(figure.subplots(1, 2, width_ratios=(1, 1.3)))
