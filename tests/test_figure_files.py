@@ -196,7 +196,10 @@ def mask_of(*shapes, density=0.5):
 
 
 def cells_of(ax):
-    return torch.tensor(ax.images[0].get_array().filled(float("nan")))
+    """The cells of a picture, each once."""
+    pixels = torch.tensor(ax.images[0].get_array().filled(float("nan")))
+    left, right, bottom, top = ax.images[0].get_extent()
+    return pixels[:: round(len(pixels) / (bottom - top)), :: round(len(pixels[0]) / (right - left))]
 
 
 def test_a_mask_is_seen_as_matrices_and_kernels():
@@ -221,6 +224,9 @@ def test_a_large_layer_is_averaged_over_blocks_and_many_kernels_are_chosen():
     assert cells_of(matrix)[0, 0] == own
     assert cells_of(kernels).shape == (12 * 4 - 1, 12 * 4 - 1)
     assert "12 x 12 of them" in kernels.get_title()
+    (first,) = mask_figure(mask_of((64, 3, 5, 5))).axes  # units beside each other, too
+    assert cells_of(first).shape == (12 * 6 - 1, 4 * 3 * 6 - 1)
+    assert "48 x 3 of them" in first.get_title()
 
 
 def test_values_have_the_colours_of_their_signs():

@@ -23,6 +23,9 @@ from lth.types import Mask, Params
 CELLS = 320
 """Cells along a side of a picture, at most: of a greater matrix each is the mean of a block."""
 
+PIXELS = 600
+"""Pixels along a side, at least, that cells are drawn as: edges stay sharp at any size."""
+
 TILES = 12
 """Kernels along a side of a picture, at most."""
 
@@ -197,7 +200,9 @@ def _pictures(
 
 def _show(ax: Axes, picture: Picture, signed: bool) -> Any:
     """Draw a picture without axes; its darkest cell is the one that keeps most."""
-    cells = picture.cells.numpy()
+    height, width = picture.cells.shape
+    times = ceil(PIXELS / height), ceil(PIXELS / width)
+    cells = picture.cells.repeat_interleave(times[0], 0).repeat_interleave(times[1], 1).numpy()
     top = float(picture.cells.nan_to_num().abs().max()) or 1.0
     ground = to_rgb(grey(0.92))
     first, second = palette()[:2]
@@ -206,6 +211,7 @@ def _show(ax: Axes, picture: Picture, signed: bool) -> Any:
     image = ax.imshow(
         cells, cmap=colours, vmin=-top if signed else 0.0, vmax=top,
         aspect="equal" if picture.square else "auto", interpolation="auto",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )  # fmt: skip
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -218,11 +224,15 @@ def _picture(name: str, mask: Tensor, values: Tensor | None, auto: bool) -> Pict
     cells = mask.double() if values is None else values
     size = "x".join(map(str, mask.shape))
     if auto and _is_kernel(mask):
-        rows, columns = _spread(mask.shape[0], TILES), _spread(mask.shape[1], TILES)
+        units, inputs = mask.shape[:2]
+        columns = _spread(inputs, TILES)
+        beside = max(1, min(TILES // len(columns), round((units / len(columns)) ** 0.5)))
+        rows = _spread(units, TILES * beside)
         tiles = cells[rows][:, columns].flatten(0, 1)
-        whole = len(rows) * len(columns) == mask.shape[0] * mask.shape[1]
+        whole = len(rows) * len(columns) == units * inputs
         some = "" if whole else f", {len(rows)} x {len(columns)} of them"
-        return Picture(_tiled(tiles, len(columns)), f"{_name(name)} {size}{some}", True)
+        picture = _tiled(tiles, len(columns) * beside)
+        return Picture(picture, f"{_name(name)} {size}{some}", True)
     flat = cells.reshape(mask.shape[0], -1) if mask.ndim > 1 else cells.reshape(1, -1)
     return Picture(_shrunk(flat), f"{_name(name)} {size}", False)
 

@@ -20,9 +20,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 """Six of Okabe & Ito's, then six that are farthest from these and each other, as the colour-blind
 see them too: in CIELAB no two are nearer than 26, for protanopes 20, for deuteranopes 17."""
 
-ON_DARK = ("#4DA6E8", "#F07838", "#1FC79A", "#E59BC4", "#F2B632", "#9AD7FA",
-           "#785AFF", "#E1FF00", "#F0F0B4", "#E12DB4", "#A5FF78", "#F02D5A")  # fmt: skip
-"""The same on a dark ground: no two are nearer than 25, 16 and 14."""
+ON_DARK = ("#4DA6E8", "#E8703A", "#19A87F", "#F2BEDD", "#F0A500", "#96F087",
+           "#5A3CFF", "#F0FF69", "#D2FFD2", "#C30096", "#4B78F0", "#C31E3C")  # fmt: skip
+"""The same on a dark ground: no two are nearer than 35, 25 and 23."""
 
 MARKERS: tuple[Any, ...] = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">", (4, 1, 0), "h")
 STROKES: tuple[LineStyleType, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
