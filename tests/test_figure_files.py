@@ -118,6 +118,7 @@ def test_a_figure_is_as_wide_as_asked_and_is_the_users_to_change(tmp_path):
             FigureCanvasAgg(figure).draw()  # as a user would, in whose style these are not
             sizes = [t.get_fontsize() for t in figure.axes[0].get_xticklabels()]
             assert sizes == [pytest.approx(0.833 * wanted.font)] * len(sizes)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
     figure.axes[0].set_title("mine")
     assert figure.axes[0].get_title() == "mine" and dict(mpl.rcParams) == before
 

@@ -15,7 +15,7 @@ from lth.records.statistics import percent
 from lth.results.compare.rows import Comparison, Row, trained
 from lth.results.figures.axes import amounts_axis, tidy
 from lth.results.figures.labels import SIZE, Label, place_labels
-from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.sheet import PLAIN, Sheet, ShownFigure
 from lth.results.figures.style import COLOURS, Look, cut, grey, rc, readable, words
 
 DPI = 140
@@ -86,11 +86,11 @@ def _axes(rows: int, sheet: Sheet) -> tuple[Figure, list[Axes], int]:
     letters = min(LONGEST, int((0.42 / 2 if beside else 0.36) * width / (0.062 * scale)))
     if beside:
         size = width, max(4.2, 1.1 + 0.2 * rows) * scale
-        figure = Figure(size, layout="constrained")
+        figure = ShownFigure(size, layout="constrained")
         axes = list(figure.subplots(1, 2, width_ratios=(1, 1.3)))
     else:
         heights = (0.6 + 0.2 * rows) * scale, max(0.62 * width, (0.9 + 0.165 * rows) * scale)
-        figure = Figure((width, sum(heights)), layout="constrained")
+        figure = ShownFigure((width, sum(heights)), layout="constrained")
         axes = list(figure.subplots(2, 1, height_ratios=heights))
     for ax in axes:
         tidy(ax)

@@ -41,14 +41,14 @@ def multiples(ladder: Ladder, panel: Panel, sheet: Sheet) -> Figure | None:
     figure, axes = sheet.panels(len(cells), MOST, SIZE, LEAST, share=True)
     looks, columns = sheet.looks(ladder.arms), sheet.columns(min(MOST, len(cells)), LEAST)
     own, width = looks[WINNER], float(figure.get_size_inches()[0]) / columns
-    letters = max(8, int(width / (0.075 * sheet.font / 10)) - 4)
+    letters = max(8, int(0.9 * width / (0.0725 * sheet.font / 10)))
     for ax, (lr, arm) in zip(axes, cells, strict=True):
         draw_dense(ax, ladder, lr, panel)
         _others(ax, ladder, lr, panel)
         for number, (each, look) in enumerate(((WINNER, own), (arm, looks[arm]))):
             _arm(ax, ladder, (lr, each), panel, look._replace(ls="-"), number)
-        several = f", lr {lr:g}" if len(ladder.rates) > 1 else ""
-        ax.set_title(cut_text(words(arm) + several, letters), fontsize="small")
+        rate = f"\nlr {lr:g}" if len(ladder.rates) > 1 else ""
+        ax.set_title(cut_text(words(arm), letters) + rate, fontsize="small")
         name_densities(ax, ladder)
     cut(axes[:1], ladder, panel)
     _name_axes(axes, panel, columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,15 @@ LINE = 0.175
 
 _LOCK = threading.RLock()
 """Matplotlib's settings are one for the process: threads that draw do so one after another."""
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself, also where nobody has imported pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png")
+        return content.getvalue()
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ class Sheet:
         width = self.options.width or max(4.6, size[0] * columns)
         each = width / columns
         height = size[1] if self.options.width is None else self._height(each, size)
-        figure = Figure((width, (height + extra) * rows), layout="constrained")
+        figure = ShownFigure((width, (height + extra) * rows), layout="constrained")
         axes = []
         for number in range(count):
             first = 0 if share is True else number - number % columns
