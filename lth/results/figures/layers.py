@@ -34,14 +34,17 @@ def layers_figure(rows: Sequence[Row], sheet: Sheet = PLAIN) -> Figure | None:
     if not shown:
         return None
     with sheet.used():
-        figure, axes = sheet.panels(len(shown), min(3, len(shown)), SIZE)
+        most = min(3, len(shown))
+        width = (sheet.options.width or SIZE[0] * most) / sheet.columns(most)
+        names = (cut(", ".join(map(words, arms)), LETTERS) for arms, _ in shown)
+        titles = [wrapped(name, 0.8 * width, 0.833 * sheet.font) for name in names]
+        extra = sheet.lines(max(title.count("\n") for title in titles))
+        figure, axes = sheet.panels(len(shown), most, SIZE, extra=extra)
         layers = list(dict.fromkeys(name for _, lines in shown for name in lines))
         colours = dict(zip(layers, shades(len(layers)), strict=True))
-        width = float(figure.get_size_inches()[0]) / sheet.columns(min(3, len(shown)))
-        for ax, (arms, lines) in zip(axes, shown, strict=True):
-            _panel(ax, lines, colours)
-            title = cut(", ".join(map(words, arms)), LETTERS)
-            ax.set_title(wrapped(title, 0.85 * width, sheet.font))
+        for ax, title, (_, lines) in zip(axes, titles, shown, strict=True):
+            _panel(ax, lines, colours, extra)
+            ax.set_title(title, fontsize="small")
         handles, labels = max((ax.get_legend_handles_labels() for ax in axes), key=_length)
         sheet.caption(figure, members_note(rows), handles, labels)
     return figure
@@ -51,7 +54,7 @@ def _length(found: tuple[list, list]) -> int:
     return len(found[0])
 
 
-def _panel(ax: Axes, lines: Lines, colours: dict[str, tuple[float, ...]]) -> None:
+def _panel(ax: Axes, lines: Lines, colours: dict[str, tuple[float, ...]], extra: float) -> None:
     """Draw a line per layer; where there are few, the first show behind others like them."""
     densities = sorted({d for points in lines.values() for d, _ in points})
     ax.plot(*[[100 * d for d in densities]] * 2, color=grey(0.6), ls="--", label="all layers")
@@ -63,12 +66,12 @@ def _panel(ax: Axes, lines: Lines, colours: dict[str, tuple[float, ...]]) -> Non
         label = name.removesuffix(".weight")
         ax.plot(xs, mean, color=colours[name], lw=width * scale, label=label)
         ax.fill_between(xs, low, high, color=colours[name], alpha=0.16, lw=0)
-    _layer_axis(ax, [s.mean for points in lines.values() for _, s in points])
+    _layer_axis(ax, [s.mean for points in lines.values() for _, s in points], extra)
     density_axis(ax, densities)
     ax.set_xlabel("weights remaining (%)")
 
 
-def _layer_axis(ax: Axes, densities: Sequence[float]) -> None:
+def _layer_axis(ax: Axes, densities: Sequence[float], extra: float) -> None:
     low = 80 * min((d for d in densities if d > 0), default=1.0)
     steps = (1, 0.5, 0.2) if low < 15 else (1, 0.8, 0.6, 0.4, 0.2)
     ax.set_yscale("log")
@@ -76,7 +79,7 @@ def _layer_axis(ax: Axes, densities: Sequence[float]) -> None:
     ax.set_yticks([m * 10.0**p for p in range(2, -4, -1) for m in steps if m * 10.0**p >= low])
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    label_y(ax, "layer's weights remaining (%)")
+    label_y(ax, "layer's weights remaining (%)", extra)
 
 
 def _by_arm(rows: Sequence[Row]) -> dict[str, Lines]:

@@ -19,7 +19,7 @@ from lth.results.compare.studies import Source
 from lth.results.figures.axes import amounts_axis, label_y, plain_amount
 from lth.results.figures.labels import Label, line_height, place_labels
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import COLOURS, Look, cut, grey, rc, readable, words
+from lth.results.figures.style import COLOURS, Look, balanced, cut, grey, rc, readable, words
 
 DPI = 130
 """As the other comparison's: a crowd of methods must stay under 250 kB to be kept."""
@@ -159,7 +159,8 @@ def _cost_axis(ax: Axes, axis: str, width: float) -> None:
     left, right = ax.get_xlim()
     room = 0.62 * width / (0.05 * float(rc("font.size")))
     amounts_axis(ax.xaxis, right / left, room, lambda value: plain_amount(cost(value, axis)))
-    ax.set_xlabel(AXES[axis])
+    letters = int(0.6 * width / (0.08 * float(rc("font.size")) / 10))
+    ax.set_xlabel(balanced(AXES[axis], letters))
 
 
 def _note(points: Sequence[Point]) -> str:
