@@ -147,7 +147,7 @@ def _command(about: dict[str, Any], left_out: tuple[str, ...]) -> str:
 COMPARISON = ("compare.csv", "equal_cost.csv", "compare.png")
 AT_EQUAL_BUDGETS = ("pareto.csv", "equal_budget.csv", "pareto.png")
 
-HERE = ("out", "logger", "action", "studies", "reference", "axis", "budgets")
+HERE = ("out", "logger", "action", "studies", "reference", "axis", "budgets", "figures")
 ELSEWHERE = ("out", "data.root", "logger", "name", "action")
 
 

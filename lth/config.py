@@ -40,7 +40,7 @@ FIT = ("knob", "values", "low", "high", "budget", "trials")
 
 NOT_IN_STUDY_ID = (
     "name", "out", "trials", "levels", "arms", "method", "logger", "action", "studies", "reference",
-    "trainer", "budget", "axis", "budgets", "fit", "optimize", "plan", "clean", "table",
+    "trainer", "budget", "axis", "budgets", "figures", "fit", "optimize", "plan", "clean", "table",
 )  # fmt: skip
 """Settings that are not part of what a study is; precision and compile of the trainer are."""
 

@@ -21,8 +21,9 @@ from lth.results.compare.rows import Cost, Row, compare
 from lth.results.compare.studies import Source, find, fit, labels, name_of, sources
 from lth.results.compare.table import budget_tables, comparison_tables, legend
 from lth.results.figures import save
-from lth.results.figures.compare import LONGEST, REFERENCE, comparison_figure
+from lth.results.figures.compare import LONGEST, comparison_figure
 from lth.results.figures.labels import spread
+from lth.results.figures.style import COLOURS, grey
 from tests.toys import SETTINGS, run_study
 
 WINNER = "winning_ticket"
@@ -382,7 +383,9 @@ def test_the_figure_shows_the_rows_in_order(crowd):
     ends = [c.lines[2][0].get_segments()[0][:, 0].tolist() for c in left.containers]
     assert ends == [pytest.approx([100 * r.value.low, 100 * r.value.high]) for r in kept]
     own = left.get_yticklabels()[names.index("winning ticket")]
-    assert to_hex(own.get_color()).upper() == REFERENCE and own.get_weight() == "bold"
+    assert to_hex(own.get_color()).upper() == COLOURS[0] and own.get_weight() == "bold"
+    plain = [t for t in left.get_yticklabels() if t.get_color() == grey(0.35)]
+    assert 29 - len(plain) < len(COLOURS) and own not in plain  # those that no cheaper one beats
 
 
 def test_the_figure_has_a_line_per_method_and_a_band_for_the_dense_network():

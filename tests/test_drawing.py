@@ -23,13 +23,13 @@ from lth.results.compare.studies import Source
 from lth.results.compare.table import budget_tables, comparison_tables
 from lth.results.figures import analysis as drawn_analysis
 from lth.results.figures import compare as drawn_compare
-from lth.results.figures import curves as drawn_curves
-from lth.results.figures import curves_figure, draw, style, tickets_figure
-from lth.results.figures import tickets as drawn_tickets
+from lth.results.figures import curves_figure, draw, tickets_figure
+from lth.results.figures import sheet as drawn_sheet
 from lth.results.figures.curves import densities
+from lth.results.figures.ladder import REACH, Ladder, dodge
 from lth.results.figures.pictures import draw_analysis
-from lth.results.figures.style import look
-from lth.results.figures.tickets import REACH, dodge
+from lth.results.figures.sheet import Sheet
+from lth.results.figures.style import COLOURS, looks
 from tests.synthetic import WINNER, study
 
 FEW = settings(
@@ -41,14 +41,14 @@ FEW = settings(
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
     """Few pixels: what is tested is that figures are made."""
-    for module in (drawn_tickets, drawn_curves, style, drawn_compare):
+    for module in (drawn_sheet, drawn_compare):
         monkeypatch.setattr(module, "DPI", 40)
 
 
 KINDS = {
     "trials": some.sampled_from([1, 2, 3]), "levels": some.sampled_from([(0,), (0, 1), (0, 13),
                                                                          (0, 1, 2, 3)]),
-    "arms": some.sampled_from([0, 1, 11, 39]), "rates": some.sampled_from([1, 1, 3]),
+    "arms": some.sampled_from([0, 1, 11, 13]), "rates": some.sampled_from([1, 1, 2]),
     "equal": some.sampled_from([None, 0.045, 0.0, 1.0]), "lost": some.sampled_from([0, 0, 0.4, 1]),
     "changing": some.booleans(), "early": some.sampled_from([0, 10, 60]),
     "seed": some.integers(0, 99),
@@ -56,10 +56,10 @@ KINDS = {
 
 
 def records_of(trials, levels, arms, rates, equal, lost, changing, early, seed):
-    """Records and curves: one trial, equal values, one level, 40 arms, densities that change."""
+    """Records and curves: one trial, equal values, one level, 14 arms, densities that change."""
     dice, records, curves = random.Random(seed), [], []
     names = [WINNER, "supermask", *(f"arm_{n}" for n in range(2, 40))][: arms + 1]
-    for lr in (0.1, 0.01, 0.001)[:rates]:
+    for lr in (0.1, 0.01)[:rates]:
         for level, arm, trial in ((n, a, t) for n in levels for a in names if n or a == WINNER
                                   for t in range(trials)):  # fmt: skip
             density = 0.8**level if arm != "supermask" else dice.choice([0.0, 0.494, 0.494, 1.0])
@@ -89,8 +89,9 @@ def test_every_study_has_its_figures_and_tables(tmp_path_factory, kind):
     records, curves = records_of(**kind)
     folder = tmp_path_factory.mktemp("drawn")
     reached = any(r.metric == "early_stop_step" for r in records)
-    names = ["tickets.png"] * reached + ["curves.png"] * reached
-    assert [p.name for p in draw(records, curves, folder)] == names
+    crowd = len({r.arm for r in records}) > len(COLOURS)
+    names = ["tickets", *["tickets_end", "tickets_early_stop"] * crowd, "curves"] * reached
+    assert [p.stem for p in draw(records, curves, folder)] == names
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in folder.iterdir())
     for width in (80, 200):
         text = render(records, width)
@@ -155,7 +156,7 @@ def test_every_analysis_has_its_figures(tmp_path_factory, kind):
     found = Tickets(0, 0.1, drawn, start, {}, "fc1.weight" if norms else None, (1, 2, 2))
     names = {p.stem for p in draw_analysis(rows, points, found, tmp_path_factory.mktemp("drawn"))}
     pruned = any(0 < r.density < 1 for r in rows)
-    wanted = {"analysis", "connectivity", "connections", "survivors"}
+    wanted = {"analysis", "connectivity", "connections", "survivors", "masks"}
     assert names == wanted | ({"layers"} if pruned else set())
 
 
@@ -163,22 +164,59 @@ def test_every_analysis_has_its_figures(tmp_path_factory, kind):
 
 
 def test_no_two_of_forty_arms_look_alike():
-    looks = [look(n) for n in range(40)]
-    assert len({(x.color, x.marker) for x in looks}) == 40
-    assert len({x.color for x in looks[:8]}) == 8 == len({x.marker for x in looks[:8]})
+    found = list(looks([WINNER, *(f"arm_{n}" for n in range(1, 40))]).values())
+    assert len({(x.color, x.marker) for x in found}) == 40
+    assert len({x.color for x in found[:12]}) == 12 == len({x.marker for x in found[:12]})
+    assert all(x.color != found[0].color for x in found[1:])  # the winning ticket's is its alone
 
 
-@pytest.mark.parametrize("arms", [2, 9, 40])
+def test_an_arm_looks_the_same_whoever_stands_beside_it():
+    alone, crowd = looks([WINNER, "rigl"]), looks([WINNER, "random_reinit", "set", "rigl"])
+    assert alone[WINNER] == crowd[WINNER] and alone["rigl"] == crowd["rigl"]
+    assert looks(["random_mask"])["random_mask"] == looks([*crowd, "random_mask"])["random_mask"]
+    sheet = Sheet(arms=(WINNER, "rigl", "a", "b", "c", "d"))
+    assert sheet.looks(["d"])["d"] == sheet.looks(["c", "d", "b"])["d"]
+
+
+@pytest.mark.parametrize("arms", [2, 9, 12])
 def test_arms_are_told_apart_and_stand_at_their_density(arms):
     names = (WINNER, *(f"arm_{n}" for n in range(1, arms)))
     records, _ = study(trials=2, levels=2, arms=names)
     ax = tickets_figure(records).axes[0]
     own = [c.lines[0] for c in ax.containers]
-    assert len({(x.get_color(), x.get_marker()) for x in own}) == arms == len(own)
+    assert len({x.get_color() for x in own}) == arms == len({x.get_marker() for x in own})
     for line in own:
         for x, density in zip(line.get_xdata(), (100, 80, 64), strict=True):
             assert abs(x / density - 1) <= REACH + 1e-9
     assert len({round(dodge(n, arms), 9) for n in range(arms)}) == arms
+
+
+def test_no_point_is_drawn_nearer_to_another_level_than_to_its_own():
+    """Levels that lie one percent apart, twelve arms, one of them a little beside the others."""
+    names = (WINNER, *(f"arm_{n}" for n in range(1, 12)))
+    records, _ = study(trials=2, levels=4, arms=names)
+    records = [r._replace(density=0.99**r.level * (1.001 if r.arm == "arm_3" else 1))
+               if r.level else r for r in records]  # fmt: skip
+    ladder = Ladder.of(records)
+    levels = [99, 99 * 0.99, 99 * 0.99**2, 99 * 0.99**3]
+    for line in (c.lines[0] for c in tickets_figure(records).axes[0].containers):
+        for x, own in zip(line.get_xdata()[1:], levels, strict=True):
+            assert min(levels, key=lambda d: abs(d - x)) == own
+    assert 0 < ladder.reach < 0.3 * 0.01
+
+
+def test_beyond_twelve_arms_each_has_a_panel_before_the_others_in_grey():
+    names = (WINNER, *(f"arm_{n}" for n in range(1, 15)))
+    records, _ = study(trials=2, levels=2, arms=names)
+    figure = tickets_figure(records)
+    assert [ax.get_title() for ax in figure.axes] == [f"arm {n}" for n in range(1, 15)]
+    for ax, arm in zip(figure.axes, names[1:], strict=True):
+        assert [c.get_label() for c in ax.containers] == ["winning ticket", arm.replace("_", " ")]
+        assert len({c.lines[0].get_color() for c in ax.containers}) == 2
+    values = summarise(records)
+    ends = [100 * values[c].values["test_accuracy_end"].mean for c in values if c.arm == "arm_14"]
+    last = tickets_figure(records, part=2).axes[-1].containers[1].lines[0].get_ydata()
+    assert list(last)[1:] == pytest.approx(ends)
 
 
 def supermasks(curves):

@@ -212,7 +212,7 @@ def test_an_analysis_draws_means_and_a_line_for_chance_in_grey():
     masks, chance = overlap.lines
     assert list(masks.get_ydata()) == pytest.approx([0.45, 0.25])
     assert list(masks.get_xdata()) == [50, 25]
-    assert (chance.get_label(), chance.get_color()) == ("by chance", "0.55")
+    assert (chance.get_label(), chance.get_color()) == ("by chance", (0.55, 0.55, 0.55))
 
 
 def test_a_levels_densities_are_averaged_where_they_differ():
@@ -256,7 +256,7 @@ def test_connectivity_shows_a_handful_of_densities_on_one_scale():
     axes = connectivity_figure(points).axes
     assert len(axes) == 10 and [ax.get_visible() for ax in axes[5:]] == [True] + [False] * 4
     assert len({ax.get_ylim() for ax in axes[:5]}) == 1
-    assert axes[4].get_title() == "0.024 % of the weights"
+    assert axes[4].get_title() == "0.024 %"
 
 
 def test_layers_that_have_the_same_densities_share_a_panel():
@@ -335,7 +335,7 @@ def test_an_analysis_draws_what_there_is_to_show(tmp_path):
     found = tickets_of(masks_of(FOUR, TWO))
     rows = rows_of({"sign_agreement": 0.5})
     names = [p.name for p in draw_analysis(rows, [], found, tmp_path)]
-    assert names == ["analysis.png", "connections.png", "survivors.png"]
+    assert names == ["analysis.png", "connections.png", "survivors.png", "masks.png"]
     points = points_of((0.1, 0.2, 0.1))
     assert [p.name for p in draw_analysis([], points, None, tmp_path)] == ["connectivity.png"]
     assert draw_analysis([], [], None, tmp_path) == []

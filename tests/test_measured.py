@@ -131,7 +131,7 @@ def test_figures_show_the_metric_as_it_is(kind):
     metric, measured, splits, records, curves = kind
     percent = " (%)" if metric == "acc" else ""
     figure = tickets_figure(records, measured)
-    assert [ax.get_ylabel() for ax in figure.axes] == [
+    assert [ax.get_ylabel().replace("\n", " ") for ax in figure.axes] == [
         "early-stop step", f"{splits[-1]} {metric} at early stop{percent}",
         f"{splits[-1]} {metric} at the end{percent}",
     ]  # fmt: skip
@@ -142,7 +142,7 @@ def test_figures_show_the_metric_as_it_is(kind):
     for line in (c.lines[0] for c in figure.axes[1].containers if "winning" in c.get_label()):
         assert all(low <= y <= high for y in line.get_ydata())
     drawn = curves_figure(curves, records, measured)
-    assert drawn.axes[0].get_ylabel() == f"{splits[-1]} {metric}{percent}"
+    assert drawn.axes[0].get_ylabel().replace("\n", " ") == f"{splits[-1]} {metric}{percent}"
     for each in (figure, drawn):
         FigureCanvasAgg(each).draw()
 

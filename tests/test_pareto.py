@@ -26,6 +26,7 @@ from lth.results.compare.pareto import points
 from lth.results.compare.studies import Source
 from lth.results.figures import draw
 from lth.results.figures.pareto import pareto_figure
+from lth.results.figures.style import grey
 from lth.results.figures.zeros import zeros_figure
 from lth.study.comparison import compare_studies
 from lth.study.progress import Display
@@ -227,19 +228,19 @@ def test_what_is_far_below_leaves_the_panel_and_is_marked():
     assert any("lost (10)" in t.get_text() for t in ax.findobj(Text))
 
 
-def test_a_crowd_is_named_by_marker_and_stroke_too():
+def test_of_a_crowd_the_front_has_colours_and_all_are_named():
     rows = [*ROWS, *(r for n in range(12) for r in trials(f"m{n}", 1, 50 + n, 0.9, (0.9, 0.92)))]
     figure = pareto_figure(found_at(rows=rows), "bytes", TEST_ACCURACY)
-    (legend,) = figure.legends
-    assert len(legend.get_texts()) == 15
-    assert not pareto_figure(found_at(), "bytes", TEST_ACCURACY).legends
+    names = {t.get_text(): t.get_color() for t in figure.axes[0].texts}
+    assert len(names) == 15 and sum(c == grey(0.35) for c in names.values()) == 12
+    assert names["m0"] != grey(0.35) == names["m1"]  # it validates as well for fewer bytes
 
 
 def test_zeros_do_not_shrink_a_network():
     left, right = zeros_figure(ROWS).axes
-    whole, without = (line.get_ydata() for line in left.lines[:2])
+    whole, without = (c.lines[0].get_ydata() for c in left.containers)
     assert list(whole) == [1000] * 3 and list(without) == [1000, 500, 250]
-    whole, packed = (line.get_ydata() for line in right.lines[:2])
+    whole, packed = (c.lines[0].get_ydata() for c in right.containers)
     assert list(whole) == [400] * 3 and list(packed) == [400, 200, 100]
     assert zeros_figure([r for r in ROWS if r.arm != WINNER]) is None
 

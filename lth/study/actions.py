@@ -33,16 +33,17 @@ def run_study(setup: Setup, display: Display) -> Result:
 
     Returned is what a sweep is told of it (``optimize``).
     """
-    from lth.results.figures import draw, draw_over_steps
+    from lth.results.figures import draw, draw_over_steps, sheet_of
 
     asked = objective_for(setup)
 
     _headline(setup, display)
     journal = execute(setup, display)
     records, curves = journal.records, journal.curves
-    measured = measured_of(setup.config)
-    figures = draw(records, curves, setup.folder / "figures", teller(display), measured)
-    figures += draw_over_steps(study_of(setup), teller(display))
+    measured, note = measured_of(setup.config), teller(display)
+    sheet = sheet_of(setup.config, (r.arm for r in records))
+    figures = draw(records, curves, setup.folder / "figures", note, measured, sheet)
+    figures += draw_over_steps(study_of(setup), note, sheet)
     lines = _finish_logger(setup, journal, figures, display)
     say_where(display, setup.folder, figures)
     for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
@@ -125,12 +126,13 @@ def explain_study(setup: Setup, display: Display) -> None:
 
 def plot_study(setup: Setup, display: Display) -> None:
     """Draw the figures and show the table again, from the records on disk."""
-    from lth.results.figures import draw, draw_over_steps
+    from lth.results.figures import draw, draw_over_steps, sheet_of
 
     study, measured = study_of(setup), measured_of(setup.config)
     folder, note = study.folder / "figures", teller(display)
-    figures = draw(study.records, study.curves, folder, note, measured)
-    figures += draw_over_steps(study, note)
+    sheet = sheet_of(setup.config, (r.arm for r in study.records))
+    figures = draw(study.records, study.curves, folder, note, measured, sheet)
+    figures += draw_over_steps(study, note, sheet)
     say_where(display, study.folder, figures)
     for line in outdated(study.folder):
         display.say(line)
@@ -150,6 +152,7 @@ def analyse_study(setup: Setup, display: Display) -> None:
     from lth.results.analysis.summary import summary
     from lth.results.analysis.table import Analysis, Row
     from lth.results.analysis.tickets import tickets
+    from lth.results.figures import sheet_of, told
     from lth.results.figures.pictures import draw_analysis
 
     study, options, measured = study_of(setup), setup.options, measured_of(setup.config)
@@ -171,14 +174,15 @@ def analyse_study(setup: Setup, display: Display) -> None:
     ):  # fmt: skip
         write_table(setup.folder / f"{name}.csv", header, table)
     drawn = attempt("pictures of the tickets", lambda: tickets(analysis), None, display)
-    figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display))
+    sheet = sheet_of(setup.config, (r.arm for r in study.records))
+    figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display), sheet)
     for line in attempt("summary", lambda: summary(rows, study.records, measured), [], display):
         display.say(line)
     display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
     display.say(f"matching: {setup.folder / 'matching.csv'}")
     display.say(f"paths:    {setup.folder / 'paths.csv'}")
-    for figure in figures:
-        display.say(f"figure:   {figure}")
+    for line in told(figures):
+        display.say(f"figure:   {line}")
     for line in outdated(setup.folder):
         display.say(line)
     display.say(f"trained 0 members, reused {len(study.members)}")
@@ -219,8 +223,8 @@ def _finish_logger(
     if setup.config["logger"].get("tickets"):
         tickets = attempt("tickets", lambda: _export(setup, journal), [], display)
     records, curves = journal.records, journal.curves
-    finish = journal.logged.finish
-    return attempt("logger", lambda: finish(records, curves, figures, tickets), [], display)
+    finish, shown = journal.logged.finish, [f for f in figures if f.suffix == ".png"]
+    return attempt("logger", lambda: finish(records, curves, shown, tickets), [], display)
 
 
 def _export(setup: Setup, journal: Journal) -> list[Path]:

@@ -31,7 +31,7 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> Path:
         legend,
     )
     from lth.results.compare.write import write_comparison
-    from lth.results.figures import save_all
+    from lth.results.figures import save_all, sheet_of, told
     from lth.results.figures.compare import comparison_figure
 
     studies = find(config["studies"])
@@ -52,7 +52,10 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> Path:
     best = equal_cost(comparison.rows, comparison.densities, what=comparison.what)
     folder, width = Path(config["out"]) / "compare" / config["name"], display.console.width
     write_comparison(folder, comparison, best, studies)
-    figures = save_all({"compare": lambda: comparison_figure(comparison)}, folder, teller(display))
+    sheet = sheet_of(config, _arms(studies), [study.config for study in studies])
+    figures = save_all(
+        {"compare": lambda: comparison_figure(comparison, sheet)}, folder, teller(display), sheet
+    )
     for tables, words in (
         (
             attempt("table", lambda: comparison_tables(comparison, width), [], display),
@@ -68,8 +71,10 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> Path:
             display.say("")
         if tables:
             display.say(words + "\n")
-    for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
-        display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
+    for path in (folder / "compare.csv", folder / "equal_cost.csv"):
+        display.say(f"table:   {path}")
+    for line in told(figures):
+        display.say(f"figure:  {line}")
     display.say(f"trained 0 members, reused {members_of(studies)}")
     return folder
 
@@ -82,7 +87,7 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
     from lth.results.compare.reference import choose, pool_notes, pooled
     from lth.results.compare.studies import fit, sources
     from lth.results.compare.write import write_budgets
-    from lth.results.figures import save_all
+    from lth.results.figures import save_all, sheet_of, told
     from lth.results.figures.pareto import pareto_figure
 
     axis, groups = str(config["axis"]), pooled(studies)
@@ -99,15 +104,18 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
     name, width = f"{config['name']}-{axis}", display.console.width
     folder = Path(config["out"]) / "compare" / name
     write_budgets(folder, axis, what, found, best, studies)
+    sheet = sheet_of(config, _arms(studies), [study.config for study in studies])
     figures = save_all(
-        {"pareto": lambda: pareto_figure(found, axis, what)}, folder, teller(display)
+        {"pareto": lambda: pareto_figure(found, axis, what, sheet)}, folder, teller(display), sheet
     )
     for table in attempt("table", lambda: axis_tables(found, best, axis, what, width), [], display):
         display.say(table)
         display.say("")
     display.say(axis_legend(what) + "\n")
-    for path in (folder / "pareto.csv", folder / "equal_budget.csv", *figures):
-        display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
+    for path in (folder / "pareto.csv", folder / "equal_budget.csv"):
+        display.say(f"table:   {path}")
+    for line in told(figures):
+        display.say(f"figure:  {line}")
     display.say(f"trained 0 members, reused {members_of(studies)}")
     return folder
 
@@ -115,3 +123,8 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
 def members_of(studies: list[Study]) -> int:
     """Count the members of studies."""
     return sum(len({(r[1:6], r.phase) for r in study.records}) for study in studies)
+
+
+def _arms(studies: list[Study]) -> list[str]:
+    """Return the arms of a study that is alone: they look as they do in its own figures."""
+    return [r.arm for r in studies[0].records] if len(studies) == 1 else []

@@ -27,11 +27,12 @@ TABLES = ("records", "curves", "members")
 
 DERIVED = {
     "action=analyse": (
-        "analysis.csv", "matching.csv", "paths.csv", "figures/analysis.png", "figures/layers.png",
-        "figures/connections.png", "figures/survivors.png", "figures/connectivity.png",
+        "analysis.csv", "matching.csv", "paths.csv", "figures/analysis.*", "figures/layers.*",
+        "figures/connections.*", "figures/survivors.*", "figures/connectivity.*", "figures/masks.*",
     ),
     "action=plot": (
-        "figures/tickets.png", "figures/curves.png", "figures/pareto.png", "figures/zeros.png",
+        "figures/tickets.*", "figures/tickets_*", "figures/curves.*", "figures/pareto.*",
+        "figures/zeros.*",
     ),
     "logger=csv": ("levels.csv",),
 }  # fmt: skip
@@ -233,8 +234,8 @@ def outdated(folder: Path) -> list[str]:
         return []
     lines = []
     for maker, names in DERIVED.items():
-        paths = [folder / name for name in names]
-        old = [p.name for p in paths if p.exists() and p.stat().st_mtime_ns < newest]
+        paths = [path for name in names for path in sorted(folder.glob(name))]
+        old = [p.name for p in paths if p.stat().st_mtime_ns < newest]
         if old:
             are, them = ("is", "it") if len(old) == 1 else ("are", "them")
             lines.append(

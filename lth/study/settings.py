@@ -10,6 +10,7 @@ from lth.config import ACTIONS, GROUPS
 from lth.errors import LthError, nearest
 from lth.pruning.experiment import Arms
 from lth.records.budget import AXES
+from lth.results.figure_options import figure_options
 from lth.spec.argument_types import is_whole
 from lth.spec.build import build
 from lth.types import WINNER, PruningChain
@@ -17,8 +18,8 @@ from lth.types import WINNER, PruningChain
 T = TypeVar("T")
 
 SETTINGS = ("name", "seed", "trials", "levels", "out", "action", "studies", "reference", "arms",
-            "method", "task", "budget", "axis", "budgets", "fit", "optimize", "plan", "clean",
-            "table", *GROUPS)  # fmt: skip
+            "method", "task", "budget", "axis", "budgets", "figures", "fit", "optimize", "plan",
+            "clean", "table", *GROUPS)  # fmt: skip
 
 TABLES = ("short", "full")
 
@@ -43,6 +44,7 @@ def check_values(config: Mapping[str, Any]) -> None:
     if config.get("table", TABLES[0]) not in TABLES:
         raise LthError(f"table={config['table']}: it is one of {', '.join(TABLES)}")
     _check_budgets(config)
+    figure_options(config)
     if config["action"] != "fit" and any(v is not None for v in (config.get("fit") or {}).values()):
         raise LthError("fit: it chooses a setting for a budget: add action=fit")
     if not isinstance(config["out"], str) or not config["out"]:

@@ -55,6 +55,8 @@ def show(display: Display, records: list[Record], measured: Measured, full: bool
 
 def say_where(display: Display, folder: Path, figures: Sequence[Path]) -> None:
     """Say where the records and the figures lie."""
+    from lth.results.figures import told
+
     display.say(f"records: {folder / 'records.csv'}")
-    for figure in figures:
-        display.say(f"figure:  {figure}")
+    for line in told(figures):
+        display.say(f"figure:  {line}")

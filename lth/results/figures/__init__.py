@@ -1,14 +1,19 @@
-"""The figures, in the style of Frankle & Carbin 2019 (arXiv 1803.03635), from records alone."""
+"""The figures, in the style of Frankle & Carbin 2019 (arXiv 1803.03635), from records alone.
+
+Each is a function that returns a ``matplotlib.figure.Figure``, to be changed and saved at will;
+``Sheet`` says how it looks.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lth.files import write_atomic
@@ -16,16 +21,18 @@ from lth.measured import Measured
 from lth.records.judged import ACCURACY
 from lth.records.record import Record
 from lth.results.analysis.histories import histories
+from lth.results.figure_options import FORMATS, FigureOptions, about, figure_options
 from lth.results.figures.curves import curves_figure
 from lth.results.figures.over_steps import over_steps_figure
 from lth.results.figures.pareto import bytes_figure
-from lth.results.figures.tickets import tickets_figure
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.tickets import crowded_figure, tickets_figure
 from lth.results.figures.zeros import zeros_figure
 from lth.store.study import Study
 
 __all__ = [
-    "curves_figure", "draw", "draw_over_steps", "drawn", "said", "save", "save_all",
-    "tickets_figure",
+    "FigureOptions", "Sheet", "curves_figure", "draw", "draw_over_steps", "drawn", "said", "save",
+    "save_all", "sheet_of", "tickets_figure", "told",
 ]  # fmt: skip
 
 
@@ -34,6 +41,23 @@ Drawing = Callable[[], Figure | None]
 
 Note = Callable[[str], None]
 
+DATES: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""What of a file's metadata is left out, that the same figure gives the same bytes."""
+
+
+def sheet_of(
+    config: Mapping[str, Any],
+    arms: Iterable[str] = (),
+    studies: Sequence[Mapping[str, Any]] | None = None,
+) -> Sheet:
+    """Return the sheet that a configuration asks for: ``sheet_of(study.config, arms)``.
+
+    ``arms`` are all of a study's, which look the same in its figures; of several ``studies``, by
+    their configurations, figures say what they share.
+    """
+    said = about(*([config] if studies is None else studies))
+    return Sheet(figure_options(config), said, tuple(dict.fromkeys(arms)))
+
 
 def draw(
     records: Sequence[Record],
@@ -41,41 +65,46 @@ def draw(
     folder: Path,
     note: Note | None = None,
     measured: Measured = ACCURACY,
+    sheet: Sheet = PLAIN,
 ) -> list[Path]:
-    """Write ``tickets.png`` and ``curves.png``, of budgets ``pareto.png`` and ``zeros.png``.
+    """Write ``tickets`` and ``curves``, of budgets ``pareto`` and ``zeros``, in the formats asked.
 
+    Of more arms than there are colours ``tickets`` shows one value, and there are two more figures.
     Whatever has nothing to show is left out.
     """
     drawings: dict[str, Drawing] = {
-        "tickets": lambda: tickets_figure(records, measured),
-        "curves": lambda: curves_figure(curves, records, measured),
-        "pareto": lambda: bytes_figure(records, measured),
-        "zeros": lambda: zeros_figure(records),
+        "tickets": lambda: tickets_figure(records, measured, sheet),
+        "tickets_end": partial(crowded_figure, records, measured, sheet, 2),
+        "tickets_early_stop": partial(crowded_figure, records, measured, sheet, 0),
+        "curves": lambda: curves_figure(curves, records, measured, sheet),
+        "pareto": lambda: bytes_figure(records, measured, sheet),
+        "zeros": lambda: zeros_figure(records, sheet),
     }
-    return save_all(drawings, folder, note)
+    return save_all(drawings, folder, note, sheet)
 
 
-def draw_over_steps(study: Study, note: Note | None = None) -> list[Path]:
-    """Write ``over_steps.png`` where a mask of the study changed while its member trained."""
-    drawing = {"over_steps": lambda: over_steps_figure(histories(study))}
-    return save_all(drawing, study.folder / "figures", note)
+def draw_over_steps(study: Study, note: Note | None = None, sheet: Sheet = PLAIN) -> list[Path]:
+    """Write ``over_steps`` where a mask of the study changed while its member trained."""
+    drawing = {"over_steps": lambda: over_steps_figure(histories(study), sheet)}
+    return save_all(drawing, study.folder / "figures", note, sheet)
 
 
-def save_all(drawings: Mapping[str, Drawing], folder: Path, note: Note | None) -> list[Path]:
+def save_all(
+    drawings: Mapping[str, Drawing], folder: Path, note: Note | None, sheet: Sheet = PLAIN
+) -> list[Path]:
     """Write each figure that there is; one that fails becomes a ``note``, and costs no other."""
     drawn = []
     for name, drawing in drawings.items():
-        path = folder / f"{name}.png"
+        paths = [folder / f"{name}.{kind}" for kind in sheet.options.formats]
         try:
             figure = drawing()
             _collect(name, figure)
-            if figure is not None:
-                drawn.append(save(figure, path))
+            drawn += [save(figure, path, sheet) for path in paths if figure is not None]
         except Exception as error:
             if note is None:
                 raise
-            older = "; the one there is older" if path.exists() else ""
-            note(f"{path.name}: not drawn ({said(error)}){older}; the records are complete")
+            older = "; the one there is older" if paths[0].exists() else ""
+            note(f"{paths[0].name}: not drawn ({said(error)}){older}; the records are complete")
     return drawn
 
 
@@ -85,10 +114,25 @@ def said(error: Exception) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, atomically."""
+def told(paths: Sequence[Path]) -> list[str]:
+    """Name figures, each once whatever its formats are: ``figures/tickets.png, .pdf``."""
+    names: dict[Path, list[str]] = {}
+    for path in paths:
+        names.setdefault(path.with_suffix(""), []).append(path.suffix)
+    return [f"{stem}{', '.join(kinds)}" for stem, kinds in names.items()]
+
+
+def save(figure: Figure, path: Path, sheet: Sheet = PLAIN) -> Path:
+    """Write a figure as PNG, PDF or SVG, as the path's suffix says, atomically.
+
+    The same figure gives the same bytes: no dates, no random ids.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise ValueError(f"{path}: a figure is written as one of {', '.join(FORMATS)}")
     content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content)
+    with sheet.used():
+        figure.savefig(content, format=kind, metadata=DATES[kind])
     write_atomic(path, content.getvalue())
     return path
 

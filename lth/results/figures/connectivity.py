@@ -11,10 +11,13 @@ from matplotlib.lines import Line2D
 
 from lth.records.intervals import grouped, spread
 from lth.results.analysis.lines import LEVEL, RECALIBRATED, Point
-from lth.results.analysis.tickets import spread_out
-from lth.results.figures.style import legend_above, panels, percent, words
+from lth.results.analysis.tickets import HANDFUL, spread_out
+from lth.results.figures.axes import label_y
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.style import cut, grey, palette, percent, words
 
-COLOURS = {"test": "#0072B2", "train": "#D55E00"}
+LEAST = 1.25
+"""Inches that a panel takes in print at least, in a font of 8 points."""
 
 
 class Group(NamedTuple):
@@ -25,7 +28,7 @@ class Group(NamedTuple):
     kind: str
 
 
-def connectivity_figure(points: Sequence[Point]) -> Figure:
+def connectivity_figure(points: Sequence[Point], sheet: Sheet = PLAIN) -> Figure:
     """Draw error against alpha: a row per kind of line, a panel per density.
 
     Means over pairs and trials, the range between the least and the greatest shaded; dashed, and
@@ -33,30 +36,38 @@ def connectivity_figure(points: Sequence[Point]) -> Figure:
     """
     kinds = sorted(grouped(points, lambda p: Group(p.lr, p.arm, p.kind)).items())
     groups = {g: grouped(own, lambda p: round(p.density, 6)) for g, own in kinds}
-    shown = {g: spread_out({d: d for d in levels}) for g, levels in groups.items()}
+    most = sheet.columns(HANDFUL, LEAST)
+    shown = {g: spread_out({d: d for d in levels}, most) for g, levels in groups.items()}
     columns = max(map(len, shown.values()))
-    figure, axes = panels(len(shown) * columns, columns, (2.5 if columns > 2 else 3.6, 2.6))
-    several = len({g.lr for g in groups}) > 1
-    for number, (group, densities) in enumerate(shown.items()):
-        row = axes[number * columns : (number + 1) * columns]
-        for ax, density in zip(row, densities, strict=False):
-            _panel(ax, groups[group][density])
-            ax.set_title(f"{percent(100 * density)} % of the weights", fontsize=10)
-        _finish(row, len(densities), _name(group, several), last=number == len(shown) - 1)
-    _legend(figure, points)
+    with sheet.used():
+        size = (2.5 if columns > 2 else 3.6, 2.6)
+        figure, axes = sheet.panels(len(shown) * columns, columns, size, LEAST)
+        several = len({g.lr for g in groups}) > 1
+        for number, (group, densities) in enumerate(shown.items()):
+            row = axes[number * columns : (number + 1) * columns]
+            for ax, density in zip(row, densities, strict=False):
+                _panel(ax, groups[group][density])
+                ax.set_title(f"{percent(100 * density)} %" + " of the weights" * (columns < 3))
+            _finish(row, len(densities), _name(group, several), last=number == len(shown) - 1)
+        _legend(figure, points, sheet)
     return figure
 
 
+def _colours() -> dict[str, str]:
+    return dict(zip(("test", "train"), palette(), strict=False))
+
+
 def _panel(ax: Axes, points: Iterable[Point]) -> None:
+    colours = _colours()
     for (split, norms), line in grouped(points, lambda p: (p.split, p.norms)).items():
         errors = sorted(grouped(line, lambda p: p.alpha).items())
         alphas = [alpha for alpha, _ in errors]
         spreads = [spread([100 * p.error for p in own]) for _, own in errors]
         style = "--" if norms == RECALIBRATED else "-"
-        ax.plot(alphas, [s.mean for s in spreads], color=COLOURS[split], ls=style, lw=1.7)
+        ax.plot(alphas, [s.mean for s in spreads], color=colours[split], ls=style)
         if norms != RECALIBRATED:
             low, high = [s.low for s in spreads], [s.high for s in spreads]
-            ax.fill_between(alphas, low, high, color=COLOURS[split], alpha=0.15, lw=0)
+            ax.fill_between(alphas, low, high, color=colours[split], alpha=0.15, lw=0)
 
 
 def _finish(row: Sequence[Axes], count: int, name: str, last: bool) -> None:
@@ -70,19 +81,21 @@ def _finish(row: Sequence[Axes], count: int, name: str, last: bool) -> None:
         ax.tick_params(labelleft=number == 0)
         if last:
             ax.set_xlabel("alpha")
-    row[0].set_ylabel(f"{name}\nerror (%)", fontsize=10)
+    label_y(row[0], f"{name}\nerror (%)")
 
 
 def _name(group: Group, several: bool) -> str:
-    name = "to the level above" if group.kind == LEVEL else words(group.arm)
+    name = "to the level above" if group.kind == LEVEL else cut(words(group.arm), 24)
     return name + (f", lr {group.lr:g}" if several else "")
 
 
-def _legend(figure: Figure, points: Sequence[Point]) -> None:
-    handles = [Line2D([], [], color=c, lw=2.2, label=split) for split, c in COLOURS.items()]
+def _legend(figure: Figure, points: Sequence[Point], sheet: Sheet) -> None:
+    handles = [Line2D([], [], color=c, label=split) for split, c in _colours().items()]
     if any(p.norms == RECALIBRATED for p in points):
         label = "BatchNorm statistics taken anew"
-        handles.append(Line2D([], [], color="0.4", ls="--", lw=1.7, label=label))
-    pairs = len({(p.trial, p.copy, p.to) for p in points})
-    several = "; shaded: least and greatest over pairs" if pairs > 1 else ""
-    legend_above(figure, handles, f"between two networks{several}")
+        handles.append(Line2D([], [], color=grey(0.4), ls="--", label=label))
+    lines = grouped(points, lambda p: (p.lr, p.arm, p.kind, p.level))
+    pairs = max(len({(p.trial, p.copy, p.to) for p in own}) for own in lines.values())
+    several = f"; mean of {pairs} pairs; shaded: least and greatest" if pairs > 1 else "; one pair"
+    note = f"error on the line between two networks, by weights remaining{several}"
+    sheet.caption(figure, note, handles)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from scipy.optimize import isotonic_regression
 
-FONT = 8
-LINE = 1.4 * FONT / 72
-"""Height of a label, in inches."""
+from lth.results.figures.style import rc
+
+SIZE = 0.8
+"""A label's font over the figure's."""
 
 
 class Label(NamedTuple):
@@ -20,8 +21,13 @@ class Label(NamedTuple):
     text: str
     x: float
     y: float
-    colour: str
+    colour: Any
     weight: str = "normal"
+
+
+def line_height() -> float:
+    """Return the height of a label in inches, in the style in use."""
+    return 1.4 * SIZE * float(rc("font.size")) / 72
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
@@ -42,14 +48,16 @@ def place_labels(ax: Axes, labels: Sequence[Label]) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()  # what is placed in inches needs the layout
-    gap = min(LINE * figure.dpi / ax.get_window_extent().height, 1 / max(1, len(labels) - 1))
+    height = ax.get_window_extent().height
+    gap = min(line_height() * figure.dpi / height, 1 / max(1, len(labels) - 1))
     to_axes = ax.transData + ax.transAxes.inverted()
     at = {label: to_axes.transform((label.x, label.y))[1] for label in labels}
     order = sorted(labels, key=lambda label: -at[label])
     for label, y in zip(order, spread([at[label] for label in order], gap), strict=True):
         ax.annotate(
-            label.text, (label.x, label.y), (1.03, y), textcoords="axes fraction", fontsize=FONT,
-            color=label.colour, weight=label.weight, va="center", annotation_clip=False,
+            label.text, (label.x, label.y), (1.03, y), textcoords="axes fraction",
+            fontsize=SIZE * float(rc("font.size")), color=label.colour,
+            weight=label.weight, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.5, "alpha": 0.6,
                         "relpos": (0, 0.5)},
         )  # fmt: skip

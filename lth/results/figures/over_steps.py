@@ -4,53 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth.records.intervals import grouped, mean
+from lth.records.intervals import Spread, grouped, spread
 from lth.results.analysis.histories import History
-from lth.results.figures.style import legend_columns, look, panels, words
+from lth.results.figures.axes import label_y
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.style import words
 from lth.types import WINNER
 
 SIZE = (7.0, 4.2)
 
 
-def over_steps_figure(histories: Sequence[History]) -> Figure | None:
+def over_steps_figure(histories: Sequence[History], sheet: Sheet = PLAIN) -> Figure | None:
     """Draw the share of the dense network's weights that is kept, a line for every arm.
 
-    The mean over trials and copies where their masks change at the same steps, else every one.
-    None where no mask changes. Compare the pictures of synapses at birth, at six and at fourteen.
+    The mean over trials and copies where their masks change at the same steps, shaded from the
+    least to the greatest; else a line for every one. None where no mask changes. Compare the
+    pictures of synapses at birth, at six and at fourteen.
     """
     if not histories:
         return None
-    figure, (ax,) = panels(1, 1, SIZE)
-    arms = grouped(histories, lambda h: h.place.arm)
-    for number, (arm, own) in enumerate(arms.items()):
-        style = look(number)
-        for label, (steps, values) in _lines(arm, own):
-            ax.plot(
-                steps, [100 * v for v in values], drawstyle="steps-post", label=label,
-                color="black" if arm == WINNER else style.color, zorder=4 if arm == WINNER else 2,
-                ls="--" if arm == WINNER else style.ls, lw=1.7,  # others may lie beneath it
-            )  # fmt: skip
-    ax.set_xlabel("training step")
-    ax.set_ylabel("weights kept (% of the dense network's)")
-    ax.set_ylim(0, None)
-    labels = ax.get_legend_handles_labels()[1]
-    ax.legend(
-        frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0),
-        ncols=min(3, legend_columns(labels, SIZE[0])),
-    )  # fmt: skip
+    with sheet.used():
+        figure, (ax,) = sheet.panels(1, 1, SIZE)
+        arms = grouped(histories, lambda h: h.place.arm)
+        looks = sheet.looks(arms)
+        for arm, own in arms.items():
+            _arm(ax, arm, own, looks[arm]._asdict() | {"marker": ""})
+        ax.set_xlabel("training step")
+        label_y(ax, "weights kept (% of the dense network's)")
+        ax.set_ylim(0, None)
+        handles, labels = ax.get_legend_handles_labels()
+        members = max(map(len, arms.values()))
+        several = f"{members} networks per arm; shaded: least and greatest" * (members > 1)
+        level = f"level {histories[0].place.level}"
+        note = "; ".join(filter(None, (level, several or "one network per arm")))
+        sheet.caption(figure, note, handles, labels)
     return figure
 
 
-Line = tuple[list[int], list[float]]
+def _arm(ax: Axes, arm: str, histories: Sequence[History], look: dict) -> None:
+    """Draw an arm's mean and range, or its members where they change at steps of their own."""
+    order = 4 if arm == WINNER else 2
+    look = look | ({"ls": "--"} if arm == WINNER else {})  # others may lie beneath it
+    for number, (steps, spreads) in enumerate(_lines(histories)):
+        label = words(arm) if number == 0 else "_"
+        means, low, high = ([s[i] for s in spreads] for i in range(3))
+        ax.plot(steps, means, drawstyle="steps-post", label=label, zorder=order, **look)
+        if any(s.n > 1 for s in spreads):
+            ax.fill_between(
+                steps, low, high, step="post", color=look["color"], alpha=0.16, lw=0, zorder=1
+            )
 
 
-def _lines(arm: str, histories: Sequence[History]) -> list[tuple[str, Line]]:
-    """Return an arm's label and mean line, or the lines of its members, the first one labelled."""
+Line = tuple[list[int], list[Spread]]
+
+
+def _lines(histories: Sequence[History]) -> list[Line]:
+    """Return the line of an arm's members together in percent, or one of each."""
     steps = {tuple(s for s, _ in h.points) for h in histories}
-    if len(steps) == 1:
-        columns = zip(*([v for _, v in h.points] for h in histories), strict=True)
-        return [(words(arm), ([*steps.pop()], [mean([*column]) for column in columns]))]
-    lines = [([s for s, _ in h.points], [v for _, v in h.points]) for h in histories]
-    return [(words(arm) if n == 0 else "_", line) for n, line in enumerate(lines)]
+    together = [histories] if len(steps) == 1 else [[h] for h in histories]
+    return [
+        ([s for s, _ in own[0].points],
+         [spread([100 * v for v in column])
+          for column in zip(*([v for _, v in h.points] for h in own), strict=True)])
+        for own in together
+    ]  # fmt: skip

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lth.measured import Measured
 from lth.records.budget import judged_of
@@ -17,24 +16,19 @@ from lth.records.record import Record
 from lth.results.compare.budget_table import cost
 from lth.results.compare.pareto import DENSITY, Point, points, scored
 from lth.results.compare.studies import Source
-from lth.results.figures.labels import Label, place_labels
-from lth.results.figures.style import (
-    COLOURS,
-    STROKES,
-    legend_above,
-    legend_columns,
-    look,
-    tidy,
-    words,
-)
-
-DENSE, FRONT = "0.35", "0.6"
+from lth.results.figures.axes import amounts_axis, label_y, plain_amount
+from lth.results.figures.labels import Label, line_height, place_labels
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.style import COLOURS, Look, balanced, cut, grey, rc, readable, words
 
 DPI = 130
 """As the other comparison's: a crowd of methods must stay under 250 kB to be kept."""
 
-SIZE, LINE = (9.5, 5.0), 0.21
-"""Inches of the figure, and of a line of a legend above it."""
+SIZE = 9.5, 5.0
+"""Inches of the figure on a screen."""
+
+LONGEST = 40
+"""Letters of a name at most: the panel needs its room."""
 
 AXES = {
     "bytes": "bytes of the packed file", "params": "numbers stored",
@@ -50,48 +44,61 @@ LEAST = 0.5
 """Points of percent that the panel shows at least."""
 
 
-def pareto_figure(found: Sequence[Point], axis: str, what: Judged) -> Figure | None:
+def pareto_figure(
+    found: Sequence[Point], axis: str, what: Judged, sheet: Sheet = PLAIN
+) -> Figure | None:
     """Draw what is judged of the packed file on test against its cost, on a log axis.
 
     A point per network, the mean over trials, bars are Student's 95 % intervals; the points of a
-    method are joined. The line beneath joins the front, which validation chooses. None where there
-    is nothing to draw.
+    method are joined. The line beneath joins the front, which validation chooses; of more methods
+    than there are colours those have one that it passes. None where there is nothing to draw.
     """
     shown = [p for p in found if p.cost > 0]
     if not shown:
         return None
     methods = grouped(shown, lambda p: p.method)
-    crowd = len(methods) > len(COLOURS)
-    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-    ax = figure.subplots()
-    worst, best = limits(shown, what)
-    _front(ax, [p for p in shown if p.front], what)
-    labels = [
-        _method(ax, method, own, number, what, worst)
-        for number, (method, own) in enumerate(methods.items())
-    ]
-    ax.set_ylim(worst, best)
-    _cost_axis(ax, axis)
-    ax.set_ylabel(f"{what.words} of the packed file{what.percent}")
-    ax.set_title(_title(shown), fontsize=9, loc="left")
-    tidy(ax)
-    if crowd:  # colours come again, so a name needs its marker and stroke
-        handles, names = ax.get_legend_handles_labels()
-        columns = legend_columns(names, 0.95 * SIZE[0])
-        figure.set_size_inches(SIZE[0], SIZE[1] + LINE * (-(-len(names) // columns)))
-        legend_above(figure, handles, "", columns)
-    else:
+    sheet = sheet.coarse(DPI)
+    with sheet.used():
+        figure, (ax,) = sheet.panels(1, 1, SIZE)
+        width, height = map(float, figure.get_size_inches())
+        lines = line_height() * len(methods) + 0.8 * sheet.font / 10
+        figure.set_size_inches(width, max(height, lines))
+        letters = min(LONGEST, int(0.36 * width / (0.062 * sheet.font / 10)))
+        worst, best = limits(shown, what)
+        _front(ax, [p for p in shown if p.front], what)
+        looks = _looks(methods, sheet)
+        labels = [
+            _method(ax, cut(words(method), letters), own, looks[method], what, worst)
+            for method, own in methods.items()
+        ]
+        ax.set_ylim(worst, best)
+        _cost_axis(ax, axis, width)
+        label_y(ax, f"{what.words} of the packed file{what.percent}")
+        sheet.caption(figure, _note(shown))
         place_labels(ax, labels)
     return figure
 
 
-def bytes_figure(records: Sequence[Record], measured: Measured = ACCURACY) -> Figure | None:
+def _looks(methods: Mapping[str, Sequence[Point]], sheet: Sheet) -> dict[str, Look]:
+    """Give every method its look, of a crowd only those on the front a colour."""
+    looks = sheet.looks(methods)
+    if len(methods) > len(COLOURS):
+        front = [m for m, own in methods.items() if any(p.front for p in own)]
+        coloured, plain = sheet.looks(front[: len(COLOURS)]), Look(grey(0.55), "o", "-")
+        looks = {m: coloured.get(m, plain) for m in methods}
+    dense = [m for m, own in methods.items() if all(p.level == 0 for p in own)]
+    return looks | dict.fromkeys(dense, Look(grey(0.35), "D", "-"))
+
+
+def bytes_figure(
+    records: Sequence[Record], measured: Measured = ACCURACY, sheet: Sheet = PLAIN
+) -> Figure | None:
     """Draw one study's networks against the bytes of their files; None where none was scored."""
     if not scored(records):
         return None
     what = judged_of(records, measured)
     alone = Source(label="", study=records[0].study, weights=None, records=records)
-    return pareto_figure(points([alone], "bytes", what), "bytes", what)
+    return pareto_figure(points([alone], "bytes", what), "bytes", what, sheet)
 
 
 def limits(points: Sequence[Point], what: Judged) -> tuple[float, float]:
@@ -111,18 +118,16 @@ def limits(points: Sequence[Point], what: Judged) -> tuple[float, float]:
 def _front(ax: Axes, points: Sequence[Point], what: Judged) -> None:
     line = sorted(points, key=lambda p: p.cost)
     ax.plot(
-        [p.cost for p in line], [what.factor * p.value.mean for p in line], color=FRONT, lw=6,
+        [p.cost for p in line], [what.factor * p.value.mean for p in line], color=grey(0.6), lw=6,
         alpha=0.35, solid_capstyle="round", zorder=1,
     )  # fmt: skip
 
 
 def _method(
-    ax: Axes, method: str, points: Sequence[Point], number: int, what: Judged, worst: float
+    ax: Axes, name: str, points: Sequence[Point], look: Look, what: Judged, worst: float
 ) -> Label:
     """Draw a method's networks; return its label, at the dearest that is in the panel."""
-    colour, marker, stroke = look(number)
-    if all(p.level == 0 for p in points):
-        colour, marker, stroke = DENSE, "D", STROKES[0]
+    colour, marker, stroke = look
     own = sorted(points, key=lambda p: p.cost)
     x = [p.cost for p in own]
     y = [what.factor * p.value.mean for p in own]
@@ -133,40 +138,33 @@ def _method(
     ]
     bars = [[b if there else 0.0 for b, there in zip(side, inside, strict=True)] for side in bars]
     last = max((n for n, there in enumerate(inside) if there), default=None)
-    text = words(method) + (f" ({y[-1]:.4g})" if last is None else "")
+    text = name + (f" ({y[-1]:.4g})" if last is None else "")
     ax.errorbar(
-        x, y, yerr=bars, color=colour, marker=marker, ls=stroke, lw=1.0, ms=4.5, elinewidth=0.9,
-        capsize=2, zorder=3, label=text,
+        x, y, yerr=bars, color=colour, marker=marker, ls=stroke, lw=1.0, elinewidth=0.9, zorder=3,
+        label=text,
     )  # fmt: skip
     for left in (at for at, there in zip(x, inside, strict=True) if not there):
         ax.plot(left, worst, marker="v", ms=5, color=colour, clip_on=False)
     at = worst if last is None else y[last]
-    return Label(text, x[-1 if last is None else last], at, colour)
+    return Label(
+        text,
+        x[-1 if last is None else last],
+        at,
+        readable(grey(0.35) if colour == grey(0.55) else colour),
+    )
 
 
-def _cost_axis(ax: Axes, axis: str) -> None:
+def _cost_axis(ax: Axes, axis: str, width: float) -> None:
     ax.set_xscale("log")
     left, right = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=_marks(right / left)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _mark(value, axis)))
-    ax.set_xlabel(AXES[axis])
+    room = 0.62 * width / (0.05 * float(rc("font.size")))
+    amounts_axis(ax.xaxis, right / left, room, lambda value: plain_amount(cost(value, axis)))
+    letters = int(0.6 * width / (0.08 * float(rc("font.size")) / 10))
+    ax.set_xlabel(balanced(AXES[axis], letters))
 
 
-def _mark(value: float, axis: str) -> str:
-    """Write a round number: 3k, 20k, 1M."""
-    text = cost(value, axis)
-    number, letter = text[:-1], text[-1]
-    return number.rstrip("0").rstrip(".") + letter if "." in number and letter in "kMGT" else text
-
-
-def _marks(ratio: float) -> tuple[int, ...]:
-    """Return which multiples of powers of ten are marked on an axis that spans so much."""
-    return (1,) if ratio > 2000 else (1, 2, 5) if ratio > 100 else (1, 2, 3, 5)
-
-
-def _title(points: Sequence[Point]) -> str:
+def _note(points: Sequence[Point]) -> str:
     trials = sorted({p.trials for p in points})
     count = f"{trials[0]} to " * (len(trials) > 1) + f"{trials[-1]} trials"
     over = f"mean of {count}; bars: 95 % intervals" if trials[-1] > 1 else "one trial"
-    return f"{over}; grey: the front (on validation no network gives more for less)"
+    return f"{over}; wide grey line: the front (on validation no network gives more for less)"

@@ -13,6 +13,8 @@ from lth.results.figures.analysis import analysis_figure
 from lth.results.figures.connections import connections_figure
 from lth.results.figures.connectivity import connectivity_figure
 from lth.results.figures.layers import layers_figure
+from lth.results.figures.masks import masks_figure
+from lth.results.figures.sheet import PLAIN, Sheet
 from lth.results.figures.survivors import survivors_figure
 
 
@@ -22,16 +24,18 @@ def draw_analysis(
     found: Tickets | None,
     folder: Path,
     note: Note | None = None,
+    sheet: Sheet = PLAIN,
 ) -> list[Path]:
-    """Write ``analysis``, ``connectivity``, ``layers``, ``connections`` and ``survivors.png``.
+    """Write ``analysis``, ``connectivity``, ``layers``, ``connections``, ``survivors``, ``masks``.
 
     One that cannot be drawn becomes a ``note``.
     """
     drawings: dict[str, Drawing] = {
-        "analysis": lambda: analysis_figure(rows),
-        "connectivity": lambda: connectivity_figure(points) if points else None,
-        "layers": lambda: layers_figure(rows),
-        "connections": lambda: connections_figure(found) if found else None,
-        "survivors": lambda: survivors_figure(found) if found else None,
+        "analysis": lambda: analysis_figure(rows, sheet),
+        "connectivity": lambda: connectivity_figure(points, sheet) if points else None,
+        "layers": lambda: layers_figure(rows, sheet),
+        "connections": lambda: connections_figure(found, sheet) if found else None,
+        "survivors": lambda: survivors_figure(found, sheet) if found else None,
+        "masks": lambda: masks_figure(found, sheet) if found else None,
     }
-    return save_all(drawings, folder, note)
+    return save_all(drawings, folder, note, sheet)

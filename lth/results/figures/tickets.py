@@ -2,161 +2,109 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lth.measured import Measured
-from lth.records.intervals import grouped
-from lth.records.judged import ACCURACY, Judged, judged
+from lth.records.judged import ACCURACY
 from lth.records.record import Record
-from lth.records.statistics import EARLY, Cell, Summary, summarise
-from lth.results.figures.style import (
-    DPI,
-    density_axis,
-    legend_above,
-    legend_columns,
-    look,
-    tidy,
-    words,
+from lth.results.figures.axes import is_lowest, label_y
+from lth.results.figures.ladder import (
+    Ladder,
+    Panel,
+    cut,
+    draw_bars,
+    draw_dense,
+    name_densities,
 )
+from lth.results.figures.multiples import multiples
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.style import COLOURS, words
 from lth.types import WINNER
 
-LINE = 0.21
-"""Inches that a line of the legend takes; the third and later ones are added to the figure's."""
+DENSITY = "weights remaining (%)"
 
-DODGE, REACH = 0.012, 0.03
-"""By which share of its density an arm's points stand beside the next arm's; any one, at most."""
+LEAST = 2.2
+"""Inches that a panel takes in print at least, in a font of 8 points."""
 
-
-class Panel(NamedTuple):
-    """A value to draw against density."""
-
-    name: str
-    label: str
-    factor: float
+MANY = 6
+"""Of more arms the lines are thinner."""
 
 
-def tickets_figure(records: Iterable[Record], measured: Measured = ACCURACY) -> Figure | None:
+def tickets_figure(
+    records: Iterable[Record], measured: Measured = ACCURACY, sheet: Sheet = PLAIN, part: int = 1
+) -> Figure | None:
     """Draw early-stop step and what is judged, at early stop and at the end, against density.
 
     Points are means over trials, bars run from the least to the greatest; every arm sets out from
-    the dense network. One row of panels, or a column per learning rate where there are several.
+    the dense network. One row of panels, or a column per learning rate where there are several. Of
+    more arms than there are colours every one has a panel of its own, before all others in grey:
+    what is judged at early stop, or at the end (``part=2``), or the early-stop step (``part=0``).
     None where every network diverged.
     """
-    records = list(records)
-    what = judged(records, measured)
-    summaries = {c: s for c, s in summarise(records).items() if s.density > 0}  # on a log axis
-    if not any(s.values for s in summaries.values()):
+    ladder = Ladder.of(records, measured)
+    if ladder is None:
         return None
-    panels = [
-        Panel(EARLY, "early-stop step", 1.0),
-        Panel(what.name, f"{what.words} at early stop{what.percent}", what.factor),
-        Panel(what.end, f"{what.words} at the end{what.percent}", what.factor),
-    ]
-    rates = list(dict.fromkeys(cell.lr for cell in summaries))
-    figure, grid = _panels(len(rates), len(panels))
-    for column, lr in zip(grid, rates, strict=True):
-        for ax, panel in zip(column, panels, strict=True):
-            _draw_panel(ax, summaries, lr, panel)
-        if len(rates) > 1:
-            column[0].set_title(f"lr {lr:g}")
-    for panel, row in zip(panels[1:], list(zip(*grid, strict=True))[1:], strict=True):
-        _cut(row[0], summaries, panel, what)  # its scale is shared where there are several columns
-    labelled = (column[0] for column in grid)
-    _legend(figure, max(labelled, key=lambda ax: len(ax.get_lines())), _note(summaries))
+    with sheet.used():
+        if len(ladder.arms) > len(COLOURS):
+            return multiples(ladder, ladder.panels[part], sheet)
+        return _figure(ladder, sheet)
+
+
+def crowded_figure(
+    records: Iterable[Record], measured: Measured, sheet: Sheet, part: int
+) -> Figure | None:
+    """Draw another part of ``tickets_figure``; None where that shows all parts at once."""
+    records = list(records)
+    crowd = len({r.arm for r in records}) > len(COLOURS)
+    return tickets_figure(records, measured, sheet, part) if crowd else None
+
+
+def _figure(ladder: Ladder, sheet: Sheet) -> Figure:
+    rates, panels = ladder.rates, ladder.panels
+    if len(rates) > 1 and sheet.columns(len(rates)) == len(rates):  # a column per learning rate
+        cells = [(lr, panel) for panel in panels for lr in rates]
+        each = max(2.8, min(4.4, 18 / len(rates)))
+        figure, axes = sheet.panels(len(cells), len(rates), (each, 3.1), share="row")
+    else:
+        cells = [(lr, panel) for lr in rates for panel in panels]
+        figure, axes = sheet.panels(len(cells), len(panels), (13 / 3, 3.6), LEAST)
+    for ax, (lr, panel) in zip(axes, cells, strict=True):
+        _draw_panel(ax, ladder, lr, panel, sheet)
+    for panel in panels:
+        cut([ax for ax, (_, p) in zip(axes, cells, strict=True) if p == panel], ladder, panel)
+    _name_axes(axes, cells, several=len(rates) > 1)
+    handles, labels = max((ax.get_legend_handles_labels() for ax in axes), key=lambda x: len(x[1]))
+    sheet.caption(figure, ladder.note(), handles, labels)
     return figure
 
 
-def _panels(rates: int, count: int) -> tuple[Figure, list[list[Axes]]]:
-    """Return the figure and its panels by learning rate."""
-    if rates == 1:
-        figure = Figure(figsize=(13, 4.4), dpi=DPI, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr]
-        return figure, [list(figure.subplots(1, count))]
-    width = 1 + rates * max(2.8, min(4.4, 18 / rates))
-    figure = Figure(figsize=(width, 10), dpi=DPI, layout="constrained")
-    grid = figure.subplots(count, rates, squeeze=False, sharex=True, sharey="row")
-    for ax in grid[:, 1:].flat:
-        ax.tick_params(labelleft=False)
-    return figure, [list(column) for column in grid.T]
-
-
-def _draw_panel(ax: Axes, summaries: dict[Cell, Summary], lr: float, panel: Panel) -> None:
-    arms = grouped(summaries.values(), lambda s: s.cell.arm)
-    dense = summaries.get(Cell(lr, WINNER, 0))
-    if dense is not None and panel.name in dense.values:
-        mean = panel.factor * dense.values[panel.name].mean
-        ax.axhline(mean, color="0.35", lw=1.2, ls=(0, (5, 3)), zorder=1, label="dense network")
-    for number, (arm, own) in enumerate(arms.items()):
-        levels = [s for s in own if s.cell.lr == lr]
-        start = [dense] if arm != WINNER and dense is not None and levels else []
-        shown = [s for s in [*start, *levels] if panel.name in s.values]
+def _draw_panel(ax: Axes, ladder: Ladder, lr: float, panel: Panel, sheet: Sheet) -> None:
+    draw_dense(ax, ladder, lr, panel)
+    arms, looks = ladder.arms, sheet.looks(ladder.arms)
+    thin = {"lw": 0.11 * sheet.font} if len(arms) > MANY else {}
+    for number, arm in enumerate(arms):
+        shown = ladder.line(lr, arm, panel.name)
         if shown:
-            beside = 1 + dodge(number, len(arms))  # or the bars hide each other
-            _bars(ax, shown, beside, panel, number, arm)
-    at = ax.get_subplotspec()
-    if at is None or at.is_first_col() or at.get_gridspec().nrows == 1:
-        ax.set_ylabel(panel.label)
-    ladder = [s.density for s in arms.get(WINNER, [])]
-    density_axis(ax, [s.density for s in summaries.values()], ladder)
-    if at is None or at.is_last_row():
-        ax.set_xlabel("weights remaining (%)")
-    tidy(ax)
+            xs = [ladder.beside(s, number, len(arms)) for s in shown]  # or bars hide each other
+            order = 3 if arm == WINNER else 2
+            draw_bars(ax, xs, shown, panel, looks[arm], label=words(arm), zorder=order, **thin)
+    name_densities(ax, ladder)
 
 
-def dodge(number: int, arms: int) -> float:
-    """Return by which share of its density an arm's points are drawn beside it: 3 % at most.
-
-    >>> [dodge(n, 3) for n in range(3)], max(abs(dodge(n, 40)) for n in range(40))
-    ([-0.012, 0.0, 0.012], 0.03)
-    """
-    middle = (arms - 1) / 2
-    return min(DODGE, REACH / middle) * (number - middle) if middle else 0.0
-
-
-def _bars(
-    ax: Axes, shown: Sequence[Summary], beside: float, panel: Panel, number: int, arm: str
-) -> None:
-    f, spreads = panel.factor, [s.values[panel.name] for s in shown]
-    ranges = [[f * (s.mean - s.low) for s in spreads], [f * (s.high - s.mean) for s in spreads]]
-    ax.errorbar(
-        [100 * s.density * (beside if s.cell.level else 1) for s in shown],
-        [f * s.mean for s in spreads], yerr=ranges if max(s.n for s in spreads) > 1 else None,
-        **look(number)._asdict(), ms=4.5, lw=1.7, elinewidth=0.9, capsize=2, label=words(arm),
-        zorder=3 if arm == WINNER else 2,
-    )  # fmt: skip
-
-
-def _cut(ax: Axes, summaries: dict[Cell, Summary], panel: Panel, what: Judged) -> None:
-    """Let values far worse than the tickets' leave the panel, as in the paper."""
-    spreads = {c: s.values[panel.name] for c, s in summaries.items() if panel.name in s.values}
-    merits = {c: what.merit(panel.factor * spread.mean) for c, spread in spreads.items()}
-    dense = min((merit for c, merit in merits.items() if c.level == 0), default=None)
-    if dense is None:
-        return
-    lowest = min(merit for c, merit in merits.items() if c.arm == WINNER)
-    least, most = (3.0, 25.0) if what.share else (0.05 * abs(dense), math.inf)
-    reach = min(max(least, 3 * (dense - lowest)), most)
-    if min(map(what.merit, ax.get_ylim())) < dense - reach:
-        best = max(what.merit(panel.factor * end) for s in spreads.values() for end in s[1:3])
-        ends = dense - reach, best + 0.05 * (best - dense + reach)
-        ax.set_ylim(*sorted(map(what.merit, ends)))
-
-
-def _legend(figure: Figure, ax: Axes, note: str) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    width, height = figure.get_size_inches()
-    columns = min(legend_columns(labels, 0.95 * width), 7)
-    figure.set_size_inches(width, height + LINE * max(0, -(-len(labels) // columns) - 2))
-    legend_above(figure, handles, note, columns)
-
-
-def _note(summaries: dict[Cell, Summary]) -> str:
-    trials = max(s.values[EARLY].n for s in summaries.values() if s.values)
-    left_out = sum(s.diverged for s in summaries.values())
-    note = f"mean of {trials} trials; bars: least and greatest" if trials > 1 else "one trial"
-    return note + (f"; {left_out} networks that diverged are left out" if left_out else "")
+def _name_axes(axes: Sequence[Axes], cells: Sequence[tuple[float, Panel]], several: bool) -> None:
+    """Say once what axes are that panels share."""
+    for ax, (lr, panel) in zip(axes, cells, strict=True):
+        at = ax.get_subplotspec()
+        assert at is not None
+        in_grid = several and cells[0][1] == cells[1][1]
+        if at.is_first_col() or not in_grid:
+            label_y(ax, panel.label)
+        else:
+            ax.tick_params(labelleft=False)
+        if is_lowest(ax):
+            ax.set_xlabel(DENSITY)
+        if several and (at.is_first_row() or not in_grid):
+            ax.set_title(f"lr {lr:g}")

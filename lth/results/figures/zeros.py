@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lth.records.budget import Weighed, weighed
 from lth.records.budget_table import short
-from lth.records.intervals import grouped
+from lth.records.intervals import grouped, spread
 from lth.records.record import Record
-from lth.results.figures.style import COLOURS, DPI, density_axis, tidy
+from lth.results.figures.axes import amounts_axis, density_axis, label_y, plain_amount
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.style import grey, palette
 from lth.types import WINNER
 
 
@@ -32,23 +33,24 @@ PAIRS = (
 )  # fmt: skip
 
 
-def zeros_figure(records: Iterable[Record]) -> Figure | None:
+def zeros_figure(records: Iterable[Record], sheet: Sheet = PLAIN) -> Figure | None:
     """Draw what winning tickets execute and store against density, means over trials.
 
-    Left multiply-adds, executed and of nonzero weights; right bytes, raw and packed. None where no
-    ticket has been weighed.
+    Left multiply-adds, executed and of nonzero weights; right bytes, raw and packed. Bars run from
+    the least to the greatest. None where no ticket has been weighed.
     """
     rates = grouped((w for w in weighed(records) if w.spot.arm == WINNER), lambda w: w.spot.lr)
     found = next((own for own in rates.values() if len(own) > 1), [])
     pairs = [p for p in PAIRS if all(name in w.values for w in found for name in _names(p))]
     if not found or not pairs:
         return None
-    figure = Figure(figsize=(5 * len(pairs), 3.8), dpi=DPI, layout="constrained")
-    for ax, pair in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
-        _draw(ax, pair, found)
-    trials = max(len(w.trials["bytes"]) for w in found)
-    over = f"mean of {trials} trials" if trials > 1 else "one trial"
-    figure.suptitle(f"zeros do not shrink a network: the winning tickets, {over}", fontsize=9)
+    with sheet.used():
+        figure, axes = sheet.panels(len(pairs), len(pairs), (5.0, 3.8), 2.2, extra=sheet.lines(2))
+        for ax, pair in zip(axes, pairs, strict=True):
+            _draw(ax, pair, found, sheet)
+        trials = max(len(w.trials["bytes"]) for w in found)
+        over = f"mean of {trials} trials; bars: least and greatest" if trials > 1 else "one trial"
+        sheet.caption(figure, f"zeros do not shrink a network: the winning tickets, {over}")
     return figure
 
 
@@ -56,26 +58,28 @@ def _names(pair: Pair) -> tuple[str, str]:
     return pair.whole[0], pair.without[0]
 
 
-def _draw(ax: Axes, pair: Pair, found: Sequence[Weighed]) -> None:
+def _draw(ax: Axes, pair: Pair, found: Sequence[Weighed], sheet: Sheet) -> None:
     densities = [w.density for w in found]
-    x = [100 * d for d in densities]
-    for (name, label), colour, marker, above in zip(
-        pair[1:], COLOURS, "os", (True, False), strict=False
-    ):
-        y = [w.mean(name) for w in found]
-        ax.plot(x, y, color=colour, marker=marker, ms=4.5, lw=1.7)
-        at, side, up = (x[-1], "right", 8) if above else (x[0], "left", 0)
-        ax.annotate(f"{label}: {short(y[-1])}", (at, y[-1]), (0, up), color=colour, fontsize=8,
-                    textcoords="offset points", ha=side)  # fmt: skip
+    for (name, label), colour, marker in zip(pair[1:], palette(), "os", strict=False):
+        text = f"{label}: {short(found[-1].mean(name))}"
+        _line(ax, found, name, {"color": colour, "marker": marker, "label": text})
     whole, without = ([w.mean(name) for w in found] for name in _names(pair))
-    ax.fill_between(x, whole, without, color="0.93", lw=0)
+    ax.fill_between([100 * d for d in densities], whole, without, color=grey(0.93), lw=0, zorder=0)
     ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    ax.yaxis.set_minor_formatter(NullFormatter())
     low, high = ax.get_ylim()
-    ax.set_ylim(top=high * (high / low) ** 0.12)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 100 else (1, 2, 5)))
+    amounts_axis(ax.yaxis, high / low, 6, lambda value: plain_amount(short(value)))
     density_axis(ax, densities)
     ax.set_xlabel("weights remaining (%)")
-    ax.set_ylabel(pair.title)
-    tidy(ax)
+    label_y(ax, pair.title, sheet.lines(2))
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
+
+
+def _line(ax: Axes, found: Sequence[Weighed], name: str, look: dict[str, Any]) -> None:
+    spreads = [spread(list(w.trials[name].values())) for w in found]
+    means = [s.mean for s in spreads]
+    bars = [[s.mean - s.low for s in spreads], [s.high - s.mean for s in spreads]]
+    several = max(s.n for s in spreads) > 1
+    ax.errorbar(
+        [100 * w.density for w in found], means, yerr=bars if several else None, elinewidth=0.9,
+        **look,
+    )  # fmt: skip
