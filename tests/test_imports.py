@@ -9,14 +9,16 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "lth").rglob("*.py"))
 
 DOORS = {
-    "pytorch_lightning": ["lth.train.module", "lth.train.trainer_options", "lth.lightning"],
+    "pytorch_lightning": [
+        "lth.train.module", "lth.train.trainer_options", "lth.lightning", "lth.loggers.tensorboard",
+    ],
     "hydra": ["lth.cli", "lth.study.sweep"],
     "omegaconf": ["lth.cli", "lth.config", "lth.presets", "lth.study.run", "lth.store.study"],
     "wandb": ["lth.loggers.weights_and_biases"],
     "matplotlib": ["lth.results.figures"],
     "sklearn": ["lth.data.digits"],
     "pooch": ["lth.data.fetch"],
-    "PIL": ["lth.data.folder"],
+    "PIL": ["lth.data.folder", "lth.loggers.tensorboard"],
 }
 """By library: the modules, or rooms, that may import it."""
 
@@ -37,7 +39,9 @@ ROOMS = [
     "train",       # the cohort trainer
     "lightning",   # the door for Lightning users
     "budget",      # what networks cost to store and to run
-    "presets", "config", "provenance",
+    "presets",
+    "listed",      # groups of several choices
+    "config", "provenance",
     "results",     # analysis, comparison, figures
     "loggers",
     "study",       # a study from its settings to its results

@@ -11,10 +11,12 @@ from rich.table import Table
 
 from lth.errors import LthError
 from lth.imp import Experiment
+from lth.loggers.chosen import wants_tickets
 from lth.measured import Measured, measured_of
 from lth.records.record import Record, write_table
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
+from lth.study.logged import log_analysis
 from lth.study.plan import Plan, plan
 from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
@@ -126,12 +128,14 @@ def analyse_study(setup: Setup, display: Display) -> None:
     figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display))
     for line in attempt("summary", lambda: summary(rows, study.records, measured), [], display):
         display.say(line)
+    lines = attempt("logger", lambda: log_analysis(setup, study, figures, teller(display)), [],
+                    display)  # fmt: skip
     display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
     display.say(f"matching: {setup.folder / 'matching.csv'}")
     display.say(f"paths:    {setup.folder / 'paths.csv'}")
     for figure in figures:
         display.say(f"figure:   {figure}")
-    for line in outdated(setup.folder):
+    for line in (*lines, *outdated(setup.folder)):
         display.say(line)
     display.say(f"trained 0 members, reused {len(study.members)}")
 
@@ -167,7 +171,7 @@ def _finish_logger(
     setup: Setup, journal: Journal, figures: list[Path], display: Display
 ) -> list[str]:
     tickets: list[Path] = []
-    if setup.config["logger"].get("tickets"):
+    if wants_tickets(setup.config["logger"]):
         tickets = attempt("tickets", lambda: _export(setup, journal), [], display)
     records, curves = journal.records, journal.curves
     finish = journal.logged.finish

@@ -9,6 +9,7 @@ from typing import Any
 from lth.measured import measured_of
 from lth.records.budget import judged_of
 from lth.store.study import Study
+from lth.study.logged import log_figures
 from lth.study.progress import Display, attempt, teller
 from lth.study.settings import check_values
 
@@ -68,6 +69,7 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> None:
             display.say(words + "\n")
     for path in (folder / "compare.csv", folder / "equal_cost.csv", *figures):
         display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
+    log_figures(config, folder, figures, ("compare.csv", "equal_cost.csv"), display)
     display.say(f"trained 0 members, reused {members_of(studies)}")
 
 
@@ -105,6 +107,7 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
     display.say(axis_legend(what) + "\n")
     for path in (folder / "pareto.csv", folder / "equal_budget.csv", *figures):
         display.say(f"{'figure: ' if path in figures else 'table:  '} {path}")
+    log_figures(config, folder, figures, ("pareto.csv", "equal_budget.csv"), display)
     display.say(f"trained 0 members, reused {members_of(studies)}")
 
 

@@ -14,6 +14,8 @@ from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
 from lth.identity import described
+from lth.loggers.chosen import loggers_of
+from lth.loggers.protocol import Logger
 from lth.moves.method import methods_of
 from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
@@ -52,7 +54,7 @@ class Setup:
     recipe: Recipe
     parts: Experiment
     options: Options
-    logger: Any
+    logger: dict[str, Logger]
     notes: tuple[str, ...] = ()
     task: Any = None  # a lth.lightning.task.Task, where a LightningModule trains
 
@@ -133,11 +135,11 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     options = Options.of(config["trainer"])
     options.check_lightning()
     config["trainer"] = {**config["trainer"], "precision": options.precision}
-    parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
-    arms = arms_of(config["arms"])
+    parts = {name: build(config[name]) for name in ("score", "prune", "search")}
+    loggers, arms = loggers_of(config["logger"]), arms_of(config["arms"])
     dataset = data_of(config["data"])
     parts["rewind"] = _rewind(config["rewind"], recipe, dataset)
-    check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    check_parts(parts | _named(arms, loggers))
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     recipe = _for_numbers(recipe, dataset, config)
@@ -162,9 +164,13 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     )  # fmt: skip
     check_shown(experiment.methods, dataset)
     experiment = tried(experiment)
-    return Setup(
-        config, config["data"], dataset, recipe, experiment, options, parts["logger"], notes
-    )
+    return Setup(config, config["data"], dataset, recipe, experiment, options, loggers, notes)
+
+
+def _named(arms: Arms, loggers: Mapping[str, Logger]) -> dict[str, Any]:
+    """Return arms and loggers by the names that a user knows them by."""
+    by_name = {f"logger.{name}".rstrip("."): each for name, each in loggers.items()}
+    return by_name | {f"arms.{name}": arm for name, (arm, _) in arms.items()}
 
 
 def _rewind(spec: Spec, recipe: Recipe, dataset: Dataset) -> Any:
@@ -203,14 +209,15 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
 
     ours = {n: v for n, v in config["trainer"].items() if n in ("device", "workers")}
     options = make(Options, ours | {"workers": 0}, "trainer")
-    parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
+    parts = {name: build(config[name]) for name in ("score", "prune", "search")}
+    loggers = loggers_of(config["logger"])
     arms, prune = arms_of(config["arms"]), parts["prune"]
     task = Task.of(given, config, options.on_gpu, getattr(prune, "include", ()))
     recipe, model = task.recipe, task.settings.module
     parts["rewind"] = build(
         config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=task.epoch
     )
-    check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    check_parts(parts | _named(arms, loggers))
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     prunable = prune.prunable(_some(task.layers, f"task.module={target_of(model)}"))
@@ -232,7 +239,7 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
     data: Any = task.data
     return Setup(
         config, task.settings.data or {}, data, recipe, tried(experiment), options,
-        parts["logger"], notes, task,
+        loggers, notes, task,
     )  # fmt: skip
 
 
