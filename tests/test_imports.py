@@ -18,7 +18,7 @@ DOORS = {
     "matplotlib": ["lth.results.figures"],
     "sklearn": ["lth.data.digits"],
     "pooch": ["lth.data.fetch"],
-    "PIL": ["lth.data.folder", "lth.loggers.tensorboard"],
+    "PIL": ["lth.data.folder", "lth.loggers"],
 }
 """By library: the modules, or rooms, that may import it."""
 

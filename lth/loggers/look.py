@@ -50,14 +50,14 @@ def look_at(entry: StoredMember) -> Look | None:
 
 
 def picture(mask: Tensor) -> np.ndarray[Any, Any]:
-    """Return a mask as a grey picture, uint8 ``[height, width]``: outputs down, inputs across.
+    """Return a mask as a grey picture, uint8 ``[SIDE, SIDE]``: outputs down, inputs across.
 
-    Of a convolution ``[O, C, H, W]`` every kernel is a tile, ``[O * H, C * W]``. What is larger
-    than ``SIDE`` is averaged, what is small is drawn larger.
+    Of a convolution ``[O, C, H, W]`` every kernel is a tile, ``[O * H, C * W]``. What is larger is
+    averaged, what is smaller is drawn larger; a margin of middle grey makes all of one size.
 
     >>> import torch
     >>> picture(torch.eye(2, dtype=torch.bool)).shape
-    (64, 64)
+    (256, 256)
     """
     plane = mask.float().numpy()
     if plane.ndim == 4:
@@ -65,8 +65,11 @@ def picture(mask: Tensor) -> np.ndarray[Any, Any]:
     plane = plane.reshape(plane.shape[0] if plane.ndim > 1 else 1, -1)
     for axis in (0, 1):
         plane = _averaged(plane, axis)
-    times = max(1, SIDE // 4 // max(plane.shape))
-    return np.kron(np.round(255 * plane).astype(np.uint8), np.ones((times, times), np.uint8))
+    times = max(1, SIDE // max(plane.shape))
+    drawn = np.kron(np.round(255 * plane).astype(np.uint8), np.ones((times, times), np.uint8))
+    page = np.full((SIDE, SIDE), 128, np.uint8)
+    page[: drawn.shape[0], : drawn.shape[1]] = drawn
+    return page
 
 
 def _averaged(plane: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:

@@ -33,6 +33,7 @@ from lth.study.check import (
     check_finite,
     check_parts,
     check_shown,
+    named_parts,
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.study.preflight import tried
@@ -139,7 +140,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     loggers, arms = loggers_of(config["logger"]), arms_of(config["arms"])
     dataset = data_of(config["data"])
     parts["rewind"] = _rewind(config["rewind"], recipe, dataset)
-    check_parts(parts | _named(arms, loggers))
+    check_parts(parts | named_parts(arms, loggers))
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     recipe = _for_numbers(recipe, dataset, config)
@@ -165,12 +166,6 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     check_shown(experiment.methods, dataset)
     experiment = tried(experiment)
     return Setup(config, config["data"], dataset, recipe, experiment, options, loggers, notes)
-
-
-def _named(arms: Arms, loggers: Mapping[str, Logger]) -> dict[str, Any]:
-    """Return arms and loggers by the names that a user knows them by."""
-    by_name = {f"logger.{name}".rstrip("."): each for name, each in loggers.items()}
-    return by_name | {f"arms.{name}": arm for name, (arm, _) in arms.items()}
 
 
 def _rewind(spec: Spec, recipe: Recipe, dataset: Dataset) -> Any:
@@ -217,7 +212,7 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
     parts["rewind"] = build(
         config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=task.epoch
     )
-    check_parts(parts | _named(arms, loggers))
+    check_parts(parts | named_parts(arms, loggers))
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     prunable = prune.prunable(_some(task.layers, f"task.module={target_of(model)}"))

@@ -73,11 +73,24 @@ def _table(header: Sequence[str], rows: list[Any]) -> Any:
 
 
 def images(paths: Sequence[Path]) -> list[Any]:
-    """Return figures as the pictures of one panel; what is no picture is left out."""
+    """Return figures as the pictures of one panel; what is no picture is left out.
+
+    A panel shows pictures of one size: smaller ones get a white margin.
+    """
     import wandb
+    from PIL import Image
 
     shown = [p for p in paths if p.suffix.lower() in (".png", ".jpg", ".jpeg")]
-    return [wandb.Image(str(path), caption=path.stem) for path in shown]
+    sizes = [Image.open(path).size for path in shown]
+    width, height = (max(size[n] for size in sizes) if sizes else 0 for n in (0, 1))
+    found = []
+    for path, size in zip(shown, sizes, strict=True):
+        drawn: Any = str(path)
+        if size != (width, height):
+            drawn = Image.new("RGB", (width, height), "white")
+            drawn.paste(Image.open(path).convert("RGB"))
+        found.append(wandb.Image(drawn, caption=path.stem))
+    return found
 
 
 def of_look(look: Look) -> dict[str, Any]:
