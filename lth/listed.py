@@ -10,6 +10,7 @@ from typing import Any
 from lth.errors import LthError
 from lth.presets import load, merged, offered
 from lth.spec.build import spec_of
+from lth.spec.plain import short
 
 
 def choose_loggers(
@@ -42,25 +43,30 @@ def choose_loggers(
 def _laid_over(
     chosen: dict[str, Any], laid: Mapping[str, Any], group: str, own: Path | None
 ) -> dict[str, Any]:
-    """Lay settings by logger, or those of the only one, over what is chosen."""
+    """Lay settings of the only choice over it; a mapping that names some is the choice itself."""
     known = {*chosen, *offered(group, own)}
-    named = {n: v for n, v in laid.items() if n in known or stands_alone(v)}
-    if len(named) < len(laid):
-        if len(chosen) != 1:
-            odd = next(n for n in laid if n not in named)
-            raise LthError(
-                f"{group}.{odd}: say of which: {', '.join(f'{group}.{n}' for n in chosen)}"
-            )
+    named = {n: v for n, v in laid.items() if n in known or _is_factory(v)}
+    rest = {n: v for n, v in laid.items() if n not in named}
+    if rest and (named or len(chosen) != 1):
+        which = ", ".join(f"{group}.{n}" for n in {**named, **({} if named else chosen)})
+        raise LthError(f"{group}.{next(iter(rest))}: say of which: {which}")
+    if rest:
         (only,) = chosen
-        rest = {n: v for n, v in laid.items() if n not in named}
-        chosen = {only: merged(chosen[only], rest, f"{group}.{only}")}
+        return {only: merged(chosen[only], rest, f"{group}.{only}")}
+    found = {}
     for name, values in named.items():
-        if (values is not None and not isinstance(values, Mapping)) or stands_alone(values):
-            chosen[name] = spec_of(values, f"{group}.{name}")
+        if _is_factory(values):
+            found[name] = spec_of(values, f"{group}.{name}")
             continue
+        if not isinstance(values, Mapping | None):
+            raise LthError(f"{group}.{name}={short(values)}: a mapping of its settings")
         under = chosen.get(name) or load(group, name, own)
-        chosen[name] = merged(under, values or {}, f"{group}.{name}")
-    return chosen
+        found[name] = merged(under, values or {}, f"{group}.{name}")
+    return found or chosen
+
+
+def _is_factory(value: Any) -> bool:
+    return callable(value) or (isinstance(value, Mapping) and "_target_" in value)
 
 
 def stands_alone(setting: Any) -> bool:

@@ -21,6 +21,10 @@ LOOK = 0.05
 Call = tuple[str, tuple[Any, ...]]
 
 
+class Loss(str):
+    """A line that tells that a logger has failed."""
+
+
 class Aside:
     """Tells a logger beside the work; where it fails, it says so in a line and tells no more.
 
@@ -87,7 +91,9 @@ class Aside:
             if not thread.is_alive():
                 return
         self.failed = True
-        self._said.put(f"logger {self.name}: it has not ended in {seconds:.0f} s; it is left alone")
+        self._said.put(
+            Loss(f"logger {self.name}: it has not ended in {seconds:.0f} s; it is left alone")
+        )
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -104,8 +110,8 @@ class Aside:
                 self._lines = list(found or ())
         except BaseException as error:  # also SystemExit, as some raise without a network
             self.failed = True
-            self._said.put(f"logger: left out ({_words(error)}); the study goes on without "
-                           f"{self.name}, the records are complete")  # fmt: skip
+            words = f"logger: left out ({_words(error)}); the study goes on without {self.name}"
+            self._said.put(Loss(f"{words}, the records are complete"))
             if method != "abort":
                 _quietly(getattr(self.logger, "abort", lambda: None))
             if not self._threaded and not isinstance(error, Exception):

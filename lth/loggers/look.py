@@ -25,7 +25,7 @@ class Look(NamedTuple):
     @property
     def layers(self) -> dict[str, float]:
         """The density of every layer that can be pruned: weights kept / weights, in [0, 1]."""
-        return {name: float(m.float().mean()) for name, m in self.masks.items()}
+        return {name: int(m.sum()) / m.numel() for name, m in self.masks.items()}
 
     @property
     def kept(self) -> np.ndarray[Any, Any]:

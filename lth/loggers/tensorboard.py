@@ -14,6 +14,7 @@ from lth.errors import LthError
 from lth.loggers import panels
 from lth.loggers.lightning import LightningLogger
 from lth.loggers.look import Look
+from lth.loggers.memory import Memory
 from lth.records.record import Record
 from lth.records.verdict import verdict
 
@@ -25,6 +26,8 @@ class TensorBoardLogger(LightningLogger):
         """Open the folder; the charts follow when it is known which arms there are."""
         super().start(name, group, config, folder)
         self._shown: set[str] = set()
+        assert self._logger is not None
+        self._memory = Memory(Path(self._logger.log_dir) / "told.json")
 
     def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
         """Log a level, and lay the arms seen so far over one another in one chart each."""
@@ -36,10 +39,17 @@ class TensorBoardLogger(LightningLogger):
             charts[name.split("/")[1]].append(name)
         layout = {"tickets": {what: ["Multiline", names] for what, names in charts.items()}}
         self._writer.add_custom_scalars(layout)
+        self._memory.keep()
+
+    def live(self, updates: int, values: Mapping[str, float]) -> None:
+        """Tell of what has just been measured, after what an earlier command told."""
+        self._memory.updates = self._memory.begun + updates
+        super().live(self._memory.updates, values)
 
     def look(self, level: int, density: float, at: Callable[[], Look | None]) -> None:
         """Log the density of every layer, the weights that are kept, and the masks."""
-        if self._logger is None or not (found := at()):
+        new = self._logger is not None and self._memory.is_new({"look": level, "at": density})
+        if not new or not (found := at()):
             return
         self._metrics({f"layers/{name}": share for name, share in found.layers.items()}, level)
         if len(found.kept):
@@ -71,8 +81,13 @@ class TensorBoardLogger(LightningLogger):
         if records:
             self._writer.add_text("verdict", "\n\n".join(verdict(records, self._measured)))
         folder = self._logger.log_dir
+        self._memory.keep()
         super().finish(records, curves, figures, tickets)
         return [f"tensorboard: {folder}"]
+
+    def _metrics(self, row: Mapping[str, float], step: int) -> None:
+        if self._memory.is_new({"step": step, **row}):
+            super()._metrics(row, step)
 
     @property
     def _writer(self) -> Any:

@@ -128,7 +128,7 @@ def analyse_study(setup: Setup, display: Display) -> None:
     figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display))
     for line in attempt("summary", lambda: summary(rows, study.records, measured), [], display):
         display.say(line)
-    lines = attempt("logger", lambda: log_analysis(setup, study, figures, teller(display)), [],
+    lines = attempt("logger", lambda: log_analysis(setup, study, figures, display), [],
                     display)  # fmt: skip
     display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
     display.say(f"matching: {setup.folder / 'matching.csv'}")

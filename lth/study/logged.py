@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from lth.errors import LthError
 from lth.files import write_atomic
 from lth.imp import Cohort
 from lth.loggers import panels
-from lth.loggers.aside import Aside
+from lth.loggers.aside import Aside, Loss
 from lth.loggers.chosen import loggers_of, named
 from lth.loggers.look import look_at
 from lth.records.record import COLUMNS, Record, table_bytes
@@ -49,11 +50,11 @@ class Told(Aside):
 class Logged(Listener):
     """Opens the loggers when there is something new to tell them.
 
-    It hears of training, too: ``say`` gets what they have to say to the user.
+    It hears of training, too. What they have to say to the user goes to the ``display``.
     """
 
-    def __init__(self, setup: Setup, say: Callable[[str], None] = lambda _: None) -> None:
-        self.setup, self.say = setup, say
+    def __init__(self, setup: Setup, display: Display | None = None) -> None:
+        self.setup, self.display = setup, display
         forks = setup.task is not None and setup.task.settings.devices > 1
         found = named(setup.logger, setup.config["logger"])
         self.loggers = [Told(n, *each, threaded=not forks) for n, each in found.items()]
@@ -177,7 +178,8 @@ class Logged(Listener):
     def _relay(self) -> None:
         for each in self.loggers:
             for line in each.said():
-                self.say(line)
+                if self.display is not None:
+                    _say(line, self.display)
 
     def _marks(self) -> dict[str, str]:
         try:
@@ -210,10 +212,10 @@ class Heard(Listener):
 
 
 def log_analysis(
-    setup: Setup, study: Study, figures: Sequence[Path], say: Callable[[str], None]
+    setup: Setup, study: Study, figures: Sequence[Path], display: Display
 ) -> list[str]:
     """Log a study that is stored with the figures of its analysis; return lines for the user."""
-    logged = Logged(setup, say)
+    logged = Logged(setup, display)
     if not logged.loggers:
         return []
     for place in (p for p in study.members if p.arm == WINNER and p.phase == 0):
@@ -235,19 +237,32 @@ def log_figures(
 
     One that nobody would see by itself, kept offline for want of an account, is not made unasked.
     """
-    what, say, spec = folder.parent.name, teller(display), config["logger"]
+    what, spec = folder.parent.name, config["logger"]
     files = {Path(name).stem: folder / name for name in tables}
     for name, (logger, _) in attempt("logger", lambda: _watching(spec), {}, display).items():
         why = attempt("logger", getattr(logger, "unseen", str), "", display)
         if why:
-            say(f"{name}: not logged ({why}); logger.mode=offline keeps it")
+            display.note(f"{name}: not logged ({why}); logger.mode=offline keeps it")
             continue
         aside = Aside(name, logger)
         aside.start(f"{what}-{folder.name}", what, dict(config), folder)
         aside.tell("pictures", what, [*figures], files)
         lines = aside.finish([], [], [])
-        for line in (*aside.said(), *lines):
+        for line in aside.said():
+            _say(line, display)
+        for line in lines:
             display.say(line)
+
+
+def _say(line: str, display: Display) -> None:
+    """Say a line; that a logger failed, where nothing is displayed, as a warning that kills not."""
+    if not isinstance(line, Loss):
+        display.note(line)
+        return
+    try:
+        teller(display)(line)
+    except Warning:  # they are errors here, but this is none of training's
+        print(line, file=sys.stderr)
 
 
 def _watching(spec: Any) -> dict[str, tuple[Any, Any]]:

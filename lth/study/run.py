@@ -29,7 +29,7 @@ from lth.store.study import Study
 from lth.study.budgets import Budgets
 from lth.study.holdings import Holdings, Rows, widened
 from lth.study.logged import Heard, Logged
-from lth.study.progress import Display, teller
+from lth.study.progress import Display
 from lth.study.setup import Setup
 from lth.train.trainer import Trainer, store_at
 from lth.types import WINNER, MemberId, PruningChain
@@ -167,7 +167,7 @@ def execute(setup: Setup, display: Display) -> Journal:
     """Train what is missing, level by level, and keep the study's files true on the way."""
     store = store_at(setup.out)
     with locked(setup.folder, display.note):
-        logged = Logged(setup, teller(display))
+        logged = Logged(setup, display)
         trainer = setup.trainer(store, Heard(display, logged))
         journal = Journal(setup, trainer, Budgets(setup, trainer, display), logged)
         journal.begin()

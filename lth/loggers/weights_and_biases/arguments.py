@@ -115,6 +115,10 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse by name what is no setting of wandb's, which is imported for these alone."""
     if not settings:
         return
+    if "api_key" in settings:
+        raise LthError(
+            "logger.settings.api_key: set WANDB_API_KEY: a study writes its settings down"
+        )
     import wandb
 
     known = wandb.Settings.model_fields

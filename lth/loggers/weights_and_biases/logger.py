@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from lth.loggers import panels
 from lth.loggers.look import Look
+from lth.loggers.memory import Memory
 from lth.loggers.weights_and_biases import media
-from lth.loggers.weights_and_biases.memory import Memory
 from lth.loggers.weights_and_biases.opening import AS_ASKED, Asked, open_run, possible_mode
 from lth.measured import Measured, measured_of
 from lth.records.budget import weighed
@@ -59,7 +59,8 @@ class WandbLogger:
         if self._run.disabled:
             return []
         own = Path(self._run.settings.wandb_dir)
-        self._memory = Memory(own / f"told-{self._run.id}.json", fresh=not self._run.resumed)
+        there = self._run.step if self._run.resumed else 0
+        self._memory = Memory(own / f"told-{self._run.id}.json", upto=there)
         if not why:
             return []
         later = f"wandb sync {shlex.quote(str(self._run.settings.sync_dir))}"
@@ -93,7 +94,7 @@ class WandbLogger:
             return
         for name, share in found.layers.items():
             self._layers[name].append((density, share))
-        if not self._memory.is_new({"look": True} | about):
+        if not self._is_new({"look": True} | about):
             return
         layers = {f"layers/{name}": share for name, share in found.layers.items()}
         self._define(*about, *layers)
@@ -146,9 +147,13 @@ class WandbLogger:
         return len({r.lr for r in self._records}) > 1
 
     def _log(self, row: panels.Row) -> None:
-        if self._open and self._memory.is_new(row):
+        if self._open and self._is_new(row):
             self._define(*row)
             self._log_row(row)
+
+    def _is_new(self, row: Mapping[str, Any]) -> bool:
+        assert self._run is not None
+        return self._memory.is_new(row, self._run.step)
 
     def _log_row(self, row: Mapping[str, Any]) -> None:
         if self._run is not None:

@@ -80,17 +80,23 @@ def images(paths: Sequence[Path]) -> list[Any]:
     import wandb
     from PIL import Image
 
-    shown = [p for p in paths if p.suffix.lower() in (".png", ".jpg", ".jpeg")]
-    sizes = [Image.open(path).size for path in shown]
-    width, height = (max(size[n] for size in sizes) if sizes else 0 for n in (0, 1))
+    drawn = [_opened(p) for p in paths if p.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    width, height = (max(p.size[n] for _, p in drawn) if drawn else 0 for n in (0, 1))
     found = []
-    for path, size in zip(shown, sizes, strict=True):
-        drawn: Any = str(path)
-        if size != (width, height):
-            drawn = Image.new("RGB", (width, height), "white")
-            drawn.paste(Image.open(path).convert("RGB"))
-        found.append(wandb.Image(drawn, caption=path.stem))
+    for path, pixels in drawn:
+        page: Any = str(path)
+        if pixels.size != (width, height):
+            page = Image.new("RGB", (width, height), "white")
+            page.paste(pixels)
+        found.append(wandb.Image(page, caption=path.stem))
     return found
+
+
+def _opened(path: Path) -> tuple[Path, Any]:
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        return path, opened.convert("RGB")
 
 
 def of_look(look: Look) -> dict[str, Any]:
