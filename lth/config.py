@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lth.errors import LthError, first_line
+from lth.listed import choose_loggers, stands_alone
 from lth.near import no_setting
 from lth.presets import (
     GROUPS,
@@ -65,10 +66,11 @@ def compose(config_dir: str | Path | None = None, **settings: Any) -> dict[str, 
         chosen = settings.get(group)
         if names[group] is None and chosen is None and not values.get(group):
             continue  # the task has none
-        config[group] = _choose(group, names[group], values.get(group), chosen, own)
+        choose = _choose if group != "logger" else choose_loggers
+        config[group] = choose(group, names[group], values.get(group), chosen, own)
         if isinstance(chosen, str):
             names[group] = chosen
-        elif group in ("model", "data") and _stands_alone(chosen):  # a study is named after it
+        elif group in ("model", "data") and stands_alone(chosen):  # a study is named after it
             names[group] = target_of(config[group]).rpartition(".")[2]
     config["arms"] = _arms(settings.get("arms", names["arms"]), values.get("arms") or {}, own)
     config["method"] = _methods(
@@ -198,7 +200,7 @@ def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path 
     under = {} if name is None else load(group, name, own)
     if setting is None:
         setting = {}
-    if not isinstance(setting, Mapping) or _stands_alone(setting):
+    if not isinstance(setting, Mapping) or stands_alone(setting):
         return spec_of(setting, group)
     inner = {
         key: load(f"{group}/{key}", value, own)
@@ -208,13 +210,6 @@ def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path 
     }
     chosen = merged(under, overlay or {}, group)
     return merged(chosen, {**setting, **inner}, group)
-
-
-def _stands_alone(setting: Any) -> bool:
-    """Whether a choice is a factory or a spec, and not laid over the default choice."""
-    if setting is None or isinstance(setting, str):
-        return False
-    return not isinstance(setting, Mapping) or "_target_" in setting
 
 
 def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:

@@ -373,7 +373,10 @@ def chosen(whole, root, group, name, values):
     return found | {group: values}
 
 
-ANY_WORD = [("logger", "project"), ("logger", "entity"), ("data", "root")]  # is a right one here
+WORDS = (
+    "project", "entity", "name", "group", "job_type", "notes", "id", "dir", "save_dir", "version",
+)  # fmt: skip
+ANY_WORD = [("data", "root"), *(("logger", word) for word in WORDS)]  # is a right one here
 ARGUMENTS = [
     (group, name, key)
     for group, name in CHOICES

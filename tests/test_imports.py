@@ -9,7 +9,12 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "lth").rglob("*.py"))
 
 DOORS = {
-    "pytorch_lightning": ["lth.train.module", "lth.train.trainer_options", "lth.lightning"],
+    "pytorch_lightning": [
+        "lth.train.module",
+        "lth.train.trainer_options",
+        "lth.lightning",
+        "lth.loggers.tensorboard",
+    ],
     "hydra": ["lth.cli", "lth.study.sweep"],
     "omegaconf": [
         "lth.cli",
@@ -23,7 +28,7 @@ DOORS = {
     "matplotlib": ["lth.results.figures", "lth.api.results"],
     "sklearn": ["lth.data.digits"],
     "pooch": ["lth.data.fetch"],
-    "PIL": ["lth.data.folder"],
+    "PIL": ["lth.data.folder", "lth.loggers"],
     "pandas": ["lth.records.frames", "lth.store.study", "lth.api.results"],  # types in the latter
     "IPython": ["lth.api.display", "lth.api.results"],
 }
@@ -46,7 +51,9 @@ ROOMS = [
     "train",       # the cohort trainer
     "lightning",   # the door for Lightning users
     "budget",      # what networks cost to store and to run
-    "presets", "known", "near", "config", "provenance",
+    "presets",
+    "listed",      # groups of several choices
+    "known", "near", "config", "provenance",
     "help",        # what the command says of itself
     "results",     # analysis, comparison, figures
     "loggers",

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lth import LthError
 from lth.loggers.levels_csv import CsvLogger, write_levels
-from lth.loggers.weights_and_biases import curve_rows, level_rows
+from lth.loggers.panels import curve_rows, level_rows
 from lth.measured import Measured, measured_of
 from lth.records.judged import Judged, judged
 from lth.records.matching import FALLS_SHORT, MATCHES, matching
@@ -205,8 +205,8 @@ def test_loggers_write_every_metric(kind, tmp_path):
     value = summarise(records)[Cell(0.1, WINNER, 0)].values[f"{splits[-1]}_{metric}"].mean
     assert float(rows[0][f"{splits[-1]}_{metric}_mean"]) == value
     assert not any("accuracy" in name or "flops" in name for name in rows[0])
-    assert level_rows(records, False)[0][f"{WINNER}/{splits[-1]}_{metric}"] == value
-    assert f"{WINNER}/L0/{splits[-1]}_{metric}" in curve_rows(curves, False)[0]
+    assert level_rows(records, False)[0][f"tickets/{splits[-1]}_{metric}/{WINNER}"] == value
+    assert f"curves/{splits[-1]}_{metric}/{WINNER}/L0" in curve_rows(curves, False)[0]
     logger = CsvLogger()
     logger.start("x", None, {"task": {"monitor": f"val_{metric}", "mode": "min"}}, tmp_path / "own")
     assert logger.finish(records, curves, []) and (tmp_path / "own" / "levels.csv").is_file()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lth import LthError
 from lth.config import compose
-from lth.loggers.weights_and_biases import budget_rows, budget_summary, level_rows
+from lth.loggers.panels import budget_rows, budget_summary, level_rows
 from lth.measured import Measured
 from lth.records.budget import QUANTITIES, Budget, judged_of, weighed
 from lth.records.budget_table import budget_tables

@@ -18,6 +18,7 @@ from lth.lightning.keep_mask import KeepMask
 from lth.lightning.member import Follow, History, check_snapshots
 from lth.lightning.task import Task, data_of, module_of
 from lth.lightning.values import at, points
+from lth.lightning.watch import Watch
 from lth.networks.drawn import drawing, load_state, seed_all
 from lth.networks.ticket import Ticket, tensors_digest
 from lth.spec.build import digest
@@ -163,11 +164,15 @@ class TaskTrainer(Trainer):
             raise told(errors[0]) from errors[0]
 
     def _train(self, job: Job, stop: Any) -> None:
-        partial = self.store.root / "partial" / f"{job.key}.ckpt"
-        result = run_member(
-            self.task, job, self._starts.get(job.key), partial,
-            lambda step: self.listener.step(job, step, False), stop,
-        )  # fmt: skip
+        partial, watch = self.store.root / "partial" / f"{job.key}.ckpt", Watch()
+
+        def report(step: int) -> None:
+            if points := watch.new():
+                self.listener.measured(job, points)
+            self.listener.step(job, step, False)
+
+        task = replace(self.task, settings=watch.beside(self.task.settings))
+        result = run_member(task, job, self._starts.get(job.key), partial, report, stop)
         self.store.publish(job.key, result, replace=job.replace)
         partial.unlink(missing_ok=True)
         self.listener.step(job, job.last, True)

@@ -58,7 +58,14 @@ def csv_logger() -> CsvLogger:
 
 
 def write_levels(path: Path, records: Iterable[Record], measured: Measured = ACCURACY) -> None:
-    """Write one line per learning rate, arm and level.
+    """Write ``levels_table`` as CSV."""
+    write_table(path, *levels_table(records, measured))
+
+
+def levels_table(
+    records: Iterable[Record], measured: Measured = ACCURACY
+) -> tuple[list[str], list[list[Any]]]:
+    """Return a header, and one line per learning rate, arm and level.
 
     It holds mean, least and greatest of every metric, what is judged first, at early stop and (as
     ``_end``) at the end; of a budget what is measured, at the end alone.
@@ -79,4 +86,4 @@ def write_levels(path: Path, records: Iterable[Record], measured: Measured = ACC
         trials = s.values[EARLY].n if s.values else 0
         values = [v for n in names for v in (s.values[n][:3] if n in s.values else [""] * 3)]
         lines.append([*s.cell, s.density, trials, s.members, s.diverged, *values])
-    write_table(path, header, lines)
+    return header, lines

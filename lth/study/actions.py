@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lth.errors import LthError
 from lth.imp import Experiment
+from lth.loggers.chosen import wants_tickets
 from lth.measured import measured_of
 from lth.records.objective import Objective, check_objective, objective_of
 from lth.records.record import write_table
@@ -19,6 +20,7 @@ from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
 from lth.study.jobs import Result
 from lth.study.listing import list_studies
+from lth.study.logged import log_analysis
 from lth.study.plan import Plan, measure, plan, slurm_lines
 from lth.study.progress import Display, attempt, teller
 from lth.study.run import AllDiverged, Journal, execute, study_of
@@ -178,12 +180,14 @@ def analyse_study(setup: Setup, display: Display) -> None:
     figures = draw_analysis(rows, points, drawn, setup.folder / "figures", teller(display), sheet)
     for line in attempt("summary", lambda: summary(rows, study.records, measured), [], display):
         display.say(line)
+    lines = attempt("logger", lambda: log_analysis(setup, study, figures, display), [],
+                    display)  # fmt: skip
     display.say(f"\nanalysis: {setup.folder / 'analysis.csv'}")
     display.say(f"matching: {setup.folder / 'matching.csv'}")
     display.say(f"paths:    {setup.folder / 'paths.csv'}")
     for line in told(figures):
         display.say(f"figure:   {line}")
-    for line in outdated(setup.folder):
+    for line in (*lines, *outdated(setup.folder)):
         display.say(line)
     display.say(f"trained 0 members, reused {len(study.members)}")
 
@@ -220,7 +224,7 @@ def _finish_logger(
     setup: Setup, journal: Journal, figures: list[Path], display: Display
 ) -> list[str]:
     tickets: list[Path] = []
-    if setup.config["logger"].get("tickets"):
+    if wants_tickets(setup.config["logger"]):
         tickets = attempt("tickets", lambda: _export(setup, journal), [], display)
     records, curves = journal.records, journal.curves
     finish, shown = journal.logged.finish, [f for f in figures if f.suffix == ".png"]

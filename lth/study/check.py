@@ -34,6 +34,12 @@ CALL_SIGNATURES = {
 """With what a part is called: by place, and by name. An arm gets of the names what it asks for."""
 
 
+def named_parts(arms: Mapping[str, Any], loggers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arms (each with its copies) and loggers by the names that a user knows them by."""
+    by_name = {f"logger.{name}".rstrip("."): each for name, each in loggers.items()}
+    return by_name | {f"arms.{name}": arm for name, (arm, _) in arms.items()}
+
+
 def check_parts(parts: Mapping[str, Any]) -> None:
     """Refuse what a ``_target_`` gave where it cannot do the part's work, by its signature."""
     for name, part in parts.items():

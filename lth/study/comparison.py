@@ -9,6 +9,7 @@ from typing import Any
 from lth.measured import measured_of
 from lth.records.budget import judged_of
 from lth.store.study import Study
+from lth.study.logged import log_figures
 from lth.study.progress import Display, attempt, teller
 from lth.study.settings import check_values
 
@@ -75,6 +76,7 @@ def compare_studies(config: Mapping[str, Any], display: Display) -> Path:
         display.say(f"table:   {path}")
     for line in told(figures):
         display.say(f"figure:  {line}")
+    log_figures(config, folder, figures, ("compare.csv", "equal_cost.csv"), display)
     display.say(f"trained 0 members, reused {members_of(studies)}")
     return folder
 
@@ -116,6 +118,7 @@ def compare_budgets(config: Mapping[str, Any], studies: list[Study], display: Di
         display.say(f"table:   {path}")
     for line in told(figures):
         display.say(f"figure:  {line}")
+    log_figures(config, folder, figures, ("pareto.csv", "equal_budget.csv"), display)
     display.say(f"trained 0 members, reused {members_of(studies)}")
     return folder
 

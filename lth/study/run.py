@@ -27,7 +27,7 @@ from lth.store.entry import Point, StoredMember
 from lth.store.study import Study
 from lth.study.budgets import Budgets
 from lth.study.holdings import Holdings, Rows, widened
-from lth.study.logged import Logged
+from lth.study.logged import Heard, Logged
 from lth.study.progress import Display
 from lth.study.setup import Setup
 from lth.study.telling import tell_level
@@ -62,12 +62,15 @@ class Journal:
     ``seen`` are the places that this run has looked at; ``budgets`` measures what they cost.
     """
 
-    def __init__(self, setup: Setup, trainer: Trainer, budgets: Budgets | None = None) -> None:
+    def __init__(
+        self, setup: Setup, trainer: Trainer, budgets: Budgets | None = None,
+        logged: Logged | None = None,
+    ) -> None:  # fmt: skip
         self.setup, self.trainer, self.budgets = setup, trainer, budgets
         self.folder = setup.folder
         arms, rates = setup.config["arms"] | setup.config["method"], setup.recipe.rates
         self.held = Holdings(setup.folder, arms, rates, setup.dataset.digest)
-        self.logged = Logged(setup)
+        self.logged = logged or Logged(setup)
         self.seen: set[MemberId] = set()
         self.diverged: list[MemberId] = []
         self._spent: dict[tuple[PruningChain, Run], Spent] = {}
@@ -169,8 +172,9 @@ def execute(setup: Setup, display: Display) -> Journal:
     store = store_at(setup.out)
     with locked(setup.folder, display.note):
         store.wait_for_cleaning(display.note)
-        trainer = setup.trainer(store, display)
-        journal = Journal(setup, trainer, Budgets(setup, trainer, display))
+        logged = Logged(setup, display)
+        trainer = setup.trainer(store, Heard(display, logged))
+        journal = Journal(setup, trainer, Budgets(setup, trainer, display), logged)
         journal.begin()
         for note in journal.held.notes:
             display.note(note)
@@ -191,9 +195,10 @@ def execute(setup: Setup, display: Display) -> Journal:
 def _go(setup: Setup, trainer: Trainer, journal: Journal, display: Display) -> None:
     for cohort, entries in with_phases(loop(setup.parts, trainer), setup.parts, trainer):
         records = journal.add(cohort, entries)
+        journal.logged.saw(entries)
         if trainer.trained:  # what a run has that trains nothing, is logged at its end
             level = max(member.level for member in cohort)
-            journal.logged.level(level, journal.records, journal.curves)
+            journal.logged.level_ended(level, journal.records, journal.curves)
         tell_level(display, entries, records, journal.records, measured_of(setup.config))
     display.over()
 

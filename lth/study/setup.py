@@ -14,6 +14,8 @@ from lth.data.dataset import Dataset
 from lth.data.own import data_of
 from lth.errors import LthError
 from lth.identity import described
+from lth.loggers.chosen import loggers_of
+from lth.loggers.protocol import Logger
 from lth.moves.method import methods_of
 from lth.networks.layers import Layers, summary
 from lth.networks.ticket import drawable, layers_of
@@ -31,6 +33,7 @@ from lth.study.check import (
     check_finite,
     check_parts,
     check_shown,
+    named_parts,
     told_of_flat,
 )
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
@@ -53,7 +56,7 @@ class Setup:
     recipe: Recipe
     parts: Experiment
     options: Options
-    logger: Any
+    logger: dict[str, Logger]
     notes: tuple[str, ...] = ()
     task: Any = None  # a lth.lightning.task.Task, where a LightningModule trains
 
@@ -134,11 +137,11 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     options = Options.of(config["trainer"])
     options.check_lightning()
     config["trainer"] = {**config["trainer"], "precision": options.precision}
-    parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
-    arms = arms_of(config["arms"])
+    parts = {name: build(config[name]) for name in ("score", "prune", "search")}
+    loggers, arms = loggers_of(config["logger"]), arms_of(config["arms"])
     dataset = data_of(config["data"])
     parts["rewind"] = _rewind(config["rewind"], recipe, dataset)
-    check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    check_parts(parts | named_parts(arms, loggers))
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     recipe = _for_numbers(recipe, dataset, config)
@@ -164,9 +167,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     )  # fmt: skip
     check_shown(experiment.methods, dataset)
     experiment = tried(experiment)
-    return Setup(
-        config, config["data"], dataset, recipe, experiment, options, parts["logger"], notes
-    )
+    return Setup(config, config["data"], dataset, recipe, experiment, options, loggers, notes)
 
 
 def _rewind(spec: Spec, recipe: Recipe, dataset: Dataset) -> Any:
@@ -205,14 +206,15 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
 
     ours = {n: v for n, v in config["trainer"].items() if n in ("device", "workers")}
     options = make(Options, ours | {"workers": 0}, "trainer")
-    parts = {name: build(config[name]) for name in ("logger", "score", "prune", "search")}
+    parts = {name: build(config[name]) for name in ("score", "prune", "search")}
+    loggers = loggers_of(config["logger"])
     arms, prune = arms_of(config["arms"]), parts["prune"]
     task = Task.of(given, config, options.on_gpu, getattr(prune, "include", ()))
     recipe, model = task.recipe, task.settings.module
     parts["rewind"] = build(
         config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=task.epoch
     )
-    check_parts(parts | {f"arms.{name}": arm for name, (arm, _) in arms.items()})
+    check_parts(parts | named_parts(arms, loggers))
     for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     prunable = prune.prunable(_some(task.layers, f"task.module={target_of(model)}"))
@@ -234,7 +236,7 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
     data: Any = task.data
     return Setup(
         config, task.settings.data or {}, data, recipe, tried(experiment), options,
-        parts["logger"], notes, task,
+        loggers, notes, task,
     )  # fmt: skip
 
 

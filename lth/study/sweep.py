@@ -8,6 +8,7 @@ from typing import Any
 
 from lth.config import offered
 from lth.errors import LthError
+from lth.study.shorthand import of_its_logger, undashed
 
 VALUED = (
     "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c",
@@ -30,23 +31,26 @@ def ready(arguments: Sequence[str], config_folder: str | None = None) -> list[st
     Hydra's own glob sees only the files right in a group's folder, and a sweep that is empty it
     takes for done.
     """
-    flags, settings = _apart(arguments)
+    flags, settings = _apart([undashed(argument) for argument in arguments])
     several = bool(set(flags) & set(MULTIRUN))
     settings = [_quoted(setting, several) for setting in settings]
     if several:
         settings = [_spelled_out(setting, config_folder) for setting in settings]
     if "task=lightning" in settings:
         _check_apply(settings)
-    return [*flags, *map(_opened, settings)]
+    return [*flags, *map(_opened, of_its_logger(settings))]
 
 
 def _opened(setting: str) -> str:
     """Let factories take arguments that no YAML names: Hydra wants a ``++`` there.
 
-    Those of a task and of the trainer, and those of a mapping with a ``_target_`` of its own.
+    Those of a task, of the trainer and of loggers, and those of a mapping with a ``_target_`` of
+    its own.
     """
     own = re.match(r"[\w.]+=\{.*\b_target_:", setting)
-    return f"++{setting}" if own or setting.startswith(("task.", "trainer.")) else setting
+    return (
+        f"++{setting}" if own or setting.startswith(("task.", "trainer.", "logger.")) else setting
+    )
 
 
 def _check_apply(settings: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import torch
 from lth.errors import LthError
 from lth.imp import Cohort
 from lth.spec.argument_types import is_whole
+from lth.store.entry import Point
 from lth.train.job import Job
 from lth.train.trainer_options import check_acts, check_names
 
@@ -95,6 +96,9 @@ class Listener:
 
     def step(self, job: Job, step: int, done: bool) -> None:
         """A member has reached ``step``."""
+
+    def measured(self, job: Job, points: Sequence[Point]) -> None:
+        """A member has been measured on its way: the points of its curve that are new."""
 
     def note(self, text: str) -> None:
         """Something the user should know."""

@@ -24,13 +24,14 @@ from lth.data.own import data_of
 from lth.errors import LthError, told
 from lth.interrupt import held, start_tracker
 from lth.spec.build import Spec
+from lth.store.entry import Point
 from lth.store.store import Store
 from lth.train.cohort import MakeEngine
 from lth.train.engine import Engine, SequentialEngine
 from lth.train.job import Job
 from lth.train.key import Identities, check_same
 from lth.train.trainer_options import TrainerOptions
-from lth.train.work import Stopped, one_thread, work
+from lth.train.work import Stopped, Tell, nobody, one_thread, work
 
 PATIENCE = 10.0
 """Seconds a worker has to keep its member's state when the study is interrupted."""
@@ -101,6 +102,7 @@ class Pool:
         jobs: Sequence[Any],
         report: Callable[[Any, int, bool], None],
         stop: Callable[[], bool] = lambda: False,
+        tell: Tell = nobody,
     ) -> None:
         """Train all ``jobs``, the longest first; raise the first error when the others are done.
 
@@ -115,8 +117,9 @@ class Pool:
             for connection in wait(busy, LOOK):
                 assert isinstance(connection, Connection)
                 try:
-                    key, step, done = self._receive(connection)
+                    key, step, done, points = self._receive(connection)
                     if key:
+                        tell(by_key[key], points)
                         report(by_key[key], step, done)
                 except _Failed as failed:
                     errors.append(failed.error)
@@ -150,7 +153,7 @@ class Pool:
         for connection in self._processes:
             connection.close()
 
-    def _receive(self, connection: Connection) -> tuple[str, int, bool]:
+    def _receive(self, connection: Connection) -> tuple[str, int, bool, list[Point]]:
         try:
             kind, *content = connection.recv()
         except (EOFError, ConnectionResetError):
@@ -160,7 +163,7 @@ class Pool:
             error = LthError(content[0])
             error.__cause__ = Elsewhere(content[1])
             raise _Failed(error)
-        return content[0], content[1], content[2]
+        return content[0], content[1], content[2], content[3]
 
     def _obituary(self, process: Any) -> LthError:
         process.join(PATIENCE)
@@ -204,7 +207,7 @@ def _serve(
     """Run in a worker: take jobs until told to end; a job that fails does not end it."""
     threading.Thread(target=_follow_parent, daemon=True).start()
 
-    idle = threading.Event()
+    idle, fresh = threading.Event(), list[Point]()
 
     def take() -> Iterator[list[Job]]:
         while content := connection.recv_bytes():
@@ -219,7 +222,8 @@ def _serve(
     def report(job: Any, step: int, done: bool) -> None:
         if done:
             idle.set()  # what the parent says from here on is the next job
-        connection.send(("step", job.key, step, done))
+        connection.send(("step", job.key, step, done, fresh))
+        fresh.clear()
 
     def stop() -> bool:
         return not idle.is_set() and connection.poll()
@@ -230,7 +234,7 @@ def _serve(
 
     with suppress(OSError, Stopped):  # the parent is gone, or wants to stop
         try:
-            connection.send(("ready", "", 0, True))
+            connection.send(("ready", "", 0, True, []))
             jobs, dataset = take(), data_of(data, quiet=True)
             identities = Identities(dataset)
             make_engine = _checked(identities)
@@ -239,7 +243,7 @@ def _serve(
                     with one_thread():
                         work(
                             jobs, dataset, Store(root), make_engine, report, precision,
-                            stop=stop, lightning=lightning,
+                            stop=stop, lightning=lightning, tell=lambda _, new: fresh.extend(new),
                         )  # fmt: skip
                 except Stopped:
                     raise

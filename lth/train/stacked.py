@@ -42,8 +42,10 @@ def run_stacked(
         while waiting:
             chunk, rest = waiting[:limit], waiting[limit:]
             try:
-                work([chunk], dataset, store, make_engine, listener.step, str(options.precision),
-                     "cuda" if device == "cuda" else "cpu", stop, lightning)  # fmt: skip
+                work(
+                    [chunk], dataset, store, make_engine, listener.step, str(options.precision),
+                    "cuda" if device == "cuda" else "cpu", stop, lightning, listener.measured,
+                )  # fmt: skip
             except torch.OutOfMemoryError:
                 if len(chunk) == 1:
                     raise LthError(

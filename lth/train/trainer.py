@@ -214,7 +214,7 @@ class Trainer:
             self._run_here(jobs)
             return
         with stop_after_block(lambda _: None) as stop:
-            pool.run(jobs, self.listener.step, stop)
+            pool.run(jobs, self.listener.step, stop, self.listener.measured)
 
     def call(self, calls: Sequence[WorkerCall], done: Callable[[], None]) -> bool:
         """Have workers make calls, each about a job; say whether there were workers for that.
@@ -252,6 +252,7 @@ class Trainer:
                         ([job] for job in waiting), self.dataset, self.store,
                         lambda group, found: SequentialEngine(group[0], found), self.listener.step,
                         str(self.options.precision), stop=stop, lightning=self.lightning,
+                        tell=self.listener.measured,
                     )  # fmt: skip
                     break
                 except Stopped:

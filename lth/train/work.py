@@ -15,6 +15,7 @@ import torch
 
 from lth.data.dataset import Dataset
 from lth.interrupt import SIGNALS
+from lth.store.entry import Point
 from lth.store.store import Store
 from lth.train.cohort import Cohort, MakeEngine
 from lth.train.job import Job
@@ -25,6 +26,13 @@ SAVE_EVERY = 120.0
 
 Report = Callable[[Job, int, bool], None]
 """Called as ``report(job, step, done)`` after every block."""
+
+Tell = Callable[[Job, Sequence[Point]], None]
+"""Called as ``tell(job, points)`` with the points of a member's curve that are new."""
+
+
+def nobody(job: Job, points: Sequence[Point]) -> None:
+    """Tell nobody what is measured on the way."""
 
 
 class Stopped(Exception):
@@ -41,6 +49,7 @@ def work(
     accelerator: str = "cpu",
     stop: Callable[[], bool] = lambda: False,
     lightning: TrainerOptions | None = None,
+    tell: Tell = nobody,
 ) -> None:
     """Train every group of jobs as a cohort and publish its members as each ends."""
     from lth.train.fits import Fits  # Lightning takes seconds to import
@@ -51,12 +60,17 @@ def work(
         else:
             cohort.save_partial(SAVE_EVERY)
         for course in cohort.courses:
+            known = told.get(course.job.key, 0)
+            told[course.job.key] = len(course.curve)
+            if points := course.curve[known:]:
+                tell(course.job, points)
             report(course.job, course.step, ended)
         if stop():
             if not ended:
                 cohort.save_partial(0.0)
             raise Stopped
 
+    told: dict[str, int] = {}
     if accelerator != "cpu":
         gc.collect()  # Lightning's circles hold the memory of the stack before
     fits = Fits(after_block, precision, accelerator, lightning)
