@@ -13,7 +13,7 @@ from lth.presets import conf_folder, folders, load, offered, read
 GROUPS = ("experiment", "task", *presets.GROUPS[:-2], "arms", "method", *presets.GROUPS[-2:])
 """The groups, in the order in which a user thinks of them."""
 
-SEVERAL = ("arms", "method")
+SEVERAL = ("arms", "method", "logger")
 """Groups of which several choices are named at once, as a list."""
 
 OF_SETTINGS = {"recipe": "lth.recipe.recipe.Recipe", "trainer": "lth.train.options.Options"}
