@@ -245,7 +245,7 @@ def budgets_are_of_the_packed_file(study, setup):
         last = max(r.step for r in rows)
         ends = {r.split: r.value for r in rows if (r.metric, r.step) == ("accuracy", last)}
         assert (found.accuracy, found.validation) == (ends["test"], ends["validation"]), place
-        if place.trial == 0:  # packing takes longest of all; the others differ in their numbers only
+        if place.trial == 0:  # packing takes longest of all; others differ in numbers only
             packed = pack(net_of(study.entry(**place._asdict()), study.trust))
             assert found.bytes == len(packed), place
         assert found.nonzeros <= found.params and found.macs_nonzero <= found.macs
