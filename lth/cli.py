@@ -21,7 +21,7 @@ from lth.study.attempt import AlreadyReported, Jobs, attempt
 from lth.study.callback import end_sweep
 from lth.study.launchers import JOBLIB, lacking
 from lth.study.readable import check_readable
-from lth.study.sweep import ready
+from lth.study.sweep import ready, undashed
 
 __all__ = ["GROUPS", "HELP", "main", "one_line", "task"]
 
@@ -37,7 +37,7 @@ def main() -> None:
     config.make_importable(config_folder)
     Jobs.mine = jobs = Jobs()
     try:
-        given = [a for a in arguments if a != "--traceback"]
+        given = [undashed(a) for a in arguments if a != "--traceback"]
         check_words(given, own_folder(config_folder))
         whole = ready(given, config_folder)
         check_readable(whole)

@@ -34,7 +34,7 @@ def settings_of(group, name):
         moves = str(config.load("method", name))
         small = {"model": SMALL} if "moves.student" in moves else {}
         if "lth.moves.gate" in moves:
-            small = {"model": partial(resnet, depth=8, width=2, shortcut="pad")}
+            small = {"model": partial(resnet, depth=8, width=4, shortcut="pad")}
         return {"method": [name], "rewind": {"step": 4}} | small
     if group.startswith("recipe/"):
         inner = config.load(group, name)

@@ -93,9 +93,9 @@ class Notebook(Quiet):
         super().weighed()
         self._look()
 
-    def ended(self, summary: str) -> None:
+    def ended(self, summary: str, verdict: Callable[[], Sequence[str]] = tuple) -> None:
         """A level has ended."""
-        super().ended(summary)
+        super().ended(summary, verdict)
         self._line = f"level {self._level}: {' '.join(summary.split())}"
         self._look(now=True)
 
@@ -104,9 +104,9 @@ class Notebook(Quiet):
         super().note(text)
         self._look(now=True)
 
-    def say(self, *content: Any) -> None:
+    def say(self, content: Any, style: str = "") -> None:
         """Print for the user: folded away, since what is returned shows the same."""
-        super().say(*content)
+        super().say(content, style)
         self._look()
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class Notebook(Quiet):
 
     def _bars(self) -> list[tuple[str, float, float, str]]:
         """Return name, done, total and note of every bar; none once all is done."""
-        tasks = [] if self._ended else [t for t in self._progress.tasks if t.total]
+        tasks = [] if self._ended else [t for t in self._view.tasks if t.total]
         last = {t.description: t for t in tasks}  # lth.fit goes through many studies
         return [
             (name, t.completed, t.total or 1.0, str(t.fields.get("note", "")))

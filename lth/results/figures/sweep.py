@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from lth.records.intervals import grouped
 from lth.records.judged import Judged
 from lth.records.statistics import percent
-from lth.results.figures.style import legend_above, legend_columns, look, panels, tidy, words
+from lth.results.figures.axes import tidy
+from lth.results.figures.sheet import PLAIN, Sheet
+from lth.results.figures.style import words
 from lth.results.sweep import SweepRow, best_of, is_grid, number_of
 
 SIZE = (6.4, 4.2)
@@ -24,7 +26,9 @@ NAMED = 24
 """So many lines have a name in the legend, at most."""
 
 
-def sweep_figure(rows: Sequence[SweepRow], what: Judged) -> Figure | None:
+def sweep_figure(
+    rows: Sequence[SweepRow], what: Judged, sheet: Sheet = PLAIN
+) -> Figure | None:
     """Draw a grid's rows as lines, those of a search as points; None where nothing varies.
 
     The axis is the setting of most values, numbers before words; the others are lines. Points of a
@@ -35,15 +39,17 @@ def sweep_figure(rows: Sequence[SweepRow], what: Judged) -> Figure | None:
     if not shown or not names:
         return None
     count = 1 if is_grid(rows) else len(names)
-    figure, axes = panels(count, min(count, 2), SIZE)
-    if is_grid(rows):
-        _lines(figure, axes[0], shown, _axis(shown, names), what)
-    else:
-        for ax, name in zip(axes, names, strict=True):
-            _points(ax, shown, name, what)
-    for ax in axes:
-        ax.set_ylabel(_ordinate(shown, what))
-    axes[0].set_title(_title(shown), fontsize=9, loc="left")
+    with sheet.used():
+        figure, axes = sheet.panels(count, min(count, 2), SIZE)
+        if is_grid(rows):
+            _lines(axes[0], shown, _axis(shown, names), what, sheet)
+        else:
+            for ax, name in zip(axes, names, strict=True):
+                _points(ax, shown, name, what, sheet)
+        for ax in axes:
+            ax.set_ylabel(_ordinate(shown, what))
+        handles, _ = axes[0].get_legend_handles_labels()
+        sheet.caption(figure, _title(shown), handles[:NAMED])
     return figure
 
 
@@ -57,33 +63,35 @@ def _axis(rows: Sequence[SweepRow], names: Sequence[str]) -> str:
     return max(names, key=rank)
 
 
-def _lines(figure: Figure, ax: Axes, rows: Sequence[SweepRow], axis: str, what: Judged) -> None:
+def _lines(
+    ax: Axes, rows: Sequence[SweepRow], axis: str, what: Judged, sheet: Sheet
+) -> None:
     others = [n for n in rows[0].settings if n != axis]
     lines = grouped(rows, lambda r: tuple(r.settings[n] for n in others))
     at = _places(ax, rows, axis)
-    for number, (key, own) in enumerate(lines.items()):
-        colour, marker, stroke = look(number)
-        own = sorted(own, key=lambda r: at[r.settings[axis]])
-        _bars(
-            ax, [at[r.settings[axis]] for r in own], own, what, color=colour, marker=marker,
-            ls=stroke, label=", ".join(_named(n, v) for n, v in zip(others, key, strict=True)),
-        )  # fmt: skip
-    handles, labels = ax.get_legend_handles_labels()
-    if others:
-        columns = legend_columns(labels[:NAMED], 0.95 * SIZE[0])
-        figure.set_figheight(SIZE[1] + 0.21 * -(-min(len(labels), NAMED) // columns))
-        legend_above(figure, handles[:NAMED], "", columns)
+    labels = {
+        key: ", ".join(_named(n, v) for n, v in zip(others, key, strict=True)) for key in lines
+    }
+    looks = sheet.looks(labels.values())
+    for key, own in lines.items():
+        own, look = sorted(own, key=lambda r: at[r.settings[axis]]), looks[labels[key]]
+        label = {"label": labels[key]} if others else {}
+        places = [at[r.settings[axis]] for r in own]
+        _bars(ax, places, own, what, **look._asdict(), **label)
 
 
-def _points(ax: Axes, rows: Sequence[SweepRow], name: str, what: Judged) -> None:
+def _points(
+    ax: Axes, rows: Sequence[SweepRow], name: str, what: Judged, sheet: Sheet
+) -> None:
     """Draw every row against one setting, the best one marked."""
     at = _places(ax, rows, name)
-    colour = look(0).color
-    _bars(ax, [at[r.settings[name]] for r in rows], rows, what, color=colour, marker="o", ls="none")
+    colours = [look.color for look in sheet.looks(("found", "best")).values()]
+    places = [at[r.settings[name]] for r in rows]
+    _bars(ax, places, rows, what, color=colours[0], marker="o", ls="none")
     if (best := best_of(rows, what)) is not None and best.value is not None:
         ax.plot(
             at[best.settings[name]], what.factor * best.value.mean, marker="*", ms=13, ls="none",
-            color=look(1).color, zorder=4,
+            color=colours[1], zorder=4,
         )  # fmt: skip
 
 
