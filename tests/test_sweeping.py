@@ -16,7 +16,6 @@ from lth.records.objective import Objective, check_objective, objective_of, outc
 from lth.records.record import Record
 from lth.results.figures.sweep import sweep_figure
 from lth.results.sweep import Finished, Value, best_of, is_grid, rows_of, varied
-from lth.study import jobs as sweep_jobs
 from lth.study.callback import Sweep, Watch, claim, told
 from lth.study.jobs import FAILED, RUNNING, JobFile, SweepJob, begin_job, read_jobs
 from lth.study.launchers import cores_of, kind_of, lacking
@@ -207,7 +206,7 @@ def test_jobs_share_the_cores(tmp_path, monkeypatch):
     assert cores_of({"_target_": "p.LocalLauncher", "cpus_per_task": 3}, 8) == 3
     assert cores_of({"_target_": "p.RayLauncher", "ray": {"remote": {"num_cpus": 2}}}, 8) == 2
     assert cores_of({"_target_": "p.SlurmLauncher"}, 8) is None  # it sees its own alone
-    monkeypatch.setattr(sweep_jobs, "count_cores", lambda: 8)
+    monkeypatch.setattr("lth.train.options.count_cores", lambda: 8)
     about = {"launcher": JOBLIB, "sweep": {"dir": str(tmp_path)}, "job": {"num": 3}}
     trainer, chosen = {"workers": "auto"}, {"workers": 7}
     begin_job(about, ["a=1"], trainer)
