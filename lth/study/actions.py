@@ -65,7 +65,7 @@ def run_study(setup: Setup, display: Display) -> Result:
 def objective_for(setup: Setup) -> Objective:
     """Return what a sweeper is told of a study, checked against what the study will have."""
     asked, config = objective_of(setup.config.get("optimize")), setup.config
-    measures = None if setup.task is not None else config["recipe"]["measures"] or ["accuracy"]
+    measures = None if setup.task is not None else config["recipe"].get("measures") or ["accuracy"]
     check_objective(asked, config["arms"], setup.parts.levels, config["method"], measures)
     return asked
 

@@ -15,9 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lth.files import write_atomic
 from lth.study.launchers import cores_of, log_of
-from lth.train.options import count_cores
 
 FOLDER = "jobs"
 
@@ -79,6 +77,8 @@ class JobFile:
         self._write()
 
     def _write(self) -> None:
+        from lth.files import write_atomic  # which waits for torch, as --help need not
+
         text = json.dumps(asdict(self.job), indent=2, allow_nan=True)
         try:
             write_atomic(self.path, text.encode())
@@ -98,6 +98,8 @@ def begin_job(hydra: Mapping[str, Any], overrides: Sequence[str], trainer: Any) 
 
     ``trainer.workers`` is set where it is auto, unless the job has the machine for itself.
     """
+    from lth.train.options import count_cores
+
     launcher, about = hydra["launcher"], hydra["job"]
     cores = cores_of(launcher, count_cores())
     if cores is not None and isinstance(trainer, dict) and trainer.get("workers") == "auto":

@@ -45,6 +45,13 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise LthError(f"table={config['table']}: it is one of {', '.join(TABLES)}")
     _check_budgets(config)
     figure_options(config)
+    plan = config.get("plan") or {}
+    if not isinstance(plan, Mapping) or not isinstance(plan.get("measure", False), bool):
+        raise LthError(f"plan={plan}: {{measure: true}} or {{measure: false}}, for action=plan")
+    if config["action"] != "plan" and plan.get("measure"):
+        raise LthError("plan.measure: it times a few steps for a plan: add action=plan")
+    if config["action"] != "clean" and (config.get("clean") or {}).get("delete"):
+        raise LthError("clean.delete: it deletes what action=clean shows: add action=clean")
     if config["action"] != "fit" and any(v is not None for v in (config.get("fit") or {}).values()):
         raise LthError("fit: it chooses a setting for a budget: add action=fit")
     if not isinstance(config["out"], str) or not config["out"]:

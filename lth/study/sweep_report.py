@@ -17,6 +17,7 @@ from lth.records.objective import Objective, Outcome, is_higher_better, outcome_
 from lth.records.record import Record, write_table
 from lth.records.statistics import Cell, percent, summarise
 from lth.records.table import plain_table
+from lth.results.figure_options import figure_options
 from lth.results.sweep import (
     Finished,
     SweepRow,
@@ -74,11 +75,14 @@ def report_sweeps(config: Mapping[str, Any], display: Display) -> None:
     if not isinstance(folders, list) or not folders:
         raise LthError("studies: name a sweep's folder: 'studies=[out/multirun/DATE/TIME]'")
     for folder in folders:
-        report(Path(str(folder)).expanduser(), display)
+        report(Path(str(folder)).expanduser(), display, config)
 
 
-def report(folder: Path, display: Display) -> None:
-    """Show a sweep's jobs in one table, write ``sweep.csv`` and draw ``sweep.png``."""
+def report(folder: Path, display: Display, config: Mapping[str, Any] | None = None) -> None:
+    """Show a sweep's jobs in one table, write ``sweep.csv`` and draw ``sweep``.
+
+    ``config`` may say how figures are drawn.
+    """
     jobs = read_jobs(folder)
     if not jobs:
         raise LthError(f"{folder}: no jobs of a sweep: it has no jobs/*.json")
@@ -98,13 +102,15 @@ def report(folder: Path, display: Display) -> None:
     display.say(attempt("table", lambda: _table(rows, what, _title(rows, what)), "", display))
     for line in _below(rows, what):
         display.say(line)
-    from lth.results.figures import save_all
+    from lth.results.figures import Sheet, save_all, told
     from lth.results.figures.sweep import sweep_figure
 
-    figures = save_all({"sweep": lambda: sweep_figure(rows, what)}, folder, teller(display))
+    sheet = Sheet(figure_options(config))
+    drawings = {"sweep": lambda: sweep_figure(rows, what, sheet)}
+    figures = save_all(drawings, folder, teller(display), sheet=sheet)
     display.say(f"\ntable:   {folder / 'sweep.csv'}")
-    for figure in figures:
-        display.say(f"figure:  {figure}")
+    for line in told(figures):
+        display.say(f"figure:  {line}")
 
 
 def _finished(job: SweepJob) -> Finished:

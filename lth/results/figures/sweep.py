@@ -26,9 +26,7 @@ NAMED = 24
 """So many lines have a name in the legend, at most."""
 
 
-def sweep_figure(
-    rows: Sequence[SweepRow], what: Judged, sheet: Sheet = PLAIN
-) -> Figure | None:
+def sweep_figure(rows: Sequence[SweepRow], what: Judged, sheet: Sheet = PLAIN) -> Figure | None:
     """Draw a grid's rows as lines, those of a search as points; None where nothing varies.
 
     The axis is the setting of most values, numbers before words; the others are lines. Points of a
@@ -63,9 +61,7 @@ def _axis(rows: Sequence[SweepRow], names: Sequence[str]) -> str:
     return max(names, key=rank)
 
 
-def _lines(
-    ax: Axes, rows: Sequence[SweepRow], axis: str, what: Judged, sheet: Sheet
-) -> None:
+def _lines(ax: Axes, rows: Sequence[SweepRow], axis: str, what: Judged, sheet: Sheet) -> None:
     others = [n for n in rows[0].settings if n != axis]
     lines = grouped(rows, lambda r: tuple(r.settings[n] for n in others))
     at = _places(ax, rows, axis)
@@ -80,9 +76,7 @@ def _lines(
         _bars(ax, places, own, what, **look._asdict(), **label)
 
 
-def _points(
-    ax: Axes, rows: Sequence[SweepRow], name: str, what: Judged, sheet: Sheet
-) -> None:
+def _points(ax: Axes, rows: Sequence[SweepRow], name: str, what: Judged, sheet: Sheet) -> None:
     """Draw every row against one setting, the best one marked."""
     at = _places(ax, rows, name)
     colours = [look.color for look in sheet.looks(("found", "best")).values()]
