@@ -92,6 +92,7 @@ def task(composed: Any) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
     from rich.console import Console
+    from rich.text import Text
 
     from lth.study.overrides import freed, named_by  # which waits for torch
 
@@ -116,7 +117,8 @@ def task(composed: Any) -> None:
     plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
     console = Console()
     if several:
-        console.rule(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}", align="left")
+        title = f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}"
+        console.rule(Text(title), align="left")  # brackets would be taken for markup
     try:
         _act(plain, console)
     except KeyboardInterrupt:
@@ -137,7 +139,7 @@ def _act(settings: dict[str, Any], console: Any) -> None:
 
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: console.print(  # type: ignore[assignment]
-            f"warning: {message}", style="yellow", highlight=False, soft_wrap=True
+            f"warning: {message}", style="yellow", highlight=False, soft_wrap=True, markup=False
         )
         # to compare studies that there are needs neither data nor a model
         given = settings if settings["action"] in ALONE else prepare(settings)
