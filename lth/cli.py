@@ -87,6 +87,7 @@ def task(composed: Any) -> float | None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
     from rich.console import Console
+    from rich.text import Text
 
     from lth.study.overrides import freed, named_by  # which waits for torch
 
@@ -113,7 +114,8 @@ def task(composed: Any) -> float | None:
     if hydra.mode != RunMode.MULTIRUN:
         result = attempt(lambda: _act(plain, console), one_line)
         return None if result is None else result.value
-    console.rule(f"job {hydra.job.num}: {' '.join(overrides)}", align="left")
+    title = f"job {hydra.job.num}: {' '.join(overrides)}"
+    console.rule(Text(title), align="left")  # brackets would be taken for markup
     about: Any = OmegaConf.to_container(OmegaConf.create(
         {"launcher": hydra.launcher, "sweep": hydra.sweep, "job": hydra.job}
     ), resolve=True)  # fmt: skip
@@ -139,7 +141,7 @@ def _act(settings: dict[str, Any], console: Any) -> Any:
 
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: console.print(  # type: ignore[assignment]
-            f"warning: {message}", style="yellow", highlight=False, soft_wrap=True
+            f"warning: {message}", style="yellow", highlight=False, soft_wrap=True, markup=False
         )
         # to compare studies that there are needs neither data nor a model
         given = settings if settings["action"] in ALONE else prepare(settings)

@@ -100,7 +100,7 @@ class Display(Listener):
         """A level begins: these jobs are to train, so many members are in the store."""
         self._level = max(place.level for place in cohort)
         self._steps = {job.key: job.ticket.step for job in missing}
-        self._training = {}
+        self._training = {job.key: (job, job.ticket.step) for job in missing}
         self._pace.begin()
         done = sum(level < self._level for level in [0, *self._route])
         if self._bar is not None:
@@ -174,10 +174,9 @@ class Display(Listener):
             of = f" of {bar.total:,.0f}" if bar.total else ""
             self._say_now(f"{bar.description}: {bar.completed:,.0f}{of}")
         elif self._steps:
-            now = [
-                (job.about.get("place", {}), at, job.last)
-                for job, at in list(self._training.values())
-            ]
+            listed = list(self._training.values())
+            moved = [(job, at) for job, at in listed if at > job.ticket.step] or listed
+            now = [(job.about.get("place", {}), at, job.last) for job, at in moved]
             where = f"level {self._level:>2}/{max(self._route, default=0)}"
             parts = [where, members_at(now) if now else "", self._pace.words]
             self._say_now("  ".join(filter(None, parts)))
