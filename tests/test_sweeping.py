@@ -335,10 +335,12 @@ def _there(name):
         return False
 
 
+@pytest.mark.filterwarnings("ignore")  # optuna's own, of what it will change
 def test_optuna_finds_a_learning_rate(here, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    code, out, _ = here("tune=learning_rate", *TINY, "hydra.sweeper.n_trials=3")
-    assert code == 0 and "optuna: maximize validation accuracy" in out
+    code, out, err = here("tune=learning_rate", *TINY, "hydra.sweeper.n_trials=3")
+    assert code == 0, err
+    assert "optuna: maximize validation accuracy" in out
     (folder,) = sweeps(tmp_path)
     best = OmegaConf.load(folder / "optimization_results.yaml")
     made = {j.value for j in read_jobs(folder)}
