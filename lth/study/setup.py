@@ -26,16 +26,9 @@ from lth.spec.build import Spec, build, complete, digest, fill, locate, paramete
 from lth.store.store import Store
 from lth.streams import check_trials
 from lth.study.check import (
-    check_agreement,
-    check_augment,
-    check_batch,
-    check_examples,
-    check_finite,
-    check_parts,
-    check_shown,
-    named_parts,
-    told_of_flat,
-)
+    check_agreement, check_augment, check_batch, check_examples, check_finite, check_parts,
+    check_shown, named_parts, told_of_flat,
+)  # fmt: skip
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.study.preflight import tried
 from lth.study.probes import probes, validation
