@@ -33,6 +33,11 @@ GROUPS = {
     "recipe": ("Recipes", "How it is trained.", "recipe={}"),
     "recipe/optimizer": ("Optimizers", "Which optimizer.", "recipe/optimizer={}"),
     "recipe/schedule": ("Schedules", "How the rate changes.", "recipe/schedule={}"),
+    "logger": ("Loggers", "Where a study is told of.", "logger={}"),
+    "trainer": ("Trainers", "On what it is trained.", "trainer={}"),
+    "task": ("Tasks", "What kind of thing is trained.", "task={} ..."),
+    "tune": ("Searches of settings", "What a sweeper looks for.", "tune={}"),
+    "hydra/launcher": ("Launchers", "Where the jobs of a sweep run.", "-m hydra/launcher={} ..."),
     "experiment": ("Experiments", "A paper's figure, with one command.", "experiment={}"),
 }
 

@@ -126,3 +126,8 @@ def make(kind: type[T], values: Any, where: str) -> T:
         return kind(**values)
     except TypeError as error:
         raise LthError(f"{where}: {error}") from None
+
+
+def looked_at(part: Any, steps: int) -> Sequence[int]:
+    """Return the steps at which a search or a move looks at the dense run; most do not."""
+    return getattr(part, "needs", lambda _: ())(steps)

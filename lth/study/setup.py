@@ -26,13 +26,20 @@ from lth.spec.build import Spec, build, complete, digest, fill, locate, paramete
 from lth.store.store import Store
 from lth.streams import check_trials
 from lth.study.check import (
-    check_agreement, check_augment, check_batch, check_examples, check_finite, check_parts,
-    check_shown, named_parts, told_of_flat,
+    check_agreement,
+    check_augment,
+    check_batch,
+    check_examples,
+    check_finite,
+    check_parts,
+    check_shown,
+    named_parts,
+    told_of_flat,
 )  # fmt: skip
 from lth.study.check_model import check_model, check_weights, check_zeros, equal_draws
 from lth.study.preflight import tried
 from lth.study.probes import probes, validation
-from lth.study.settings import arms_of, chains_of, check_values, levels_of, make
+from lth.study.settings import arms_of, chains_of, check_values, levels_of, looked_at, make
 from lth.train.key import Identities
 from lth.train.options import Listener, Options
 from lth.train.trainer import Trainer
@@ -112,9 +119,9 @@ class Setup:
         """Steps at which the dense run must be known; 0 is its start, which is always kept."""
         steps = self.recipe.steps
         wanted = set(self.parts.rewind.needs(steps))
-        wanted |= set(_looked_at(self.parts.search, steps))
+        wanted |= set(looked_at(self.parts.search, steps))
         for method in self.parts.methods.values():
-            wanted |= {s for _, move in method.moves for s in _looked_at(move, steps)}
+            wanted |= {s for _, move in method.moves for s in looked_at(move, steps)}
         if self.task is not None:  # its schedules are known where the dense run was looked at
             wanted.add(getattr(self.parts.rewind, "step", 0))
         return tuple(sorted(wanted - {0}))
@@ -135,7 +142,7 @@ def prepare(given: Mapping[str, Any]) -> Setup:
     dataset = data_of(config["data"])
     parts["rewind"] = _rewind(config["rewind"], recipe, dataset)
     check_parts(parts | named_parts(arms, loggers))
-    for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
+    for looks_at in (parts["rewind"].needs, partial(looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     recipe = _for_numbers(recipe, dataset, config)
     with told_of_flat(dataset):
@@ -208,7 +215,7 @@ def _prepare_task(given: Mapping[str, Any], config: dict[str, Any]) -> Setup:
         config["rewind"], steps=recipe.steps, schedule=recipe.schedule, steps_per_epoch=task.epoch
     )
     check_parts(parts | named_parts(arms, loggers))
-    for looks_at in (parts["rewind"].needs, partial(_looked_at, parts["search"])):
+    for looks_at in (parts["rewind"].needs, partial(looked_at, parts["search"])):
         looks_at(recipe.steps)  # steps outside of the run are refused
     prunable = prune.prunable(_some(task.layers, f"task.module={target_of(model)}"))
     check_weights(task.layers, prunable)
@@ -287,8 +294,3 @@ def _asked(model: Spec, of_data: Mapping[str, Any]) -> dict[str, Any]:
 
 SHARED = ("model", "recipe", "task", "score", "search", "prune", "rewind")
 """Settings whose code all members of a study share; an arm's is its own."""
-
-
-def _looked_at(part: Any, steps: int) -> Sequence[int]:
-    """Return the steps at which a search or a move looks at the dense run; most do not."""
-    return getattr(part, "needs", lambda _: ())(steps)
