@@ -21,6 +21,7 @@ GROUPS = (
     "recipe/schedule",
 )
 SMALL = partial(lenet, widths=[12, 8])
+TOGETHER = ("nested_ticket", "nested_tickets")  # all levels train as one network
 CASES = [(g, n) for g in GROUPS for n in config.choices(g) if n not in SLOW_STARTERS.get(g, ())]
 
 
@@ -56,8 +57,9 @@ def test_every_choice_keeps_every_law(group, name, tmp_path):
         study.folder / "records.csv"
     ).read_bytes()
     if group in ("score", "arms", "method"):
+        levels = 2 if name in TOGETHER else 1
         laws.trials_do_not_depend_on_how_many_there_are(
-            study, out=str(tmp_path / "b"), **settings_of(group, name)
+            study, levels, out=str(tmp_path / "b"), **settings_of(group, name)
         )
 
 
