@@ -20,7 +20,7 @@ from lth.recipe.recipe import Recipe
 from lth.spec.build import spec_of
 from lth.store.store import Store
 from lth.study.setup import prepare
-from lth.train.options import Options
+from lth.train.options import Listener, Options
 from lth.train.stacked import run_stacked
 from tests import toys
 from tests.toys import blobs, fewer, job_of, mlp, norm_net, pictures
@@ -462,7 +462,7 @@ def gpu_job(target):
 MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}
 
 
-class Deaf:
+class Deaf(Listener):
     def level(self, *_):
         pass
 
