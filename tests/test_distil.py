@@ -381,8 +381,7 @@ def test_students_cost_their_teacher_and_nothing_of_what_they_hang_off(study):
     assert search["below", 1, 1] == search["below", 2, 1] == dense + one + two
     assert search["fair", 1, 2] == spent["fair", 1, 1]
     # one of another trial has a chain of its own; an arm's mask is this chain's, found once
-    other = next(r.value for r in study.records
-                 if (r.arm, r.level, r.trial, r.metric) == (WINNER, 0, 1, "training_flops"))  # fmt: skip
+    other = value(study, "training_flops", arm=WINNER, level=0, trial=1)
     assert search["other", 1, 1] == dense + one + other
     assert search["other", 2, 1] == dense + one + two + other
     assert search["reinit", 1, 1] == dense + one + spent["random_reinit", 2, 0]

@@ -2,8 +2,8 @@
 
 ``FLOPs of a forward pass = 2 * sum over layers of (weights kept) * (times each is used)``; a
 training step costs three forward passes per example (as Evci et al. 2020, arXiv 1911.11134,
-Appendix H, count), the two of the backward pass only where something is trained. It is the cost a machine would have that skips pruned weights;
-biases, norms and the optimizer are not counted.
+Appendix H, count), the two of the backward pass only where something is trained. It is the cost a
+machine would have that skips pruned weights; biases, norms and the optimizer are not counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a training step runs: the forward pass of every output, the backward pass of what is trained.
+"""What a training step runs: forward to every output, backward through what is trained.
 
 A network may answer otherwise in training than as it is measured: from every exit, at every width,
 with all its gates. And gradients go back no further than to what is trained.
