@@ -290,7 +290,7 @@ TABLE = {
     # logger
     "mode": ({"logger": spec("loggers.wandb_logger", mode="of")}, r"logger\.mode=of: it is one of"),
     "a project that is a number": ({"logger": spec("loggers.wandb_logger", project=2024)},
-                                   r"project=2024: it must be text; put it in quotes"),
+                                   r"project=2024: it must be text or null; put it in quotes"),
     "a logger that is none": ({"logger": spec("score.magnitude")}, r"logger: .*it has no start"),
     # arms
     "no arms": ({"arms": []}, r"arms: name at least one"),
