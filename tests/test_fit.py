@@ -55,6 +55,16 @@ def test_methods_are_judged_by_their_last_phase(tmp_path):
     assert found.settings["method"]["fine_tune"]["moves"][0]["steps"] == found.value
 
 
+def test_a_value_may_be_a_whole_setting(tmp_path):
+    long = {"_target_": "torch.optim.Adam", "betas": [0.9, 0.999], "eps": 1e-8, "foreach": False,
+            "weight_decay": 0.0, "amsgrad": False, "maximize": False, "capturable": False,
+            "differentiable": False, "fused": None}  # fmt: skip
+    values = [long, {**long, "fused": False}]  # told apart by their ends alone
+    found = fitted(tmp_path, knob="recipe.optimizer", values=values, budget="bytes<=1e6", trials=1)
+    folders = [p.name for p in (tmp_path / "out" / "studies").iterdir()]
+    assert len(found.tried) == 2 == len({name.rpartition("-")[0] for name in folders})
+
+
 def test_what_cannot_fit_says_what_came_nearest(tmp_path):
     with pytest.raises(LthError, match=r"none of 1 networks keeps to bytes<=10; nearest is"):
         fitted(tmp_path, values=[0.5], budget="bytes<=10")
@@ -64,7 +74,11 @@ def test_what_cannot_fit_says_what_came_nearest(tmp_path):
     ("more", "said"),
     [
         ({"knob": "prune.rat"}, "there is no rat; did you mean rate"),
-        ({"knob": "method.x.moves.0.bits"}, "there is no x"),
+        ({"knob": "method.x.moves.0.bits"}, "there is no x: nothing is chosen there"),
+        ({"knob": "seed"}, "a seed is chance"),
+        ({"knob": "name"}, "it makes no network smaller or better"),
+        ({"knob": "out"}, "it makes no network smaller or better"),
+        ({"knob": "trainer.workers"}, "it makes no network smaller or better"),
         ({"budget": "bites<=3"}, "no bites is counted; did you mean bytes"),
         ({"budget": "bytes<3"}, "such as fit.budget='bytes<=27000'"),
         ({"budget": "bytes<=1.2.3"}, "no number"),
