@@ -7,7 +7,8 @@ import pytest
 
 import lth
 from lth import LthError
-from lth.study.fit import Limit, search_of, with_value
+from lth.study.fit import _label
+from lth.study.fit_search import Limit, search_of, with_value
 from tests import toys
 
 COMMON = {
@@ -55,14 +56,9 @@ def test_methods_are_judged_by_their_last_phase(tmp_path):
     assert found.settings["method"]["fine_tune"]["moves"][0]["steps"] == found.value
 
 
-def test_a_value_may_be_a_whole_setting(tmp_path):
-    long = {"_target_": "torch.optim.Adam", "betas": [0.9, 0.999], "eps": 1e-8, "foreach": False,
-            "weight_decay": 0.0, "amsgrad": False, "maximize": False, "capturable": False,
-            "differentiable": False, "fused": None}  # fmt: skip
-    values = [long, {**long, "fused": False}]  # told apart by their ends alone
-    found = fitted(tmp_path, knob="recipe.optimizer", values=values, budget="bytes<=1e6", trials=1)
-    folders = [p.name for p in (tmp_path / "out" / "studies").iterdir()]
-    assert len(found.tried) == 2 == len({name.rpartition("-")[0] for name in folders})
+def test_a_value_may_be_a_whole_setting_and_its_study_has_a_name_still():
+    one, two = (_label(f"optimizer-{{'kind': 'Adam', 'betas': {[0.9] * 99}, {n}}}") for n in "12")
+    assert len(one) <= 60 and one != two and _label("rate-0.5") == "rate-0.5"
 
 
 def test_what_cannot_fit_says_what_came_nearest(tmp_path):

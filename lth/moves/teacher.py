@@ -164,7 +164,7 @@ def _fitting(
         raise LthError(f"moves.distil.teacher {entry.key[:12]}: that member has diverged")
     net = net_of(entry, trust, TRUST)
     name = f"moves.distil.teacher={net.model['_target_']}"
-    inputs, _ = context.probe.examples(2, torch.Generator().manual_seed(0))
+    inputs, _ = context.probe.tensors(2, torch.Generator().manual_seed(0))
     with torch.no_grad():
         own = draw_model(context.experiment.model, 0).eval()(inputs)
         try:
