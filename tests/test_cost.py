@@ -126,6 +126,9 @@ def test_a_network_of_ones_own_that_answers_twice_in_training_costs_both():
     assert forward_flops(spec, (2,), None) == 2 * (6 + 12 + 20)
 
 
-def test_gated_blocks_cost_all_of_them_in_training():
+def test_gated_blocks_all_run_in_training():
     spec = {"_target_": "lth.models.gated_resnet", "input_shape": [1, 4, 4], "classes": 3}
-    assert step_of(spec, (1, 4, 4)) >= 3 * forward_flops(spec, (1, 4, 4), None)
+    opened, closed = ({**spec, "bias": bias} for bias in (5.0, -5.0))
+    assert step_of(closed, (1, 4, 4)) == step_of(opened, (1, 4, 4))
+    assert step_of(opened, (1, 4, 4)) == 3 * forward_flops(opened, (1, 4, 4), None)
+    assert forward_flops(closed, (1, 4, 4), None) < forward_flops(opened, (1, 4, 4), None)
