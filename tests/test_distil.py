@@ -380,6 +380,12 @@ def test_students_cost_their_teacher_and_nothing_of_what_they_hang_off(study):
     assert search["by_ticket", 1, 1] == dense + one
     assert search["below", 1, 1] == search["below", 2, 1] == dense + one + two
     assert search["fair", 1, 2] == spent["fair", 1, 1]
+    # one of another trial has a chain of its own; an arm's mask is this chain's, found once
+    other = value(study, "training_flops", arm=WINNER, level=0, trial=1)
+    assert search["other", 1, 1] == dense + one + other
+    assert search["other", 2, 1] == dense + one + two + other
+    assert search["reinit", 1, 1] == dense + one + spent["random_reinit", 2, 0]
+    assert search["reinit", 2, 1] == dense + one + two + spent["random_reinit", 2, 0]
     looks = dense / 3  # a teacher's forward passes
     assert spent["taught", 1, 1] == pytest.approx(spent["alone", 1, 1] + looks)
 
@@ -424,11 +430,17 @@ def test_a_member_of_another_study_teaches_and_what_does_not_fit_is_refused(tmp_
             trial=trial, level=1
         ).key  # fmt: skip
     assert value(study, "teacher/labelled", arm="m") == 160
+    assert value(study, "search_flops", arm="m", level=2, trial=1) == cost(wide, level=1, trial=1)
     assert counts(run_study(tmp_path / "b", method=method, **SMALL))[0] == 0
     key = wide.entry(level=1).key
     method = {"m": {"moves": student_of(part(moves.distil, teacher=key))}}
     here = run_study(tmp_path / "a", method=method, **SMALL | {"trials": 1})
     assert here.ticket(arm="m", level=2).teacher == key
+    assert value(here, "search_flops", arm="m", level=2) == cost(wide, level=1)
+    own = part(moves.distil, teacher=here.entry().key)  # this chain's own: its run, counted once
+    own = run_study(tmp_path / "a", method={"m": {"moves": [own, moves.rewind]}}, arms=[WINNER],
+                    **{n: v for n, v in SMALL.items() if n != "arms"} | {"trials": 1})  # fmt: skip
+    assert value(own, "search_flops", arm="m", level=1) == cost(here, level=1)  # no run is twice
     with pytest.raises(LthError, match=f"teacher={key[:12]}: no such member in this store"):
         setup_of(tmp_path / "b", method=method, **SMALL)
     five = run_study(tmp_path / "a", name="five", data=five_classes, levels=0, arms=[WINNER])
@@ -443,6 +455,11 @@ def test_a_member_of_another_study_teaches_and_what_does_not_fit_is_refused(tmp_
             LthError, match="method.m: moves.distil.teacher=tests.toys.mlp: " + message
         ):
             setup_of(tmp_path / "b", method=method, **SMALL)
+
+
+def cost(study, trial=0, **place):
+    return sum(value(study, f"{n}_flops", arm=WINNER, trial=trial, **{"level": 0} | place)
+               for n in ("training", "search"))  # fmt: skip
 
 
 def five_classes():

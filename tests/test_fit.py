@@ -7,7 +7,8 @@ import pytest
 
 import lth
 from lth import LthError
-from lth.study.fit import Limit, search_of, with_value
+from lth.study.fit import _label
+from lth.study.fit_search import Limit, search_of, with_value
 from tests import toys
 
 COMMON = {
@@ -55,6 +56,11 @@ def test_methods_are_judged_by_their_last_phase(tmp_path):
     assert found.settings["method"]["fine_tune"]["moves"][0]["steps"] == found.value
 
 
+def test_a_value_may_be_a_whole_setting_and_its_study_has_a_name_still():
+    one, two = (_label(f"optimizer-{{'kind': 'Adam', 'betas': {[0.9] * 99}, {n}}}") for n in "12")
+    assert len(one) <= 60 and one != two and _label("rate-0.5") == "rate-0.5"
+
+
 def test_what_cannot_fit_says_what_came_nearest(tmp_path):
     with pytest.raises(LthError, match=r"none of 1 networks keeps to bytes<=10; nearest is"):
         fitted(tmp_path, values=[0.5], budget="bytes<=10")
@@ -64,7 +70,11 @@ def test_what_cannot_fit_says_what_came_nearest(tmp_path):
     ("more", "said"),
     [
         ({"knob": "prune.rat"}, "there is no rat; did you mean rate"),
-        ({"knob": "method.x.moves.0.bits"}, "there is no x"),
+        ({"knob": "method.x.moves.0.bits"}, "there is no x: nothing is chosen there"),
+        ({"knob": "seed"}, "a seed is chance"),
+        ({"knob": "name"}, "it makes no network smaller or better"),
+        ({"knob": "out"}, "it makes no network smaller or better"),
+        ({"knob": "trainer.workers"}, "it makes no network smaller or better"),
         ({"budget": "bites<=3"}, "no bites is counted; did you mean bytes"),
         ({"budget": "bytes<3"}, "such as fit.budget='bytes<=27000'"),
         ({"budget": "bytes<=1.2.3"}, "no number"),

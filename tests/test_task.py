@@ -52,6 +52,16 @@ def key(root, module=tasks.Line, **changes):
     return trainer.jobs({place: ticket})[place].key
 
 
+def viewed():
+    """A move that lets the weights be seen otherwise, and trains as the module says."""
+
+    def move(trained, context):
+        views = {"mine": {"_target_": "tests.toys.unchanged"}}
+        return replace(trained.now(), changes={}, views=views)
+
+    return move
+
+
 @pytest.fixture(scope="module")
 def line(tmp_path_factory):
     """One study with arms, rewound to the middle of an epoch, and where it lies."""
@@ -337,6 +347,11 @@ def test_data_is_known_by_what_its_loaders_give(tmp_path):
         ({"trainer": SHORT | {"strategy": "ddpp"}}, "no such strategy; did you mean ddp"),
         ({"method": "fine_tune"}, r"method\.fine_tune: it changes .*recipe of this package's"),
         ({"method": {"long": {"moves": [{"_target_": "lth.moves.train"}]}}}, "method.long: it"),
+        ({"method": "neuron_tickets"}, r"method\.neuron_tickets: it trains another network"),
+        ({"method": "few_labels_alone"}, r"method\.few_labels_alone: it sees chosen examples"),
+        ({"method": "neurons_apoz"}, r"method\.neurons_apoz: a task's data are its module's own"),
+        ({"method": "quantize_inputs"}, r"quantize_inputs: a task's data are its module's own"),
+        ({"method": {"viewed": {"moves": [viewed]}}}, r"viewed: it sees its weights through views"),
         ({"task": {"module": tasks.Line, "data": tasks.Points, "monitor": "train_loss_epoch"}},
          "its mean over an epoch is train_loss: say that"),
         ({"recipe": {"steps": 3}}, r"recipe\.steps: it does not apply to task=lightning"),

@@ -283,6 +283,9 @@ class Deaf(Listener):
     def step(self, *_: Any) -> None:
         pass
 
+    def measured(self, *_: Any) -> None:
+        pass
+
     def note(self, text: str) -> None:
         self.said = text
 

@@ -192,14 +192,14 @@ def check_arms(parts: Experiment) -> None:
             raise LthError(f"arms.{name}: {OWN}")
         context = {n: make() for n, make in context_of(arm, given).items()}
         made = arm(ticket, torch.Generator().manual_seed(0), **context)
-        check_ticket(name, made, ticket)
+        check_ticket(f"arms.{name}: ", made, ticket)
 
 
 OWN = "it needs a recipe of this package's, which task=lightning has not: leave it out"
 
 
-def check_ticket(name: str, made: Ticket, winner: Ticket) -> None:
-    """Refuse a ticket that is to train otherwise than its module says."""
+def check_ticket(whose: str, made: Ticket, winner: Ticket) -> None:
+    """Refuse a ticket that would train otherwise than its module says; ``whose`` it is."""
     odd = {
         "trains another network": made.model != winner.model,
         "trains longer": made.stretch != 1.0,
@@ -208,10 +208,11 @@ def check_ticket(name: str, made: Ticket, winner: Ticket) -> None:
         "trains a mask": made.gate is not None,
         "has a teacher": made.teacher is not None,
         "sees chosen examples": bool(made.examples),
+        "sees its weights through views": bool(made.views),
     }
     for what, so in odd.items():
         if so:
-            raise LthError(f"arms.{name}: it {what}: {OWN}")
+            raise LthError(f"{whose}it {what}: {OWN}")
 
 
 def _check_module(settings: Settings, module: Any) -> None:

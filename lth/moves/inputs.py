@@ -53,7 +53,7 @@ def _ranges(
 ) -> dict[str, list[float]]:
     """Return the least and the greatest input of every layer of these weights."""
     generator = torch.Generator().manual_seed(context.probe.seed)
-    inputs, _ = context.probe.examples(examples, generator)
+    inputs, _ = context.probe.tensors(examples, generator)
     context.probe.seen += len(inputs)
     network = network_of(trained.net.model, trained.net.baked()).eval()
     found, paths = dict[str, list[float]](), {n.rpartition(".")[0] for n in weights}

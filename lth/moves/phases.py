@@ -137,11 +137,13 @@ class Phases:
     def _note(
         self, tickets: Mapping[MemberId, Ticket], trained: Mapping[MemberId, StoredMember]
     ) -> None:
-        """Note what may teach from now on: the members of a level, and what the winners took."""
+        """Note what may teach from now on: the members of a level, and the runs they took."""
         for member, entry in trained.items():
             end = entry.about["step"] + entry.about["steps"]
-            took = needed(tickets[member], tickets[member])[0]
-            self._known[member] = Known(entry, {**took, member.level: end})
+            winner = tickets[member._replace(arm=WINNER, copy=0)]
+            took = needed(winner, tickets[member])[0]
+            own = {member.level: end} if member.arm == WINNER else {}
+            self._known[member] = Known(entry, {**took, **own})
 
     def _look_up(self, place: MemberId) -> Known:
         if place not in self._known:

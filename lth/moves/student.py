@@ -112,7 +112,7 @@ def _check_size(model: Spec, context: Turn) -> None:
 
 def _check(model: Spec, context: Turn) -> None:
     """Refuse a student of other inputs or outputs than the study's network."""
-    inputs, _ = context.probe.examples(2, torch.Generator().manual_seed(0))
+    inputs, _ = context.probe.tensors(2, torch.Generator().manual_seed(0))
     with torch.no_grad():
         try:
             given = draw_model(model, 0).eval()(inputs)

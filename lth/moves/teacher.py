@@ -19,7 +19,9 @@ from lth.pruning.turn import Turn
 from lth.spec.argument_types import is_whole
 from lth.spec.plain import short
 from lth.spec.trust import names_of, targets
+from lth.store.cost import cost_at, cost_of
 from lth.store.entry import StoredMember
+from lth.store.members import find_place
 from lth.store.restore import net_of
 from lth.store.study import MEND, Study
 from lth.types import WINNER, MemberId
@@ -42,7 +44,11 @@ class NoTeacher(LthError):
 
 @dataclass(frozen=True)
 class Teacher:
-    """A stored member, what training it took of this chain's runs, and what it has seen."""
+    """A stored member, what training it took of this chain's runs, and what it has seen.
+
+    What it took beside those is told in ``about``: ``cost``, the FLOPs that its own study has of
+    it, or ``place``, where this study has them.
+    """
 
     entry: StoredMember
     about: dict[str, Any]
@@ -101,13 +107,17 @@ def find(given: str | dict[str, Any], trained: Trained, context: Turn) -> Teache
         entry = None if context.experiment.store is None else context.experiment.store.get(given)
         if entry is None:
             raise LthError(f"moves.distil.teacher={given[:12]}: no such member in this store")
-        return _fitting(entry, {}, context, modules_of(context.experiment.model))
+        assert context.experiment.store is not None
+        about = {"cost": cost_of(context.experiment.store, given)}
+        return _fitting(entry, about, context, modules_of(context.experiment.model))
     if "study" in given:
         return _of_study(given, context)
     place = _place(given, context)
     source = context.look_up(place)
     about = {k: v for k, v in place._asdict().items() if k in given}
-    same = place.arm == WINNER
+    same = context.chain == (place.trial, place.lr)
+    if not same or place.arm != WINNER:  # what it took is not among the runs of this chain alone
+        about["place"] = [*place]
     return _of(source.member, about, source.needs if same else {}, context)
 
 
@@ -141,7 +151,9 @@ def _of_study(given: Mapping[str, Any], context: Turn) -> Teacher:
         entry = study.entry(**place)
     except LthError as error:
         raise LthError(str(error).replace(MEND, TRUST)) from error
-    return _fitting(entry, {"study": str(given["study"]), **place}, context, trust)
+    where = find_place(study.id, study.members, place)
+    about = {"study": str(given["study"]), **place, "cost": cost_at(study, where)}
+    return _fitting(entry, about, context, trust)
 
 
 def _fitting(
@@ -152,7 +164,7 @@ def _fitting(
         raise LthError(f"moves.distil.teacher {entry.key[:12]}: that member has diverged")
     net = net_of(entry, trust, TRUST)
     name = f"moves.distil.teacher={net.model['_target_']}"
-    inputs, _ = context.probe.examples(2, torch.Generator().manual_seed(0))
+    inputs, _ = context.probe.tensors(2, torch.Generator().manual_seed(0))
     with torch.no_grad():
         own = draw_model(context.experiment.model, 0).eval()(inputs)
         try:
@@ -167,6 +179,11 @@ def _fitting(
             f"{name}: it gives {_shape(theirs)} for two examples, this study's network "
             f"{_shape(own)}: a teacher has the same classes"
         )
+    for level, winner in context.winners.items():
+        if winner.key == entry.key:  # it was trained here: its runs are counted as this chain's
+            place = MemberId(*context.chain, WINNER, level, 0, 0)
+            told_here = {k: v for k, v in about.items() if k != "cost"}
+            return _of(entry, told_here, context.look_up(place).needs, context, net)
     return _of(entry, about, {}, context, net)
 
 

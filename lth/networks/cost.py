@@ -2,8 +2,8 @@
 
 ``FLOPs of a forward pass = 2 * sum over layers of (weights kept) * (times each is used)``; a
 training step costs three forward passes per example (as Evci et al. 2020, arXiv 1911.11134,
-Appendix H, count). It is the cost a machine would have that skips pruned weights;
-biases, norms and the optimizer are not counted.
+Appendix H, count), the two of the backward pass only where something is trained. It is the cost a
+machine would have that skips pruned weights; biases, norms and the optimizer are not counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lth.networks import masks
-from lth.networks.ticket import Ticket, layers_of, traced
+from lth.networks.ticket import Ticket, layers_of, passes_of, traced
 from lth.spec.build import Spec
 from lth.types import Mask
 
@@ -26,11 +26,7 @@ def uses(
     every step. A mean, where parts of a weight are used more often than others.
     """
     names = sorted(include)
-    parts, found = layers_of(model, None, names).parts, dict[str, float]()
-    for name, times in traced(model, input_shape, names).uses.items():
-        layer = parts.get(name, name)
-        found[layer] = max(times, found.get(layer, 0))
-    return found
+    return _by_layer(model, names, traced(model, input_shape, names).uses)
 
 
 def forward_flops(model: Spec, input_shape: Sequence[int], mask: Mask | None) -> int:
@@ -43,6 +39,8 @@ def training_flops(
 ) -> int:
     """Return FLOPs of what an entry trained: ``3 * forward * batch`` for each of its ``steps``.
 
+    The forward pass is that of training, of every exit or width; of what is not trained the
+    backward pass is left out (lth/networks/passes.py).
     Frozen weights are not zero, so they are counted as the dense network's; so is a trained mask,
     whose scores all have gradients. Where the mask changed each stretch counts at its own density;
     a step at which it grew by a gradient of all weights counts ``2 * forward + dense forward``, as
@@ -54,7 +52,7 @@ def training_flops(
     ends = [step for step, _ in changes[1:]] + [ticket.step + about["steps"]]
     cost = 0
     for (begin, kept), end in zip(changes, ends, strict=True):
-        cost += 3 * _forward(ticket.model, input_shape, kept) * batch * (end - begin)
+        cost += _step(ticket.model, input_shape, kept) * batch * (end - begin)
     dense = _forward(ticket.model, input_shape, {})
     for _, kept in changes[: about.get("gradients", 0)]:
         cost += (dense - _forward(ticket.model, input_shape, kept)) * batch
@@ -67,7 +65,31 @@ def scoring_flops(model: Spec, input_shape: Sequence[int], examples: int) -> int
 
 
 def _forward(model: Spec, input_shape: Sequence[int], kept: Mapping[str, int]) -> int:
+    counts, include = _counts(model, kept)
+    return round(2 * _sum(counts, uses(model, input_shape, include)))
+
+
+def _step(model: Spec, input_shape: Sequence[int], kept: Mapping[str, int]) -> int:
+    """Return FLOPs of a training step for one example: ``3 * forward`` where all is trained."""
+    counts, include = _counts(model, kept)
+    there, back = passes_of(model, input_shape, include)
+    there, back = (_by_layer(model, include, found) for found in (there, back))
+    return round(2 * _sum(counts, there)) + 2 * round(_sum(counts, back))
+
+
+def _counts(model: Spec, kept: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
+    """Return the weights kept of every layer, and what beside layers is counted."""
     layers = layers_of(model)
-    include = [n for n in kept if n in layers.others]
-    counts = {**layers.parameters, **kept}
-    return round(2 * sum(counts[n] * t for n, t in uses(model, input_shape, include).items()))
+    return {**layers.parameters, **kept}, sorted(n for n in kept if n in layers.others)
+
+
+def _sum(counts: Mapping[str, int], times: Mapping[str, float]) -> float:
+    return sum(counts[name] * t for name, t in times.items())
+
+
+def _by_layer(model: Spec, include: Sequence[str], uses: Mapping[str, float]) -> dict[str, float]:
+    parts, found = layers_of(model, None, include).parts, dict[str, float]()
+    for name, times in uses.items():
+        layer = parts.get(name, name)
+        found[layer] = max(times, found.get(layer, 0))
+    return found

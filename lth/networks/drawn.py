@@ -18,6 +18,7 @@ from lth.errors import LthError
 from lth.identity import code_key
 from lth.networks.layers import Layers, describe
 from lth.networks.parametrized import tame
+from lth.networks.passes import Passes, passes
 from lth.networks.trace import Trace, trace
 from lth.spec.build import Spec, build
 from lth.types import Params
@@ -145,6 +146,19 @@ def traced(model: Spec, input_shape: Sequence[int], include: Sequence[str] = ())
     return _traces[key]
 
 
+def passes_of(model: Spec, input_shape: Sequence[int], include: Sequence[str] = ()) -> Passes:
+    """Say what a training step runs of the model that a spec names, or was told to run of it."""
+    uses = traced(model, input_shape, include).uses
+    whole = (memory_key(model), tuple(input_shape))
+    if (*whole, TOLD) in _traces:
+        return Passes.usual(uses)
+    key = (*whole, tuple(include))
+    if key not in _passes:
+        parts = layers_of(model, None, include).parts
+        _passes[key] = passes(draw_model(model, 0), input_shape, parts, uses)
+    return _passes[key]
+
+
 def tell(model: Spec, input_shape: Sequence[int], found: Trace) -> None:
     """Remember the trace of a model that only its user can run: a LightningModule's step."""
     _traces[memory_key(model), tuple(input_shape), TOLD] = found
@@ -155,6 +169,7 @@ TOLD = "told"
 
 _layers: dict[Any, Layers] = {}  # pure functions' memories, nothing else
 _traces: dict[Any, Trace] = {}
+_passes: dict[Any, Passes] = {}
 
 
 def memory_key(model: Spec) -> str:

@@ -22,6 +22,7 @@ from lth.networks.drawn import (
     load_state,
     memory_key,
     network_of,
+    passes_of,
     seed_all,
     state_of,
     traced,
@@ -35,7 +36,7 @@ from lth.spec.trust import Foreign, Trust, names_of, targets
 
 __all__ = [
     "Net", "State", "Ticket", "draw_model", "draw_state", "drawable", "drawing", "layers_of",
-    "load_state", "memory_key", "network_for", "network_of", "seed_all", "state_of",
+    "load_state", "memory_key", "network_for", "network_of", "passes_of", "seed_all", "state_of",
     "tensors_digest", "traced",
 ]  # fmt: skip
 

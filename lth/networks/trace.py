@@ -89,7 +89,7 @@ def answering(network: nn.Module) -> nn.Module:
 
 
 def _run(network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> Trace:
-    follow = _Follow(network, inputs, layers)
+    follow = Follow(network, inputs, layers)
     with plainly(), torch.random.fork_rng(devices=[]), torch.no_grad(), follow:
         outputs = network(inputs)
     follow.unhook()
@@ -107,7 +107,7 @@ class Following:
     """
 
     def __init__(self, network: nn.Module, layers: Mapping[str, str]) -> None:
-        self._follow, self._layers = _Follow(network, torch.zeros(()), layers), layers
+        self._follow, self._layers = Follow(network, torch.zeros(()), layers), layers
 
     def __enter__(self) -> Following:
         self._follow.__enter__()
@@ -122,7 +122,7 @@ class Following:
         return _seen(self._follow, outputs, self._layers, examples)
 
 
-def _seen(follow: _Follow, outputs: Any, layers: Mapping[str, str], examples: int = 1) -> Trace:
+def _seen(follow: Follow, outputs: Any, layers: Mapping[str, str], examples: int = 1) -> Trace:
     last = frozenset[str]().union(
         *(follow.origin(t).last for t in tree_leaves(outputs) if isinstance(t, Tensor))
     )
@@ -164,7 +164,7 @@ def twice_differentiable() -> Iterator[None]:
         yield
 
 
-class _Follow(TorchDispatchMode):
+class Follow(TorchDispatchMode):
     """Follows weights and activations through the operations of a forward pass."""
 
     def __init__(self, network: nn.Module, inputs: Tensor, layers: Mapping[str, str]) -> None:

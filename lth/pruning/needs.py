@@ -164,7 +164,7 @@ def needed(winner: Ticket, ticket: Ticket) -> tuple[Needs, int]:
     bills = winner.origin.get("needs", {})
     usual = ["mask", "start"] if ticket.searched else ["start"]
     parts = [bills[part] for part in ticket.origin.get("takes", usual) if part in bills]
-    runs = union(*({_run(run): step for run, step in part["runs"]} for part in parts))
+    runs = union(*(runs_in(part["runs"]) for part in parts))
     return runs, max((part["examples"] for part in parts), default=0)
 
 
@@ -180,7 +180,12 @@ def of_mask(ticket: Ticket, run: Run) -> tuple[Needs, set[Run]]:
     """
     runs = ticket.origin.get("needs", {}).get("mask", bill({}))["runs"]
     by = ticket.origin.get("mask_of")
-    return {_run(r): step for r, step in runs}, {run} if by is None else {_run(r) for r in by}
+    return runs_in(runs), {run} if by is None else {_run(r) for r in by}
+
+
+def runs_in(plain: Iterable[Any]) -> Needs:
+    """Return the needs that a bill's ``runs`` are, ``[[run, step], ...]``."""
+    return {_run(run): step for run, step in plain}
 
 
 def _run(plain: Any) -> Run:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from lth.errors import LthError
 from lth.networks.ticket import draw_model
 from lth.networks.trace import answering
 from lth.spec.build import Spec
@@ -35,6 +36,13 @@ class Probe:
     examples: Examples
     seen: int = 0
     seed: int = 0
+
+    def tensors(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return examples to run a network on; those of a task only its module can take."""
+        inputs, targets = self.examples(number, generator)
+        if not isinstance(inputs, Tensor):
+            raise LthError("a task's data are its module's own: only its training step takes them")
+        return inputs, targets
 
     def logits(
         self,

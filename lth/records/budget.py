@@ -69,8 +69,9 @@ class Budget:
 
     search_macs: float | None = None
     """Multiply-adds spent in training to get here, ``(training_flops + search_flops) / 2``: this
-    member's training and every run that its mask and start took, earlier phases among them, each
-    once; a training step is three forward passes per example, of the weights kept."""
+    member's training, every run that its mask and start took, earlier phases among them, and every
+    teacher with all that it took, each once; a training step is three forward passes per example,
+    of the weights kept and to every output, less the backward pass of what is not trained."""
 
     accuracy: float | None = None
     """Test accuracy of ``unpack(pack(net))``, in [0, 1]; of a study that judges by another

@@ -16,30 +16,23 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from lth.config import FIT
-from lth.errors import LthError, nearest
+from lth.errors import LthError
 from lth.measured import measured_of
-from lth.records.budget import QUANTITIES, VALIDATION, Weighed, weighed
+from lth.records.budget import VALIDATION, Weighed, weighed
 from lth.records.record import write_table
-from lth.spec.argument_types import one_of
+from lth.spec.build import digest
 from lth.spec.plain import short
+from lth.study.fit_search import LIMITED, Limit, Search, search_of, with_value
 from lth.study.progress import Display
 from lth.study.run import execute
 from lth.study.setup import Setup, prepare
 from lth.types import WINNER
 
-LIMITED = (*QUANTITIES, "density")
-"""What a budget may limit."""
-
 MOST = 8
 """Values that bisecting tries, at most."""
 
-
-class Limit(NamedTuple):
-    """What a network may cost: ``bytes <= 27000``."""
-
-    name: str
-    most: float
+LONGEST = 60
+"""Letters that a value adds to the name of its study, at most."""
 
 
 class Tried(NamedTuple):
@@ -78,31 +71,6 @@ class Fitted:
         )
 
 
-@dataclass(frozen=True)
-class Search:
-    """What is asked for: a knob by its dotted place, values or a range, limits."""
-
-    knob: str
-    values: tuple[Any, ...]
-    low: float | None
-    high: float | None
-    limits: tuple[Limit, ...]
-    of: str
-
-    def fits(self, row: Weighed) -> bool:
-        """Whether a network keeps to every limit: in all trials, or in their mean."""
-        return all(self.cost(row, limit.name) <= limit.most for limit in self.limits)
-
-    def cost(self, row: Weighed, name: str) -> float:
-        """Return what is held to the limit; NaN, which fits none, where it is not known."""
-        if name == "density":
-            return row.density
-        values = list(row.trials.get(name, {}).values())
-        if not values:
-            return math.nan
-        return max(values) if self.of == "all" else sum(values) / len(values)
-
-
 def fit_study(config: Mapping[str, Any], display: Display, command: Sequence[str] = ()) -> Fitted:
     """Try values of a knob, say which is best within the budget, and the command that gives it."""
     search = search_of(config)
@@ -132,68 +100,13 @@ def fit_study(config: Mapping[str, Any], display: Display, command: Sequence[str
     return Fitted(best, tuple(tried), search.knob, settings)
 
 
-def search_of(config: Mapping[str, Any]) -> Search:
-    """Read what is asked for; anything that cannot be is refused before work."""
-    given = config.get("fit") or {}
-    if not isinstance(given, Mapping):
-        raise LthError(f"fit={short(given)}: fit.knob=..., fit.values=[...], fit.budget=...")
-    for name in given:
-        if name not in FIT:
-            raise LthError(f"fit.{name}: no such setting{nearest(name, FIT)}")
-    knob, values, low, high = (given.get(n) for n in ("knob", "values", "low", "high"))
-    if not isinstance(knob, str) or not knob:
-        raise LthError("fit.knob: name the setting to choose, such as fit.knob=prune.rate")
-    if values is not None and not (isinstance(values, list) and values):
-        raise LthError(f"fit.values={short(values)}: a list of values to try, such as [2,3,4]")
-    numbers = [type(n) in (int, float) for n in (low, high)]
-    if (values is None) == (low is None and high is None) or (values is None and not all(numbers)):
-        raise LthError("fit: give fit.values=[...], or fit.low and fit.high, numbers to bisect")
-    if values is None and not low < high:  # type: ignore[operator]
-        raise LthError(f"fit.low={low} must be below fit.high={high}")
-    of = one_of("fit.trials", given.get("trials") or "all", ("all", "mean"))
-    with_value(config, knob, None)
-    return Search(knob, tuple(values or ()), low, high, _limits(given.get("budget")), of)
-
-
-def _limits(given: Any) -> tuple[Limit, ...]:
-    found = []
-    for text in given if isinstance(given, list) else [given]:
-        parts = re.fullmatch(r"\s*(\w+)\s*<=\s*([\d._]+(?:[eE][+-]?\d+)?)\s*", str(text))
-        if parts is None:
-            raise LthError(f"fit.budget={short(text)}: such as fit.budget='bytes<=27000'")
-        if parts[1] not in LIMITED:
-            raise LthError(f"fit.budget: no {parts[1]} is counted{nearest(parts[1], LIMITED)}")
-        try:
-            found.append(Limit(parts[1], float(parts[2])))
-        except ValueError:
-            raise LthError(f"fit.budget={short(text)}: {parts[2]} is no number") from None
-    return tuple(found)
-
-
-def with_value(config: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
-    """Return settings with another value at a dotted place, which must be there already."""
-
-    def changed(node: Any, path: list[str]) -> Any:
-        if not path:
-            return value
-        name, rest = path[0], path[1:]
-        if isinstance(node, Mapping) and name in node:
-            return {**node, name: changed(node[name], rest)}
-        if isinstance(node, list) and name.isdecimal() and int(name) < len(node):
-            return [changed(n, rest) if i == int(name) else n for i, n in enumerate(node)]
-        known = node if isinstance(node, Mapping) else range(len(node or ()))
-        raise LthError(f"fit.knob={place}: there is no {name}{nearest(name, map(str, known))}")
-
-    return changed(config, place.split("."))
-
-
 def _setups(
     search: Search, base: Mapping[str, Any], tried: list[Tried]
 ) -> Iterator[tuple[Setup, Any]]:
     """Yield a study for every value to try; listed ones and ends are checked first."""
 
     def setup(value: Any) -> Setup:
-        name = re.sub(r"[^\w.+-]", "_", f"{search.knob.rpartition('.')[2]}-{value}")
+        name = _label(f"{search.knob.rpartition('.')[2]}-{value}")
         given = with_value(base, search.knob, value)
         return prepare({**given, "name": f"{base['name']}-{name}"})
 
@@ -203,6 +116,12 @@ def _setups(
     ends = {value: setup(value) for value in (search.low, search.high)}
     for value in _bisected(search, tried):
         yield ends.get(value) or setup(value), value
+
+
+def _label(text: str) -> str:
+    """Return a text as a part of a folder's name; the end of a long one is its digest's."""
+    name = re.sub(r"[^\w.+-]", "_", text)
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}-{digest(text)[:8]}"
 
 
 def _bisected(search: Search, tried: list[Tried]) -> Iterator[Any]:

@@ -169,6 +169,10 @@ def _tried_phase(
         trains = ticket.model != experiment.model and recipe.steps > ticket.step
         if (new or trains) and experiment.validation is not None:
             _try_model(ticket, recipe, *experiment.validation(experiment.lines[0].trial, 2))
+        if experiment.validation is None:
+            from lth.lightning.task import check_ticket  # Lightning is there: it is a task
+
+            check_ticket("", ticket, whole.ticket)
     return _Untrained(ticket, recipe.steps - ticket.step), rest
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lth.errors import LthError, told
 from lth.files import write_atomic
@@ -15,10 +15,8 @@ from lth.imp import Cohort, loop
 from lth.interrupt import gently
 from lth.measured import measured_of
 from lth.moves.phases import with_phases
-from lth.networks.cost import scoring_flops, training_flops
 from lth.networks.ticket import Ticket
 from lth.provenance import now, provenance
-from lth.pruning.needs import Run, needed, scored
 from lth.records.budget import Budget, is_budget
 from lth.records.record import Record
 from lth.records.teachers import taught_points
@@ -26,13 +24,14 @@ from lth.spec.trust import targets
 from lth.store.entry import Point, StoredMember
 from lth.store.study import Study
 from lth.study.budgets import Budgets
+from lth.study.costs import Costs
 from lth.study.holdings import Holdings, Rows, widened
 from lth.study.logged import Heard, Logged
 from lth.study.progress import Display
 from lth.study.setup import Setup
 from lth.study.telling import tell_level
 from lth.train.trainer import Trainer, store_at
-from lth.types import WINNER, MemberId, PruningChain
+from lth.types import WINNER, MemberId
 
 
 class AllDiverged(LthError):
@@ -41,19 +40,6 @@ class AllDiverged(LthError):
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
-
-
-class Spent(NamedTuple):
-    """What a run cost, from which step on and over how many; the examples scored for its ticket."""
-
-    cost: int
-    first: int
-    steps: int
-    examples: int
-
-    def up_to(self, step: int) -> int:
-        """Return what it cost to train up to ``step``."""
-        return self.cost * max(0, min(step - self.first, self.steps)) // max(1, self.steps)
 
 
 class Journal:
@@ -73,7 +59,7 @@ class Journal:
         self.logged = logged or Logged(setup)
         self.seen: set[MemberId] = set()
         self.diverged: list[MemberId] = []
-        self._spent: dict[tuple[PruningChain, Run], Spent] = {}
+        self._costs = Costs(setup, self.held)
         self._changed = False
         prunable = setup.parts.prune.prunable(setup.parts.layers)
         self.about = provenance() | {"data": _about_data(setup), "prunable": prunable}
@@ -110,15 +96,9 @@ class Journal:
         self, member: MemberId, entry: StoredMember, cohort: Cohort, budget: Budget | None
     ) -> None:
         setup, ticket = self.setup, cohort[member]
-        cost = self._training_flops(ticket, entry)
         # an arm is made of the winner of its level, a phase of what its moves looked at
         winner = ticket if member.phase else cohort[member._replace(arm=WINNER, copy=0)]
-        if member.phase or member.arm == WINNER:
-            run = (member.arm, member.level, member.phase) if member.phase else member.level
-            examples = needed(ticket, ticket)[1]
-            spent = Spent(cost, ticket.step, entry.about["steps"], examples)
-            self._spent[PruningChain(member.trial, member.lr), run] = spent
-        search = self._search_flops(member, winner, ticket)
+        cost, search = self._costs.of(member, winner, ticket, entry)
         asked = setup.recipe.splits  # whoever trained it may have asked for more
         curve = [p for p in entry.curve if p[1] in asked or p[2] == "batch_loss"]
         rows = records_of(setup, member, ticket, entry, cost, search)
@@ -133,28 +113,6 @@ class Journal:
         self.seen.add(member)
         if entry.diverged is not None:
             self.diverged.append(member)
-
-    def _training_flops(self, ticket: Ticket, entry: StoredMember) -> int:
-        setup = self.setup
-        if not setup.costed:
-            return 0
-        batch = setup.recipe.batch
-        taught = ticket.origin.get("teacher", {}).get("forward_flops", 0) * entry.about["steps"]
-        own = training_flops(ticket, setup.dataset.input_shape, batch, entry.about)
-        return own + taught * batch  # a teacher looks at every example too
-
-    def _search_flops(self, member: MemberId, winner: Ticket, ticket: Ticket) -> int:
-        """Return what the member's mask and start cost: the runs they took, and scoring for them.
-
-        A run of a level below the dense network took the scoring for its own ticket too.
-        """
-        if not self.setup.costed:
-            return 0
-        chain = PruningChain(member.trial, member.lr)
-        needs, examples = needed(winner, ticket)
-        examples += sum(self._spent[chain, run].examples for run in scored(ticket) | needs.keys())
-        scoring = scoring_flops(self.setup.parts.model, self.setup.dataset.input_shape, examples)
-        return scoring + sum(self._spent[chain, run].up_to(step) for run, step in needs.items())
 
     def write(self) -> None:
         """Write records, curves, the index of members, and the provenance."""

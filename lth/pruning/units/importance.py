@@ -77,7 +77,7 @@ def apoz(examples: int = 256) -> Importance:
                     f"apoz: the units of {name} pass no ReLU by themselves, so none is ever off: "
                     "take another importance, or name other layers in to"
                 )
-        inputs, _ = probe.examples(examples, generator)
+        inputs, _ = probe.tensors(examples, generator)
         probe.seen += len(inputs)
         zeros = _zeros(net, inputs)
         return torch.tensor([_active(zeros, units, units.groups[n]) for n in left]).double()
@@ -107,7 +107,7 @@ def taylor(examples: int = 256) -> Importance:
     def score(
         net: Net, units: Units, left: Sequence[int], *, probe: Probe, generator: torch.Generator
     ) -> Tensor:
-        inputs, targets = probe.examples(examples, generator)
+        inputs, targets = probe.tensors(examples, generator)
         state = net.plain_start
         leaves = {n: p.clone().requires_grad_() for n, p in state.params.items()}
         logits = probe.logits(leaves, state.buffers, inputs, training=False)
