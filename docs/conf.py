@@ -25,7 +25,6 @@ suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]  # fields named a
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
 default_role = "literal"  # docstrings write names in plain backticks now and then
 
 html_theme = "furo"

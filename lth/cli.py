@@ -136,6 +136,7 @@ def _as_here(hydra: Any, overrides: list[str]) -> None:
 
 def _act(settings: dict[str, Any], console: Any) -> Any:
     from lth.study.actions import ACTIONS, ALONE
+    from lth.study.jobs import Result
     from lth.study.progress import Display
     from lth.study.setup import prepare
 
@@ -145,7 +146,8 @@ def _act(settings: dict[str, Any], console: Any) -> Any:
         )
         # to compare studies that there are needs neither data nor a model
         given = settings if settings["action"] in ALONE else prepare(settings)
-        return ACTIONS[settings["action"]](given, Display(console))
+        found = ACTIONS[settings["action"]](given, Display(console))
+        return found if isinstance(found, Result) else None  # others are for Python
 
 
 def one_line(error: BaseException) -> str:

@@ -67,11 +67,7 @@ def settings_in(values: Any, place: str = "", target: str = "") -> Iterator[Sett
 
 def of_choice(group: str, name: str, own: Path | None) -> list[Setting]:
     """Return the settings of a choice, at their places: ``arms.rigl.every``, ``recipe.steps``."""
-    if group in GROUPS or group.partition("/")[0] in GROUPS:
-        values = load(group, name, own)
-    else:  # what only Hydra reads may have defaults of Hydra's own
-        path = next(p for f in folders(own) if (p := f / group / f"{name}.yaml").is_file())
-        values = read(path)
+    values = load(group, name, own)
     inside = group if group in SEVERAL else "" if whole(group, name, own) else group
     return list(settings_in(values, inside.replace("/", "."), OF_SETTINGS.get(group, "")))
 

@@ -42,8 +42,8 @@ def load(group: str, name: str, own: Path | None = None) -> dict[str, Any]:
     if path is None:
         raise LthError(no_choice(group, name, offered(group, own)))
     values = read(path)
-    if group in ("experiment", "task"):
-        return values
+    if group in ("experiment", "task", "tune") or group.startswith("hydra/"):
+        return values  # their defaults speak of other groups, or of Hydra's own
     parts: dict[str, Any] = {}
     for entry in values.pop("defaults", []):
         for inner, choice in _entries(entry, path):

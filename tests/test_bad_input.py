@@ -20,7 +20,7 @@ from lth.recipe.recipe import Recipe
 from lth.spec.build import spec_of
 from lth.store.store import Store
 from lth.study.setup import prepare
-from lth.train.options import Options
+from lth.train.options import Listener, Options
 from lth.train.stacked import run_stacked
 from tests import toys
 from tests.toys import blobs, fewer, job_of, mlp, norm_net, pictures
@@ -290,7 +290,7 @@ TABLE = {
     # logger
     "mode": ({"logger": spec("loggers.wandb_logger", mode="of")}, r"logger\.mode=of: it is one of"),
     "a project that is a number": ({"logger": spec("loggers.wandb_logger", project=2024)},
-                                   r"project=2024: it must be text; put it in quotes"),
+                                   r"project=2024: it must be text or null; put it in quotes"),
     "a logger that is none": ({"logger": spec("score.magnitude")}, r"logger: .*it has no start"),
     # arms
     "no arms": ({"arms": []}, r"arms: name at least one"),
@@ -462,7 +462,7 @@ def gpu_job(target):
 MLP = {"_target_": "tests.toys.mlp", "input_shape": [1, 4, 4], "classes": 4, "width": 12}
 
 
-class Deaf:
+class Deaf(Listener):
     def level(self, *_):
         pass
 

@@ -631,7 +631,7 @@ def test_turboprune_rewinding_is_in_steps_and_in_epochs(tmp_path):
 
 @pytest.mark.parametrize("group", [g for g in config.GROUPS if g != "trainer"])
 def test_turboprune_choices_are_enforced(group, tmp_path):
-    with pytest.raises(lth.LthError, match=f"{group}=nope: no such choice; there are "):
+    with pytest.raises(lth.LthError, match=f"{group}=nope: no such choice; "):
         setup_of(tmp_path, **{group: "nope"})
 
 

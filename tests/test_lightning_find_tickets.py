@@ -179,7 +179,7 @@ def test_scores():
         ("magnitud", "it is one of .*magnitude"), (3, "score is a int"),
         ("synflow", "training_step alone"), (lambda w: {}, "score of net.0.weight has shape None"),
         (lambda w: 3, "the score gave a int"),
-        (lambda w: {n: v * float("nan") for n, v in w.items()}, "not a number"),
+        (lambda w: {n: v * float("nan") for n, v in w.items()}, "score: it gives NaN"),
     ):  # fmt: skip
         with pytest.raises(LthError, match=words):
             found(score=score)

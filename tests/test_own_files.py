@@ -531,7 +531,7 @@ def test_a_path_in_the_place_of_a_choice_is_told_the_choice(tmp_path, folder, mo
     assert words == "data=mine.npz: no such choice; a file is data=npz data.path=mine.npz"
     words = line(lambda: lth.run(data="pictures/"))
     assert words.endswith("no such choice; a folder is data=folder data.path=pictures/")
-    assert "there are cifar10, cifar100, " in line(lambda: lth.run(data="mnits"))
+    assert "did you mean mnist?" in line(lambda: lth.run(data="mnits"))
 
 
 def test_resnet18_is_the_papers_name_for_resnet20():

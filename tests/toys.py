@@ -27,7 +27,7 @@ from lth.streams import stream
 from lth.train.engine import SequentialEngine
 from lth.train.job import Job, Streams
 from lth.train.key import member_key
-from lth.train.options import Options
+from lth.train.options import Listener, Options
 from lth.train.stacked import run_stacked
 from lth.train.work import one_thread, work
 from lth.types import Augment
@@ -274,7 +274,7 @@ def unchanged() -> Unchanged:
     return Unchanged()
 
 
-class Deaf:
+class Deaf(Listener):
     """A listener that hears nothing but the last note."""
 
     def level(self, *_: Any) -> None:

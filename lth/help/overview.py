@@ -34,7 +34,8 @@ Settings (name=value; in most shells [ ] and * need quotes: 'levels=[7,13]'):
   recipe.steps=N recipe.lr=X  training length and learning rate, or a list of rates
   prune.rate=X rewind.step=N  share pruned per level, step to rewind to
   table=short|full            rows of the table that is shown at the end
-  figures.width=column figures.formats=[pdf]  how figures are written; action=plot writes them anew
+  figures.width=column        how figures are written: figures.formats=[png,pdf,svg], style, font;
+                              action=plot writes them anew
   name=TEXT                   of the study's folder, or the comparison's
   budget=auto|true|false      measure what networks cost to store and to run (auto: with methods)
   plan.measure=true           action=plan times a few steps here, and says what to ask Slurm for
