@@ -1,9 +1,9 @@
-# make demo | test | check | docs | bench: each makes .venv and installs what it needs first.
+# make demo | test | check | docs | notebooks | bench: each makes .venv and installs what it needs first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test slow check docs bench
+.PHONY: demo test slow check docs notebooks bench
 
 demo: $(VENV)/.lth
 	$(BIN)/lth
@@ -24,6 +24,10 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -b html -j auto -W --keep-going -q docs docs/_build/html
 	$(BIN)/python docs/links.py docs/_build/html
+
+# run the notebooks and keep what they show, small and without traces of the machine
+notebooks: $(VENV)/.dev
+	$(BIN)/python notebooks/execute.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.throughput

@@ -20,7 +20,7 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtex
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # notebooks are kept with their outputs; the tests run them
+nb_execution_mode = "off"  # notebooks are kept with their outputs (`make notebooks`)
 suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]  # fields named as types are
 
 autodoc_member_order = "bysource"

@@ -77,6 +77,8 @@ API: dict[str, tuple[str, list[str]]] = {
     "moves": ("lth.moves: what methods are made of", ["lth.moves"]),
     "networks": ("lth.networks: views and other forms", [
         "lth.networks.views", "lth.networks.rewrites"]),
+    "figures": ("lth.results.figures: figures", [
+        "lth.results.figures", "lth.results.figures.masks"]),
     "packing": ("lth.packing, lth.budget: files and costs", ["lth.packing", "lth.budget"]),
 }  # fmt: skip
 
@@ -92,11 +94,15 @@ def write(docs: Path) -> None:
         path = out / f"{name}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    shutil.copytree(ROOT / "notebooks", out / "notebooks", ignore=_only_notebooks)
+    notebooks(out / "notebooks")
 
 
-def _only_notebooks(folder: str, names: list[str]) -> list[str]:
-    return [n for n in names if not n.endswith(".ipynb")]
+def notebooks(folder: Path) -> None:
+    """Copy the notebooks, whose links to ``docs/`` lead to the site's pages there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        text = path.read_text(encoding="utf-8").replace("](../docs/", "](../../")
+        (folder / path.name).write_text(text, encoding="utf-8")
 
 
 # ---- what is taken from files of the repository
