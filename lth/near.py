@@ -45,7 +45,8 @@ def meant(key: str, known: Iterable[str], own: Path | None = None) -> str:
         return f"; did you mean {ELSEWHERE[key]}?"
     groups = [group for group in all_groups() if group.endswith(f"/{key}")]
     groups += difflib.get_close_matches(key, all_groups(), 1) if "/" in key else []
-    found = groups or ending(key, own) or difflib.get_close_matches(key, known, 1)
+    one_letter = difflib.get_close_matches(key, known, 1, 0.9)  # level: levels
+    found = groups or one_letter or ending(key, own) or difflib.get_close_matches(key, known, 1)
     if not found:
         last = {p.rpartition(".")[2]: p for p in reversed(_shallow(everywhere(own)))}
         found = [last[name] for name in difflib.get_close_matches(key, last, 1, 0.75)]

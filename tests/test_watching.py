@@ -311,7 +311,7 @@ def test_loggers_are_chosen_by_name_list_mapping_or_factory():
 
 
 REFUSED = {
-    "no such logger": ("wand", r"logger=wand: no such choice; there are csv, none, tensorboard"),
+    "no such logger": ("wand", r"logger=wand: no such choice; did you mean wandb"),
     "a word for a setting": ({"wandb": "offline"}, r"logger\.wandb=.offline.: a mapping"),
     "a misspelt setting": ({"wandb": {"tag": ["a"]}}, r"takes no 'tag'; it takes .*tags"),
     "an argument that Lightning's lacks": (

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import TaskID
+from rich.table import Table
 from rich.text import Text
 
 from lth.imp import Cohort, Experiment
@@ -145,6 +146,9 @@ class Display(Listener):
         """Print for the user: text as it is, or a table."""
         if not self.enabled:
             return
+        if isinstance(content, Table) and isinstance(content.title, str):
+            self.tell(content.title)  # rich would wrap it to the table's width
+            content.title = None
         if isinstance(content, str):
             self._say_now(content, style)
         else:
