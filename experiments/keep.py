@@ -4,8 +4,10 @@
 
 writes ``levels.csv`` (mean, least, greatest per arm and level), ``differences.csv`` (paired over
 trials, with 95 % intervals), ``about.json`` (command, settings, commit, versions) and the figures;
-after ``action=analyse`` also ``analysis.csv``, ``matching.csv`` and ``paths.csv`` (here the mean
-over pairs and trials, least and greatest, at every point of the lines). Of a comparison,
+of methods also ``phases.csv`` (what every phase ends with on the test set: means over trials, with
+95 % intervals); after ``action=analyse`` also ``analysis.csv``, ``matching.csv`` and ``paths.csv``
+(here the mean over pairs and trials, least and greatest, at every point of the lines).
+Of a comparison,
 
     python -m experiments.keep out/compare/<name> experiments/<paper>/<result>
 
@@ -31,12 +33,15 @@ from lth import LthError, Study
 from lth.config import without_root
 from lth.loggers.levels_csv import write_levels
 from lth.measured import measured_of
-from lth.records.record import write_atomic, write_table
+from lth.records.intervals import grouped, interval
+from lth.records.record import Record, write_atomic, write_table
 from lth.records.statistics import EARLY, Cell, paired_difference, summarise
 from lth.records.verdict import WINNER, verdict
 
 DIFFERENCE = ("lr", "level", "density", "minuend", "subtrahend", "measure", "mean", "low", "high",
               "trials")  # fmt: skip
+
+PHASE = ("lr", "arm", "level", "phase", "density", "metric", "mean", "low", "high", "trials")
 
 ANALYSED = ("analysis.csv", "matching.csv")
 LINE = ("lr", "arm", "level", "density", "kind", "norms", "split", "alpha")
@@ -48,6 +53,8 @@ def keep(study: Study, folder: Path) -> None:
     write_table(folder / "differences.csv", DIFFERENCE, differences(study))
     about = json.dumps(describe(study), indent=2, ensure_ascii=False) + "\n"
     write_atomic(folder / "about.json", about.encode())
+    if study.config.get("method"):
+        write_table(folder / "phases.csv", PHASE, phases(study))
     if study.config.get("task"):  # it is judged by what its module logs: the rows say what
         shutil.copyfile(study.folder / "records.csv", folder / "records.csv")
     analysed = (study.folder / name for name in ANALYSED)
@@ -57,6 +64,28 @@ def keep(study: Study, folder: Path) -> None:
     if (study.folder / "paths.csv").is_file():
         header = (*LINE, "error", "error_low", "error_high", "loss", "lines")
         write_table(folder / "paths.csv", header, mean_lines(study.folder / "paths.csv"))
+
+
+def phases(study: Study) -> Iterator[tuple[Any, ...]]:
+    """Average over trials what every network ends with on the test set, phase by phase.
+
+    Copies of an arm are averaged within their trial.
+    """
+    ends: dict[tuple[Any, ...], Record] = {}
+    for row in study.records:
+        place = (row.lr, row.arm, row.level, row.phase, row.metric, row.trial, row.copy)
+        if row.split == "test" and row.step >= getattr(ends.get(place), "step", 0):
+            ends[place] = row
+    for (*place, metric), rows in grouped(ends.values(), _of_phase).items():
+        trials = grouped(rows, lambda r: r.trial).values()
+        found = interval([fmean(r.value for r in own) for own in trials])
+        bounds = (found.low, found.high) if found.bounded else ("", "")
+        density = fmean(r.density for r in rows)
+        yield (*place, density, metric, found.mean, *bounds, len(trials))
+
+
+def _of_phase(row: Record) -> tuple[Any, ...]:
+    return row.lr, row.arm, row.level, row.phase, row.metric
 
 
 def mean_lines(path: Path) -> Iterator[tuple[Any, ...]]:

@@ -3,13 +3,15 @@
 import csv
 import json
 import platform
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 import lth
-from experiments.keep import keep, main
+from experiments.keep import keep, main, phases
 from lth.config import compose
+from lth.records.record import Record
 from lth.records.statistics import Cell, paired_difference
 from lth.study.actions import compare_studies
 from lth.study.progress import Display
@@ -85,3 +87,19 @@ def test_a_folder_that_is_no_study_is_one_line(tmp_path):
         main([str(tmp_path), str(tmp_path / "kept")])
     with pytest.raises(SystemExit, match="usage"):
         main([])
+
+
+def test_phases_are_averaged_by_their_ends_on_the_test_set():
+    def row(trial, step, value, **other):
+        about = {"study": "s", "lr": 0.1, "arm": "cluster", "level": 2, "density": 0.5, "copy": 0,
+                 "split": "test", "metric": "accuracy", "phase": 1, "move": "cluster"}  # fmt: skip
+        return Record(trial=trial, step=step, value=value, **about | other)
+
+    rows = [
+        row(0, 10, 0.1), row(0, 20, 0.5), row(1, 20, 0.75, copy=1), row(1, 20, 0.65),
+        row(0, 20, 0.9, split="validation"), row(0, 30, 0.8, phase=2), row(1, 30, 0.8, phase=2),
+    ]  # fmt: skip
+    first, second = phases(SimpleNamespace(records=rows))
+    assert first[:6] == (0.1, "cluster", 2, 1, 0.5, "accuracy") and first[-1] == 2
+    assert first[6] == pytest.approx(0.6) and first[7] < 0.5 < 0.7 < first[8]
+    assert second[3] == 2 and second[6:] == (0.8, "", "", 2)  # equal trials give no interval
