@@ -12,11 +12,11 @@ import posixpath
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from lth import presets
+from lth.help.comments import head
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -205,23 +205,22 @@ def _file(group: str, name: str) -> str:
 
 
 def _head(group: str, name: str) -> list[str]:
-    """Return the sentences that a YAML opens with: the comment lines before its first key."""
-    lines = takewhile(lambda line: line.startswith("#"), _yaml(group, name).splitlines())
-    return [n.removeprefix("# ") for n in lines if not n.startswith("# @package")] or [name]
+    """Return the lines that a YAML opens with, its head; one without has its name."""
+    return (head(_path(group, name)) or name).splitlines()
 
 
-def _yaml(group: str, name: str) -> str:
-    return (presets.conf_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")
+def _path(group: str, name: str) -> Path:
+    return presets.conf_folder() / group / f"{name}.yaml"
 
 
 def _choice(group: str, name: str, chosen: str) -> str:
     """Write the page of one choice: what it is, the command, the YAML, what it calls."""
-    head = "\n".join(_head(group, name))
-    said = f"```text\n{head}\n```" if "Command:" in head else _escaped(head)
-    body = re.sub(r"\A(#.*\n)*", "", _yaml(group, name)).strip()
+    opening, path = "\n".join(_head(group, name)), _path(group, name)
+    said = f"```text\n{opening}\n```" if "Command:" in opening else _escaped(opening)
+    body = re.sub(r"\A(#.*\n)*", "", path.read_text(encoding="utf-8")).strip()
     parts = [f"# {name}", said, f"```console\n$ lth {chosen.format(name)}\n```",
              f"`conf/{group}/{name}.yaml`:", f"```yaml\n{body}\n```"]  # fmt: skip
-    for target in _targets(presets.read(presets.conf_folder() / group / f"{name}.yaml")):
+    for target in _targets(presets.read(path)):
         entry = _entry(target)
         parts += [entry] if entry else []
     return "\n\n".join(parts) + "\n"

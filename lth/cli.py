@@ -17,7 +17,7 @@ from lth.help.asked import answer, near, versions
 from lth.help.overview import HELP
 from lth.help.words import check_words
 from lth.known import GROUPS
-from lth.study.attempt import AlreadyReported, Jobs, attempt
+from lth.study.attempt import AlreadyReported, Jobs, carry_out
 from lth.study.callback import end_sweep
 from lth.study.launchers import JOBLIB, lacking
 from lth.study.readable import check_readable
@@ -112,7 +112,7 @@ def task(composed: Any) -> float | None:
     plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
     console = Console()
     if hydra.mode != RunMode.MULTIRUN:
-        result = attempt(lambda: _act(plain, console), one_line)
+        result = carry_out(lambda: _act(plain, console), one_line)
         return None if result is None else result.value
     title = f"job {hydra.job.num}: {' '.join(overrides)}"
     console.rule(Text(title), align="left")  # brackets would be taken for markup
@@ -122,7 +122,7 @@ def task(composed: Any) -> float | None:
     from lth.study.jobs import begin_job
 
     job = begin_job(about, overrides, plain.get("trainer"))
-    result = attempt(lambda: _act(plain, console), one_line, job)
+    result = carry_out(lambda: _act(plain, console), one_line, job)
     return None if result is None else result.value
 
 

@@ -13,7 +13,7 @@ import pytest
 import lth
 from lth import cli
 from tests.conftest import SHARED
-from tests.toys import run_study
+from tests.toys import commanded, run_study
 
 ROOT = Path(__file__).parents[1]
 TINY = ["trials=2", "levels=2", "recipe.steps=30", "recipe.eval_every=10", "model.widths=[20,10]",
@@ -46,13 +46,7 @@ def here(tmp_path, monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("COLUMNS", "100")
-        monkeypatch.setattr(sys, "argv", ["lth", *arguments, "trainer.workers=0"])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code
-        return code, *capsys.readouterr()
+        return commanded(monkeypatch, capsys, *arguments, "trainer.workers=0")
 
     return call
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lth import LthError, cli
+from lth import LthError
 from lth.errors import nearest
 from lth.help.comments import head, remarks
 from lth.help.factory import described
@@ -17,6 +17,7 @@ from lth.help.words import check_words
 from lth.known import GROUPS, all_groups, everywhere
 from lth.near import inside, meant
 from lth.presets import conf_folder, no_choice, offered
+from tests.toys import commanded
 
 CHOICES = [(group, name) for group in all_groups() for name in offered(group)]
 
@@ -203,28 +204,18 @@ def test_an_unknown_choice_may_have_meant_another_or_be_of_another_group():
     assert nearest("zzz", ["a"]) == "; there are a"
 
 
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["lth", *arguments])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as ended:
-        code = ended.code
-    return code, *capsys.readouterr()
-
-
 def test_the_command_tells_versions_and_sweeps_need_their_flag(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run(monkeypatch, capsys, "--version")
+    code, out, _ = commanded(monkeypatch, capsys, "--version")
     assert code == 0 and re.fullmatch(r"lth \S+ \(torch 2\S+, Python 3\S+\)\n", out)
     for word, told in (("arms=winning_ticket,rigl", "'arms=[winning_ticket,rigl]'"),
                        ("seed=0,1", "lth -m"), ("levels=[1,2", "a ] is missing"),
                        ("lr=0.1", "did you mean recipe.lr?"),
                        ("optimizer=sgd", "did you mean recipe/optimizer?"),
                        ("arms=[wining_ticket]", "did you mean winning_ticket?")):  # fmt: skip
-        code, _, err = run(monkeypatch, capsys, word)
+        code, _, err = commanded(monkeypatch, capsys, word)
         assert code == 1 and told in err and err.count("\n") == 1, (word, err)
-    code, _, err = run(monkeypatch, capsys, "--help", "arms.riggl")
+    code, _, err = commanded(monkeypatch, capsys, "--help", "arms.riggl")
     assert (code, "did you mean arms.rigl?" in err) == (1, True)
 
 

@@ -4,13 +4,12 @@ import csv
 import json
 import math
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from lth import LthError, cli
+from lth import LthError
 from lth.records.judged import Judged
 from lth.records.objective import Objective, check_objective, objective_of, outcome_of
 from lth.records.record import Record
@@ -20,7 +19,7 @@ from lth.study.callback import Sweep, Watch, claim, told
 from lth.study.jobs import FAILED, RUNNING, JobFile, SweepJob, begin_job, read_jobs
 from lth.study.launchers import cores_of, kind_of, lacking
 from lth.train.work import stop_after_block
-from tests.toys import Deaf
+from tests.toys import Deaf, commanded
 
 
 def rows(trial, level, value, arm="winning_ticket", lr=0.1, split="validation", seed=0):
@@ -266,13 +265,7 @@ TINY = ["trials=1", "levels=1", "recipe.steps=8", "recipe.eval_every=4", "model.
 def here(tmp_path, monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["lth", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code
-        return code, *capsys.readouterr()
+        return commanded(monkeypatch, capsys, *arguments)
 
     return call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -242,6 +243,19 @@ def run_study(out: Any, **changes: Any) -> Study:
 def counts(study: Study) -> tuple[int, int]:
     """How many members a run trained, and how many it found stored."""
     return study.provenance["trained"], study.provenance["reused"]
+
+
+def commanded(monkeypatch: Any, capsys: Any, *arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process; return its exit code, and what it wrote."""
+    from lth import cli
+
+    monkeypatch.setattr(sys, "argv", ["lth", *arguments])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code
+    return code, *capsys.readouterr()
 
 
 def by_hydra(*overrides: str) -> dict[str, Any]:

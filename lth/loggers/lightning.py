@@ -95,10 +95,12 @@ class LightningLogger:
             save()
 
     def _close(self, how: str) -> Any:
-        logger, self._logger = self._logger, None
+        logger = self._logger
         assert logger is not None
-        if (save := getattr(logger, "save", None)) is not None:
-            save()
+        try:
+            self._save()
+        finally:
+            self._logger = None
         logger.finalize(how)
         return logger
 

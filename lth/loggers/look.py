@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +14,16 @@ from lth.store.entry import StoredMember
 MOST_LAYERS = 12
 """Layers that are shown as pictures; of more, the largest."""
 
+PICTURES = (".png", ".jpg", ".jpeg")
+"""Files of figures that a logger can show: one in PDF or SVG is for papers."""
+
 SIDE = 256
 """Most pixels of a picture's side; a larger mask is averaged over squares."""
+
+
+def pictures_among(figures: Iterable[Path]) -> list[Path]:
+    """Return the figures' files that are pictures."""
+    return [path for path in figures if path.suffix.lower() in PICTURES]
 
 
 class Look(NamedTuple):

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from lth.errors import LthError
-from lth.loggers import panels
 from lth.loggers.lightning import LightningLogger
-from lth.loggers.look import Look
+from lth.loggers.look import Look, pictures_among
 from lth.loggers.memory import Memory
 from lth.records.record import Record
 from lth.records.verdict import verdict
@@ -32,8 +31,6 @@ class TensorBoardLogger(LightningLogger):
     def log(self, records: Sequence[Record], curves: Sequence[Record]) -> None:
         """Log a level, and lay the arms seen so far over one another in one chart each."""
         super().log(records, curves)
-        rows = panels.level_rows(records, len(self._rates) > 1, self._measured)
-        self._shown |= {n for row in rows for n in row if n.startswith("tickets/")}
         charts: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self._shown):
             charts[name.split("/")[1]].append(name)
@@ -63,7 +60,7 @@ class TensorBoardLogger(LightningLogger):
         """Log figures as pictures."""
         from PIL import Image
 
-        for path in (p for p in figures if p.suffix.lower() in (".png", ".jpg", ".jpeg")):
+        for path in pictures_among(figures):
             with Image.open(path) as opened:
                 pixels = np.asarray(opened.convert("RGB"))
             self._writer.add_image(f"{section}/{path.stem}", pixels, 0, dataformats="HWC")
@@ -86,6 +83,7 @@ class TensorBoardLogger(LightningLogger):
         return [f"tensorboard: {folder}"]
 
     def _metrics(self, row: Mapping[str, float], step: int) -> None:
+        self._shown |= {name for name in row if name.startswith("tickets/")}
         if self._memory.is_new({"step": step, **row}):
             super()._metrics(row, step)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from rich.table import Table
 from lth.errors import LthError
 from lth.imp import Experiment
 from lth.loggers.chosen import wants_tickets
+from lth.loggers.look import pictures_among
 from lth.measured import measured_of
 from lth.records.objective import Objective, check_objective, objective_of
-from lth.records.record import write_table
+from lth.records.record import Record, write_table
 from lth.study.cleaning import clean_store
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
@@ -23,6 +24,7 @@ from lth.study.listing import list_studies
 from lth.study.logged import log_analysis
 from lth.study.plan import Plan, measure, plan, slurm_lines
 from lth.study.progress import Display, attempt, teller
+from lth.study.pulse import duration
 from lth.study.run import AllDiverged, Journal, execute, study_of
 from lth.study.setup import Setup
 from lth.study.sweep_report import outcome, report_sweeps
@@ -35,24 +37,19 @@ def run_study(setup: Setup, display: Display) -> Result:
 
     Returned is what a sweep is told of it (``optimize``).
     """
-    from lth.results.figures import draw, draw_over_steps, sheet_of
-
     asked = objective_for(setup)
 
     _headline(setup, display)
     journal = execute(setup, display)
     records, curves = journal.records, journal.curves
-    measured, note = measured_of(setup.config), teller(display)
-    sheet = sheet_of(setup.config, (r.arm for r in records))
-    figures = draw(records, curves, setup.folder / "figures", note, measured, sheet)
-    figures += draw_over_steps(study_of(setup), note, sheet)
+    figures = _drawn(setup, records, curves, display)
     lines = _finish_logger(setup, journal, figures, display)
     say_where(display, setup.folder, figures)
     for line in (*lines, *_of_what(journal), *outdated(setup.folder)):
         display.say(line)
     if journal.budgets is not None and journal.budgets.wanted:
         display.say(journal.budgets.line)
-    show(display, records, measured, setup.config.get("table") == "full")
+    show(display, records, measured_of(setup.config), setup.config.get("table") == "full")
     trainer = journal.trainer
     display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
     result = _result(setup, asked, display)
@@ -128,18 +125,25 @@ def explain_study(setup: Setup, display: Display) -> None:
 
 def plot_study(setup: Setup, display: Display) -> None:
     """Draw the figures and show the table again, from the records on disk."""
-    from lth.results.figures import draw, draw_over_steps, sheet_of
-
-    study, measured = study_of(setup), measured_of(setup.config)
-    folder, note = study.folder / "figures", teller(display)
-    sheet = sheet_of(setup.config, (r.arm for r in study.records))
-    figures = draw(study.records, study.curves, folder, note, measured, sheet)
-    figures += draw_over_steps(study, note, sheet)
+    study = study_of(setup)
+    figures = _drawn(setup, study.records, study.curves, display)
     say_where(display, study.folder, figures)
     for line in outdated(study.folder):
         display.say(line)
-    show(display, study.records, measured, setup.config.get("table") == "full")
+    show(display, study.records, measured_of(setup.config), setup.config.get("table") == "full")
     display.say(f"trained 0 members, reused {len(study.members)}")
+
+
+def _drawn(
+    setup: Setup, records: Sequence[Record], curves: Sequence[Record], display: Display
+) -> list[Path]:
+    """Write a study's figures; return their files."""
+    from lth.results.figures import draw, draw_over_steps, sheet_of
+
+    sheet, note = sheet_of(setup.config, (r.arm for r in records)), teller(display)
+    measured = measured_of(setup.config)
+    figures = draw(records, curves, setup.folder / "figures", note, measured, sheet)
+    return figures + draw_over_steps(study_of(setup), note, sheet)
 
 
 def analyse_study(setup: Setup, display: Display) -> None:
@@ -227,7 +231,7 @@ def _finish_logger(
     if wants_tickets(setup.config["logger"]):
         tickets = attempt("tickets", lambda: _export(setup, journal), [], display)
     records, curves = journal.records, journal.curves
-    finish, shown = journal.logged.finish, [f for f in figures if f.suffix == ".png"]
+    finish, shown = journal.logged.finish, pictures_among(figures)
     return attempt("logger", lambda: finish(records, curves, shown, tickets), [], display)
 
 
@@ -270,10 +274,4 @@ def _time(planned: Plan) -> str:
             "times a few steps)"
         )
     where = "on the GPU" if planned.on_gpu else f"on {planned.workers} worker(s)"
-    return f"about {_duration(planned.seconds)} {where}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"about {duration(planned.seconds)} {where}"

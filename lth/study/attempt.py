@@ -23,7 +23,7 @@ class Jobs:
         self.command = sys.argv  # as it was given: what is told to Hydra may be otherwise
 
 
-def attempt(
+def carry_out(
     act: Callable[[], Any], one_line: Callable[[BaseException], str], job: Any = None
 ) -> Any:
     """Do a job of a sweep, or one alone; what becomes of it stands in the job's file.

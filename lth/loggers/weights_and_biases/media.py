@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lth.loggers.levels_csv import levels_table
-from lth.loggers.look import Look
+from lth.loggers.look import Look, pictures_among
 from lth.loggers.panels import BUDGET_COLUMNS, Chart
 from lth.measured import Measured
 from lth.records.budget import TEST
@@ -80,7 +80,7 @@ def images(paths: Sequence[Path]) -> list[Any]:
     import wandb
     from PIL import Image
 
-    drawn = [_opened(p) for p in paths if p.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    drawn = [_opened(p) for p in pictures_among(paths)]
     width, height = (max(p.size[n] for _, p in drawn) if drawn else 0 for n in (0, 1))
     found = []
     for path, pixels in drawn:

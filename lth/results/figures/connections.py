@@ -14,7 +14,7 @@ from lth.results.analysis.structure import connections, connections_per_pixel
 from lth.results.analysis.tickets import Drawn, Tickets, spread_out
 from lth.results.figures.axes import label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, palette, percent
+from lth.results.figures.style import cut, palette, share
 
 BINS = 20
 LEAST = 1.3
@@ -42,7 +42,7 @@ def connections_figure(tickets: Tickets, sheet: Sheet = PLAIN) -> Figure:
                 _histograms(ax, each, name, tickets)
             label_y(row[0], f"{cut(name.removesuffix('.weight'), 18)}\nunits (% per point)")
         for ax, each in zip(rows[0], drawn, strict=True):
-            ax.set_title(f"{percent(100 * each.density)} %" + " of the weights" * (columns < 3))
+            ax.set_title(share(each.density) + " of the weights" * (columns < 3))
         for ax in rows[-1]:
             ax.set_xlabel("connections kept (%)")
         handles = rows[-1][0].get_legend_handles_labels()[0]

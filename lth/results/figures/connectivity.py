@@ -14,7 +14,7 @@ from lth.results.analysis.lines import LEVEL, RECALIBRATED, Point
 from lth.results.analysis.tickets import HANDFUL, spread_out
 from lth.results.figures.axes import label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, palette, percent, words
+from lth.results.figures.style import cut, grey, palette, share, words
 
 LEAST = 1.25
 """Inches that a panel takes in print at least, in a font of 8 points."""
@@ -47,7 +47,7 @@ def connectivity_figure(points: Sequence[Point], sheet: Sheet = PLAIN) -> Figure
             row = axes[number * columns : (number + 1) * columns]
             for ax, density in zip(row, densities, strict=False):
                 _panel(ax, groups[group][density])
-                ax.set_title(f"{percent(100 * density)} %" + " of the weights" * (columns < 3))
+                ax.set_title(share(density) + " of the weights" * (columns < 3))
             _finish(row, len(densities), _name(group, several), last=number == len(shown) - 1)
         _legend(figure, points, sheet)
     return figure

@@ -17,7 +17,7 @@ from lth.records.record import Record, last_phases
 from lth.records.statistics import Cell, without_diverged
 from lth.results.figures.axes import is_lowest, label_y
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, percent, shades, words
+from lth.results.figures.style import cut, grey, shades, share, words
 from lth.types import WINNER
 
 SHOWN = (0.513, 0.211, 0.070, 0.036, 0.019)
@@ -164,9 +164,9 @@ def _limit(row: Sequence[Axes], what: Judged) -> None:
 
 def _name_own(ax: Axes, shown: Curves, arm: str) -> None:
     """Name a control's densities in its panel, where they are others than the tickets'."""
-    told = {n: _percent(d) for n, d in shown.told[WINNER].items()}
-    own = {n: _percent(d) for n, d in shown.told[arm].items() if n in shown.pair}
-    if any(text != told.get(n, _percent(0.0)) for n, text in own.items()):
+    told = {n: share(d) for n, d in shown.told[WINNER].items()}
+    own = {n: share(d) for n, d in shown.told[arm].items() if n in shown.pair}
+    if any(text != told.get(n, share(0.0)) for n, text in own.items()):
         colours = shown.colours
         ax.legend(
             handles=[Line2D([], [], color=colours[n], ls="--", label=t) for n, t in own.items()],
@@ -176,7 +176,7 @@ def _name_own(ax: Axes, shown: Curves, arm: str) -> None:
 
 def _legend(figure: Figure, shown: Curves, arms: Sequence[str], sheet: Sheet) -> None:
     """Name the tickets' densities and what is dashed, and say what is shaded."""
-    told = {n: _percent(d) for n, d in shown.told[WINNER].items()}
+    told = {n: share(d) for n, d in shown.told[WINNER].items()}
     handles = [
         Line2D([], [], color=c, label=told[n]) for n, c in shown.colours.items() if n in told
     ]
@@ -188,7 +188,3 @@ def _legend(figure: Figure, shown: Curves, arms: Sequence[str], sheet: Sheet) ->
     more = len(arms) - CONTROLS
     rest = f"; {more} more arms are not drawn" if more > 0 else ""
     sheet.caption(figure, f"colours: weights remaining; {several}{rest}", handles)
-
-
-def _percent(density: float) -> str:
-    return f"{percent(100 * density)} %"

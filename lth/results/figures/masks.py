@@ -17,7 +17,7 @@ from lth.networks import masks
 from lth.results.analysis.tickets import Tickets
 from lth.results.figures.connections import spread_layers, title
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, is_dark, palette, percent
+from lth.results.figures.style import cut, grey, is_dark, palette, percent, share
 from lth.types import Mask, Params
 
 CELLS = 320
@@ -72,7 +72,7 @@ def mask_figure(
         figure = _SHOW[show](shown, values, input_shape, sheet)
         total = sum(m.numel() for m in shown.values())
         kept = sum(masks.kept(shown).values())
-        density = f"{kept:,} of {total:,} weights kept ({percent(100 * kept / total)} %)"
+        density = f"{kept:,} of {total:,} weights kept ({share(kept / total)})"
         sheet.caption(figure, "; ".join(filter(None, (note, density, _colours_note(values)))))
     return figure
 
@@ -91,9 +91,9 @@ def masks_figure(tickets: Tickets, sheet: Sheet = PLAIN) -> Figure:
                 m = drawn.mask[name].bool().cpu()
                 picture = _picture(name, m, None, auto=True)
                 _show(ax, picture, signed=False)
-                share = f"{percent(100 * float(m.double().mean()))} % kept"
-                ax.set_title(f"{picture.name}\n{share}" if number == 0 else share, fontsize="small")
-            row[0].set_ylabel(f"{percent(100 * drawn.density)} %\nof all weights")
+                kept = f"{share(float(m.double().mean()))} kept"
+                ax.set_title(f"{picture.name}\n{kept}" if number == 0 else kept, fontsize="small")
+            row[0].set_ylabel(f"{share(drawn.density)}\nof all weights")
         kept = "bright: kept" if is_dark() else "dark: kept"
         note = f"{title(tickets, len(names))}; {kept}; of large layers a cell is a block's mean"
         sheet.caption(figure, note)

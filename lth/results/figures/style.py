@@ -210,6 +210,11 @@ def percent(value: float) -> str:
     return f"{value:.0f}" if value > 99.95 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
+def share(part: float) -> str:
+    """Write a density or another share in percent: ``51.3 %``."""
+    return f"{percent(100 * part)} %"
+
+
 def wrapped(text: str, width: float, font: float) -> str:
     """Break a text into lines of so many inches at most."""
     letters = max(12, int(width / (LETTER * 0.9 * font / 10)))

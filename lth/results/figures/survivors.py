@@ -11,7 +11,7 @@ from lth.results.analysis.tickets import Drawn, Tickets
 from lth.results.figures.axes import label_y
 from lth.results.figures.connections import spread_layers, title
 from lth.results.figures.sheet import PLAIN, Sheet
-from lth.results.figures.style import cut, grey, percent, shades
+from lth.results.figures.style import cut, grey, shades, share
 
 COLUMNS = 4
 
@@ -47,7 +47,7 @@ def survivors_figure(tickets: Tickets, sheet: Sheet = PLAIN) -> Figure:
 def _stairs(ax: Axes, tickets: Tickets, drawn: Drawn, name: str, colour: tuple[float, ...]) -> None:
     counts, edges = survivors(tickets.initial, {name: drawn.mask[name]}, bins=30)[name]
     kept = max(1, masks.kept(drawn.mask)[name])
-    label = f"{percent(100 * drawn.density)} %"
+    label = share(drawn.density)
     ax.stairs((100 * counts / kept).numpy(), edges.numpy(), color=colour, label=label)
 
 
