@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lth import config
-from lth.models import lenet, resnet
+from lth.models import lenet
 from tests import laws
+from tests.toys import block_net
 
 SLOW_STARTERS = {"search": {"transferred", "from_file"}}  # need another study, files
 GROUPS = (
@@ -35,7 +36,7 @@ def settings_of(group, name):
         moves = str(config.load("method", name))
         small = {"model": SMALL} if "moves.student" in moves else {}
         if "lth.moves.gate" in moves:
-            small = {"model": partial(resnet, depth=8, width=4, shortcut="pad")}
+            small = {"model": block_net}
         return {"method": [name], "rewind": {"step": 4}} | small
     if group.startswith("recipe/"):
         inner = config.load(group, name)

@@ -17,7 +17,7 @@ import lth
 from lth import LthError, Ticket
 from lth.networks.net import Net
 from lth.networks.ticket import draw_state
-from lth.packing import file
+from lth.packing import adaptive, file
 from lth.packing.coder import Reader, Recorder
 from lth.packing.kinds import kind_of, patterns_of, tensor_of
 from lth.packing.tensors import tensor
@@ -222,6 +222,22 @@ def stepped(value, per_channel=True):
     shape = (len(value), *[1] * (value.ndim - 1)) if per_channel else [1] * value.ndim
     steps = torch.rand(shape, generator=g) + 0.01
     return steps * value, Symbols(value.long(), None, steps)
+
+
+@pytest.mark.parametrize("rest", [0, 3])
+@pytest.mark.parametrize("number", [adaptive.FEW, 300])
+def test_rows_that_are_written_at_once_are_what_is_written_one_by_one(number, rest, monkeypatch):
+    generator, depths = np.random.default_rng(number), [9, 0, 2, 1]
+    given = generator.geometric(0.3, (number, 5)) % np.array([1 << d for d in [*depths, rest]])
+    written = []
+    for few in (adaptive.FEW, number + 1):
+        monkeypatch.setattr(adaptive, "FEW", few)
+        written.append(Recorder())
+        adaptive.rows(written[-1], number, depths, given, rest)
+    at_once, singly = written
+    assert (at_once.lows, at_once.widths) == (singly.lows, singly.widths)
+    found = adaptive.rows(Reader(at_once.coded()), number, depths, None, rest)
+    assert (found == given).all()
 
 
 @pytest.mark.parametrize("per_channel", [True, False])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lth import config
 from lth.data import Dataset, tensors
 from lth.errors import LthError
+from lth.models.resnet import Block
 from lth.moves import Move, rewriting
 from lth.networks.net import Net
 from lth.networks.ticket import Ticket, draw_state, layers_of
@@ -70,6 +71,15 @@ def norm_net(input_shape: Sequence[int], classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(input_shape[0], 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
         nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes),
+    )  # fmt: skip
+
+
+def block_net(input_shape: Sequence[int], classes: int) -> nn.Module:
+    """Two residual blocks."""
+    return nn.Sequential(
+        nn.Conv2d(input_shape[0], 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        Block(4, 4, 1, "pad"), Block(4, 4, 1, "pad"),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes),
     )  # fmt: skip
 
 

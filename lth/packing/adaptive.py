@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+
 from lth.errors import LthError
 from lth.files import demand
-from lth.packing.coder import HALF, ONE, Coder
+from lth.packing.coder import HALF, ONE, Coder, Recorder
 
 DEEPEST = 44
 """Bits of a whole number, at most."""
@@ -63,6 +65,64 @@ class Tree:
             seen[node] += 1
             node += node + bit
         return node - (1 << self.depth)
+
+
+def rows(
+    coder: Coder, number: int, depths: Sequence[int], given: np.ndarray | None = None, rest: int = 0
+) -> np.ndarray:
+    """Code ``number`` rows of whole numbers, a column below ``2^depth`` for each of ``depths``.
+
+    Each column has a ``Tree`` of its own; one more, below ``2^rest``, has all numbers alike.
+    Returns int64 ``[number, columns + 1]``, as ``given`` is.
+    """
+    if isinstance(coder, Recorder) and given is not None and number >= FEW:
+        parts = [_decisions(depth, given[:, at]) for at, depth in enumerate(depths)]
+        bits = _bits(rest, given[:, -1])
+        parts.append((np.full_like(bits, HALF), bits))
+        chances, bits = (
+            np.concatenate(part, axis=1).reshape(-1) for part in zip(*parts, strict=True)
+        )
+        coder.all(chances, bits)
+        return given
+    trees = [Tree(depth) for depth in depths]
+    found = []
+    for row in [[None] * (len(trees) + 1)] * number if given is None else given.tolist():
+        learnt = [tree.code(coder, value) for tree, value in zip(trees, row[:-1], strict=True)]
+        found.append([*learnt, even(coder, rest, row[-1])])
+    return np.array(found, dtype=np.int64).reshape(number, len(trees) + 1)
+
+
+def row(coder: Coder, number: int, depth: int, given: np.ndarray | None = None) -> np.ndarray:
+    """Code ``number`` whole numbers below ``2^depth`` by a tree: int64 ``[number]``."""
+    columns = None if given is None else np.stack([given, np.zeros_like(given)], axis=1)
+    return rows(coder, number, [depth], columns)[:, 0]
+
+
+FEW = 24
+"""Rows that are written one by one: for less, arrays take longer."""
+
+
+def _decisions(depth: int, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chances and the bits, ``[n, depth]``, by which a tree codes such numbers.
+
+    What it has counted before each of them, of all of them at once.
+    """
+    count, bits = np.arange(len(given)), _bits(depth, given)
+    chances = np.empty_like(bits)
+    for place in range(depth):
+        node = given >> depth - place
+        order = np.argsort(node, kind="stable")
+        node, bit = node[order], bits[order, place]
+        first = np.maximum.accumulate(np.where(np.diff(node, prepend=-1) != 0, count, 0))
+        before = np.cumsum(bit) - bit
+        chance = (2 * (before - before[first]) + 1) * HALF // (count - first + 1)
+        chances[order, place] = np.maximum(chance, 1)
+    return chances, bits
+
+
+def _bits(depth: int, given: np.ndarray) -> np.ndarray:
+    """Return the bits of numbers below ``2^depth`` from the top, ``[n, depth]``."""
+    return given[:, None] >> np.arange(depth - 1, -1, -1) & 1
 
 
 class Whole:

@@ -48,6 +48,11 @@ class Recorder:
         self.widths.append(chance if bit else ONE - chance)
         return int(bool(bit))
 
+    def all(self, chances: np.ndarray, bits: np.ndarray) -> None:
+        """Take down many bits at once, each of its own chance."""
+        self.lows += np.where(bits, 0, chances).tolist()
+        self.widths += np.where(bits, chances, ONE - chances).tolist()
+
     def bits(self, chances: Sequence[int], bits: Sequence[int] | None = None) -> Sequence[int]:
         """Take down many bits, each of its own chance."""
         assert bits is not None

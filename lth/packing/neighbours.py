@@ -25,7 +25,7 @@ from lth.packing.chances import (
     period_of,
 )
 from lth.packing.cheapest import fits, needs
-from lth.packing.coder import Coder
+from lth.packing.coder import Coder, Recorder
 
 LARGEST = 1 << 20
 """Bits of a tensor that is coded so, at most: each takes a microsecond to read."""
@@ -105,10 +105,10 @@ def neighbours(coder: Coder, shape: tuple[int, int], given: Grid | None = None) 
     looks = Looks(shape, kept, depth, period)
     weights = code_weights(coder, looks.number, weights)
     demand(max(map(abs, weights)) <= 40 * WEIGHT, "a weight is too great")
-    if given is None:
+    if given is None or not isinstance(coder, Recorder):
         return _read(coder, looks, weights)
     sums = sum(w * f for w, f in zip(weights, looks.all(given), strict=True))
-    coder.bits(chances(np.asarray(sums)).tolist(), given.reshape(-1).tolist())
+    coder.all(chances(np.asarray(sums)), given.reshape(-1))
     return given
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lth.files import demand
 from lth.packing import huffman
-from lth.packing.adaptive import DEEPEST, Tree, Whole, count
+from lth.packing.adaptive import DEEPEST, Whole, count, row
 from lth.packing.cheapest import cheapest, fits, needs, within
 from lth.packing.coder import ONE, Coder, Reader
 from lth.packing.kinds import Place
@@ -59,10 +59,8 @@ def _huffman(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:
 
 def table(coder: Coder, k: int, lengths: Ints | None = None) -> Ints:
     """Code the lengths of k codes."""
-    tree = Tree(6)
     with coder.part("table"):
-        given = [None] * k if lengths is None else lengths.tolist()
-        found = np.array([tree.code(coder, n) for n in given], dtype=np.int64)
+        found = row(coder, k, 6, lengths)
     huffman.check(found)
     return found
 
@@ -84,9 +82,7 @@ def _learnt(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:
     needs(coder, "arithmetic")
     depth = (k - 1).bit_length()
     within(coder, number * depth <= PATIENCE)
-    tree = Tree(depth)
-    values = [None] * number if given is None else given.tolist()
-    return np.array([tree.code(coder, v) for v in values], dtype=np.int64)
+    return row(coder, number, depth, given)
 
 
 def _counted(coder: Coder, k: int, number: int, given: Ints | None) -> Ints:

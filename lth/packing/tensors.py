@@ -77,7 +77,8 @@ def _again(coder: Coder, kind: Kind, earlier: Earlier, given: Patterns | None) -
 
 
 def _sparse(coder: Coder, kind: Kind, given: Patterns | None) -> Patterns:
-    """Where it is not 0, and the values there."""
+    """Where it is not 0, and the values there; where all are, they are shorter by themselves."""
+    fits(given is None or not bool(given.all()))
     grid = positions(coder, kind.grid, None if given is None else _not_zero(kind, given))
     kept = grid.reshape(-1)
     found = np.zeros(kind.size, dtype=kind.word)

@@ -6,9 +6,9 @@ import numpy as np
 
 from lth.files import demand
 from lth.packing import huffman
-from lth.packing.adaptive import Tree, Whole, count
+from lth.packing.adaptive import Whole, count, rows
 from lth.packing.cheapest import cheapest, fits, needs, within
-from lth.packing.coder import HALF, Coder
+from lth.packing.coder import Coder
 from lth.packing.kinds import WHOLES, Kind, Patterns, Place, in_order, is_below_zero
 from lth.packing.symbols import (
     MOST,
@@ -97,19 +97,13 @@ def _learnt(coder: Coder, kind: Kind, number: int, given: Patterns | None) -> Pa
     zeros = _zeros(coder, fraction, given)
     bits = fraction - zeros
     first = min(2, bits)
-    top, lead = Tree(1 + exponent), Tree(first)
-    found = []
-    for value in [None] * number if given is None else given.tolist():
-        upper = top.code(coder, None if value is None else value >> fraction)
-        below = None if value is None else (value & ((1 << fraction) - 1)) >> zeros
-        lower = lead.code(coder, None if below is None else below >> (bits - first))
-        rest = None
-        if below is not None:
-            rest = [below >> p & 1 for p in range(bits - first - 1, -1, -1)]
-        for bit in coder.bits([HALF] * (bits - first), rest):
-            lower = lower * 2 + bit
-        found.append(upper << fraction | lower << zeros)
-    return np.array(found, dtype=kind.word)
+    cut, columns = [fraction, fraction - first, zeros], None
+    if given is not None:
+        whole = given.astype(np.uint64)[:, None] >> np.array(cut, dtype=np.uint64)
+        below = np.array([-1, (1 << first) - 1, (1 << bits - first) - 1])
+        columns = whole.astype(np.int64) & below
+    found = rows(coder, number, [1 + exponent, first], columns, bits - first).astype(np.uint64)
+    return (found << np.array(cut, dtype=np.uint64)).sum(1, dtype=np.uint64).astype(kind.word)
 
 
 def _parts(kind: Kind) -> tuple[int, int]:
