@@ -1,6 +1,7 @@
 """What every test has: one intra-op thread, and signals as they were."""
 
 import gc
+import os
 import signal
 from pathlib import Path
 
@@ -33,6 +34,14 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _files_need_not_outlive_a_power_cut():
+    """A disk takes milliseconds for every file that it is told to keep: minutes of a suite."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
