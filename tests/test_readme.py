@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -72,6 +73,30 @@ def test_every_sweep_has_jobs_and_each_composes(arguments):
 
 def test_there_are_sweeps_to_test():
     assert len(SWEEPS) > 2 and any("glob(" in word for c in SWEEPS for word in c)
+
+
+@pytest.mark.slow  # minutes
+def test_five_minutes_run_from_the_first_command_to_the_last(tmp_path, monkeypatch, capsys):
+    """In one folder, each with what those before it left, sweeps and loggers too; but small."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    few = ["trials=1", "levels=1", "trainer.workers=0", "data=digits"]
+    ran = []
+    for line in next(b for b in blocks("console") if "action=list" in b).splitlines():
+        for words in map(shlex.split, re.split(r"\s#", line.removeprefix("$ "))[0].split("&&")):
+            steps = 1600 if "experiment=glob(compare/*)" in words else 64
+            small = [*few, f"recipe.steps={steps}", f"recipe.eval_every={steps // 4}"]
+            monkeypatch.setattr(sys, "argv", words if "--help" in words else [*words, *small])
+            with pytest.raises(SystemExit) if "--help" in words else nullcontext() as left:
+                cli.main()
+            said = capsys.readouterr()
+            assert left is None or not left.value.code, (words, said)
+            assert "error" not in said.err and "Traceback" not in said.out + said.err, words
+            last = r"(table|figure): +\S+$" if "-m" in words else r"reused \d+$"
+            assert "--help" in words or re.search(last, said.out.strip()), (words, said)
+            ran.append(words)
+    assert len(ran) > 20 and len(list((tmp_path / "out" / "studies").iterdir())) > 20
+    assert sum("-m" in words for words in ran) == 3
 
 
 def test_every_make_target_and_file_that_is_named_exists():
