@@ -4,6 +4,8 @@ import inspect
 import os
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -99,6 +101,47 @@ def test_figures_are_matplotlibs_and_belong_to_no_window(study):
     assert len(list((study.folder / "figures").iterdir())) >= max(before, len(figures))
 
 
+WRONG_LOOKS = {
+    "width": (lambda s: lth.plot(s, width="column"), r"width: no such setting; figures=\{'width'"),
+    "figure": (lambda s: lth.analyse(s, figure={}), "figure: no such setting; did you"),
+    "a number": (lambda s: lth.analyse(3), "a study is needed, .* not of type int"),
+    "one of two": (lambda s: lth.compare(s, None), "a study is needed, .* not of type NoneType"),
+    "nothing": (lambda s: lth.compare(), r"name studies or folders: lth.compare\(a, b\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG_LOOKS)
+def test_what_is_no_study_or_no_setting_is_one_line(what, study):
+    call, message = WRONG_LOOKS[what]
+    with pytest.raises(lth.LthError, match=message):
+        call(study)
+
+
+@pytest.mark.parametrize("call", [lth.run, lth.plan])
+def test_calls_from_threads_go_one_after_the_other(call, monkeypatch):
+    """What draws a network seeds generators that a process has once."""
+    inside, together = [], []
+
+    def prepare(config):
+        inside.append(config)
+        time.sleep(0.05)
+        together.append(len(inside))
+        inside.pop()
+        raise lth.LthError("enough")
+
+    def asks():
+        with pytest.raises(lth.LthError, match="enough"):
+            call()
+
+    monkeypatch.setattr("lth.study.setup.prepare", prepare)
+    threads = [threading.Thread(target=asks) for _ in range(3)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert together == [1, 1, 1]
+
+
 def test_a_comparison_gives_tables_and_a_figure(study):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -112,7 +155,7 @@ def test_a_comparison_gives_tables_and_a_figure(study):
     assert len(repr(found).splitlines()) == 1 and "<pre>" in found._repr_html_()
     assert lth.compare([study]).table == found.table
     for call, words in (
-        (lambda: lth.compare(), "name folders or patterns"),
+        (lambda: lth.compare([]), "name studies or folders"),
         (lambda: lth.compare("nowhere/*"), r"nowhere/\*: it matches no folder"),
         (lambda: lth.compare(study, reference="winning_tickt"), "no such arm of"),
     ):

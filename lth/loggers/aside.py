@@ -50,7 +50,7 @@ class Aside:
         self.open = True
         try:
             getattr(self.logger, "load", lambda: None)()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail("load", error)
         self.tell("start", *about)
 

@@ -23,7 +23,7 @@ class TensorBoardLogger(LightningLogger):
 
     def load(self) -> None:
         """Import what it writes with."""
-        import pytorch_lightning.loggers
+        import pytorch_lightning.loggers  # noqa: F401
         import torch.utils.tensorboard  # noqa: F401
 
     def start(self, name: str, group: str | None, config: dict[str, Any], folder: Path) -> None:
