@@ -13,6 +13,7 @@ import nbformat
 import pytest
 import yaml
 from matplotlib.figure import Figure
+from rich.table import Table
 
 import lth
 from lth.api import display as displays
@@ -262,6 +263,17 @@ def test_a_notebook_has_one_output_that_moves(tmp_path, monkeypatch):
     assert "level 2: density" in last["text/plain"] and "trained" in last["text/plain"]
     assert len(last["text/plain"].splitlines()) <= 4 and "<progress" not in last["text/html"]
     assert "records:" in last["text/html"] and "\x1b" not in last["text/html"]
+
+
+def test_a_notebooks_output_does_not_end_with_a_tables_frame():
+    shown = []
+    with Notebook(lambda bundle: shown.append(bundle) or shown.append) as display:
+        table = Table("knob")
+        table.add_row("0.2")
+        display.say("chosen: 0.2")
+        display.say(table)
+    assert "\N{BOX DRAWINGS LIGHT HORIZONTAL}" in display.text
+    assert "\N{BOX DRAWINGS LIGHT HORIZONTAL}" not in shown[-1]["text/plain"]
 
 
 def test_who_shows_a_call(capsys):
