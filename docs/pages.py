@@ -82,6 +82,10 @@ API: dict[str, tuple[str, list[str]]] = {
     "packing": ("lth.packing, lth.budget: files and costs", ["lth.packing", "lth.budget"]),
 }  # fmt: skip
 
+# what calls give back and is no public name of a module: on the first page of the reference
+GIVEN = ["lth.api.results.Results", "lth.api.results.Figures", "lth.study.plan.Plan",
+         "lth.study.fit.Fitted", "lth.packing.unpacked.Unpacked"]  # fmt: skip
+
 
 def write(docs: Path) -> None:
     """Write every generated page below ``docs/generated``; what is there of before goes first."""
@@ -261,6 +265,8 @@ def _api() -> dict[str, str]:
     for name, (title, modules) in API.items():
         body = "\n\n".join(_module(m) for m in modules)
         found[f"api/{name}"] = f"# {title}\n\n{body}\n"
+    entries = "\n".join(_member(*given.rsplit(".", 1)) for given in GIVEN)
+    found["api/lth"] += f"\n## What calls give back\n\n```{{eval-rst}}\n{entries}```\n"
     return found
 
 
@@ -289,10 +295,18 @@ def _member(module: str, name: str) -> str:
     thing = getattr(importlib.import_module(module), name)
     if inspect.isclass(thing):
         inner = "" if issubclass(thing, Exception) else "   :members:\n"
+        if _is_wholly_ours(thing):
+            inner += "   :inherited-members:\n"
         return f".. autoclass:: {module}.{name}\n{inner}"
     if inspect.isfunction(thing):
         return f".. autofunction:: {module}.{name}\n"
     return ""
+
+
+def _is_wholly_ours(thing: type) -> bool:
+    """Whether all that a class inherits is of this package: what is of a library is its matter."""
+    bases = [base.__module__ for base in thing.__mro__[1:-1]]
+    return bool(bases) and all(module.partition(".")[0] == "lth" for module in bases)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import inspect
 import os
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import nbformat
 import pytest
 import yaml
 from matplotlib.figure import Figure
+from rich.table import Table
 
 import lth
 from lth.api import display as displays
@@ -99,6 +102,47 @@ def test_figures_are_matplotlibs_and_belong_to_no_window(study):
     assert len(list((study.folder / "figures").iterdir())) >= max(before, len(figures))
 
 
+WRONG_LOOKS = {
+    "width": (lambda s: lth.plot(s, width="column"), r"width: no such setting; figures=\{'width'"),
+    "figure": (lambda s: lth.analyse(s, figure={}), "figure: no such setting; did you"),
+    "a number": (lambda s: lth.analyse(3), "a study is needed, .* not of type int"),
+    "one of two": (lambda s: lth.compare(s, None), "a study is needed, .* not of type NoneType"),
+    "nothing": (lambda s: lth.compare(), r"name studies or folders: lth.compare\(a, b\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG_LOOKS)
+def test_what_is_no_study_or_no_setting_is_one_line(what, study):
+    call, message = WRONG_LOOKS[what]
+    with pytest.raises(lth.LthError, match=message):
+        call(study)
+
+
+@pytest.mark.parametrize("call", [lth.run, lth.plan])
+def test_calls_from_threads_go_one_after_the_other(call, monkeypatch):
+    """What draws a network seeds generators that a process has once."""
+    inside, together = [], []
+
+    def prepare(config):
+        inside.append(config)
+        time.sleep(0.05)
+        together.append(len(inside))
+        inside.pop()
+        raise lth.LthError("enough")
+
+    def asks():
+        with pytest.raises(lth.LthError, match="enough"):
+            call()
+
+    monkeypatch.setattr("lth.study.setup.prepare", prepare)
+    threads = [threading.Thread(target=asks) for _ in range(3)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert together == [1, 1, 1]
+
+
 def test_a_comparison_gives_tables_and_a_figure(study):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -112,7 +156,7 @@ def test_a_comparison_gives_tables_and_a_figure(study):
     assert len(repr(found).splitlines()) == 1 and "<pre>" in found._repr_html_()
     assert lth.compare([study]).table == found.table
     for call, words in (
-        (lambda: lth.compare(), "name folders or patterns"),
+        (lambda: lth.compare([]), "name studies or folders"),
         (lambda: lth.compare("nowhere/*"), r"nowhere/\*: it matches no folder"),
         (lambda: lth.compare(study, reference="winning_tickt"), "no such arm of"),
     ):
@@ -219,6 +263,17 @@ def test_a_notebook_has_one_output_that_moves(tmp_path, monkeypatch):
     assert "level 2: density" in last["text/plain"] and "trained" in last["text/plain"]
     assert len(last["text/plain"].splitlines()) <= 4 and "<progress" not in last["text/html"]
     assert "records:" in last["text/html"] and "\x1b" not in last["text/html"]
+
+
+def test_a_notebooks_output_does_not_end_with_a_tables_frame():
+    shown = []
+    with Notebook(lambda bundle: shown.append(bundle) or shown.append) as display:
+        table = Table("knob")
+        table.add_row("0.2")
+        display.say("chosen: 0.2")
+        display.say(table)
+    assert "\N{BOX DRAWINGS LIGHT HORIZONTAL}" in display.text
+    assert "\N{BOX DRAWINGS LIGHT HORIZONTAL}" not in shown[-1]["text/plain"]
 
 
 def test_who_shows_a_call(capsys):

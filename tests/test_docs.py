@@ -93,6 +93,15 @@ def test_links_of_the_readme_lead_to_pages_of_the_site(written):
     assert pages.linked("[a](https://b.c/d.md)", "README.md") == "[a](https://b.c/d.md)"
 
 
+def test_the_reference_has_what_calls_give_back_and_what_a_ticket_inherits(written):
+    page = (written / "api/lth.md").read_text()
+    assert all(f"autoclass:: {name}" in page for name in pages.GIVEN)
+    ticket = page.partition("autoclass:: lth.Ticket\n")[2].partition(".. auto")[0]
+    assert ":inherited-members:" in ticket
+    assert ":inherited-members:" not in (written / "api/lightning.md").read_text()
+    assert ":inherited-members:" not in page.partition("autoclass:: lth.Study\n")[2].split("..")[0]
+
+
 def test_a_broken_link_of_the_site_is_named(tmp_path):
     (tmp_path / "a.html").write_text('<a href="b.html#here">b</a> <a href="http://c.d/">c</a>')
     (tmp_path / "b.html").write_text('<p id="there"></p><a href="gone.html">x</a>')

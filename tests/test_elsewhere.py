@@ -109,6 +109,17 @@ def test_a_plain_state_is_pruned_where_it_is_zero(write, tmp_path):
     assert found.mask.keys() == made.mask.keys()  # norms' zero biases are not weights
 
 
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_checkpoint_holds_a_state(key, as_file, tmp_path):
+    made = ticket()
+    state = {f"net.{n}": v for n, v in made.state_dict().items()}
+    checkpoint = {"epoch": 3, key: state, "optimizer": {"lr": 0.1}}
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    found = load_ticket(tmp_path / "last.ckpt" if as_file else checkpoint, LENET)
+    assert all(torch.equal(found.mask[n], m) for n, m in made.mask.items())
+
+
 def test_a_tickets_own_file_needs_no_model(tmp_path):
     made = ticket(step=3)
     made.save(tmp_path / "t.safetensors")
@@ -127,6 +138,16 @@ WRONG = {
     "biases too many": (
         lambda t, d: load_ticket(biased(), NETS["vgg"]),
         r"no layers\.0\.conv\.bias",
+    ),
+    "more than the model": (
+        lambda t, d: load_ticket(
+            {f"net.{n}": v for n, v in t.state_dict().items()} | {"loss.w": torch.ones(2)}, LENET
+        ),
+        r"its names follow net\. here, beside others: leave loss\.w out",
+    ),
+    "no values": (
+        lambda t, d: load_ticket({n: v.to("meta") for n, v in t.state_dict().items()}, LENET),
+        "is on the meta device, which holds no values",
     ),
     "a packed file": (lambda t, d: load_ticket(packed(t, d)), r"t\.lth: .*lth\.unpack reads it"),
 }
@@ -193,6 +214,18 @@ def test_a_mask_is_a_dict_whose_files_hold_nothing_of_ours():
     for other in (back, copy.deepcopy(mask), pickle.loads(pickle.dumps(mask)), {**mask}):
         assert type(other).__name__ in ("OrderedDict", "dict")
         assert list(other) == list(mask) and all(torch.equal(other[n], mask[n]) for n in mask)
+
+
+def test_params_are_a_dict_that_shows_itself_in_a_line():
+    _, params, _ = ticket()
+    assert isinstance(params, dict) and len(repr(params)) < 400
+    assert repr(params).startswith("TicketParams(") and "output.bias 4" in repr(params)
+    content = io.BytesIO()
+    torch.save(params, content)
+    content.seek(0)
+    back = torch.load(content, weights_only=True)
+    for other in (back, copy.deepcopy(params), pickle.loads(pickle.dumps(params))):
+        assert type(other).__name__ == "OrderedDict" and list(other) == list(params)
 
 
 def test_they_show_themselves_in_a_line_and_in_a_table():

@@ -7,13 +7,14 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from lth.measured import Measured
 from lth.records.record import Record
 from lth.records.statistics import EARLY, Cell, curve_means, summarise
 from lth.results.analysis.lines import Point
 from lth.results.analysis.structure import Wiring
 from lth.results.analysis.table import Row
 from lth.results.analysis.tickets import Drawn, Tickets
-from lth.results.figures import curves_figure, draw, save, tickets_figure
+from lth.results.figures import FigureOptions, Sheet, curves_figure, draw, save, tickets_figure
 from lth.results.figures.analysis import analysis_figure, level_means
 from lth.results.figures.connections import connections_figure
 from lth.results.figures.connectivity import connectivity_figure
@@ -96,6 +97,31 @@ def test_arms_far_below_leave_the_panel_but_tickets_never():
               and r.metric == "accuracy"]  # fmt: skip
     assert bottom > 90
     assert bottom < min(values) and max(values) < top
+
+
+def test_an_arm_with_half_again_the_loss_stays_in_the_panel():
+    records, _ = study(levels=6)
+    as_loss = [
+        r._replace(metric="mse", value=1e-4 * (1 - r.value)) if r.metric == "accuracy" else r
+        for r in records
+    ]
+    for ax in tickets_figure(as_loss, Measured("mse", False)).axes[1:]:
+        low, high = ax.get_ylim()
+        values = lines_of(ax)["random reinit"]
+        assert max(values) > 1.2 * values[0]
+        assert all(low < v < high for v in values)
+
+
+@pytest.mark.parametrize("width", [3.3, 6.8, None])
+def test_titles_of_panels_stay_in_the_figure(width):
+    arms = (WINNER, "an_arm_whose_name_says_all_that_was_done_to_it", "x", "y")
+    records, curves = study(trials=1, levels=3, arms=arms)
+    figure = curves_figure(curves, records, sheet=Sheet(FigureOptions(width=width)))
+    assert figure is not None
+    FigureCanvasAgg(figure).draw()
+    for ax in figure.axes:
+        box = ax.title.get_window_extent()
+        assert box.x0 > 0 and box.x1 < figure.bbox.x1
 
 
 @pytest.mark.parametrize("case", CASES)

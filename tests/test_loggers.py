@@ -477,6 +477,22 @@ def test_wandb_without_a_network_records_offline_under_the_same_id(tmp_path, mon
     assert any("density" in row for row in history(found))
 
 
+def test_wandb_says_why_a_server_did_not_take_the_run(tmp_path, monkeypatch):
+    import wandb
+
+    def init(mode, real=wandb.init, **about):
+        if mode == "online":
+            raise wandb.errors.CommError("entity nobody not found\nmore")
+        return real(mode=mode, **about)
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(opening, "possible_mode", lambda *_: ("online", ""))
+    logger = loggers.wandb_logger(entity="nobody")
+    (line,) = logger.start("lenet-1", "lenet", CONFIG, tmp_path)
+    logger.abort()
+    assert "did not take the run: entity nobody not found)" in line
+
+
 TOLD = {
     "project": "WANDB_PROJECT", "entity": "WANDB_ENTITY", "name": "WANDB_NAME",
     "group": "WANDB_RUN_GROUP", "job_type": "WANDB_JOB_TYPE", "notes": "WANDB_NOTES",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+import pydantic
 import pytest
 import torch
 import yaml
@@ -163,6 +165,37 @@ def test_a_logger_that_fails_costs_one_line_and_no_study(tmp_path, heard, plain,
     assert "(SystemExit: the server is away)" in line and line.endswith("the records are complete")
     marks = json.loads((run.folder / "logged.json").read_text())
     assert len(marks) == 1  # the next command tells the other one again
+
+
+class Loading(Ear):
+    def load(self):
+        HEARD.append(("load", threading.current_thread() is threading.main_thread()))
+
+
+def test_a_logger_imports_in_the_studys_thread(heard):
+    """Two threads that import one library at a time can stop each other, and the study."""
+    aside = Aside("ear", Loading())
+    aside.start("toy", None, {}, Path())
+    aside.finish([], [], [])
+    assert heard[:2] == [("load", True), ("start", "toy")]
+
+
+def test_tensorboard_imports_all_that_it_writes_with_before_it_starts():
+    code = (
+        "import sys, lth.loggers; lth.loggers.tensorboard_logger().load(); "
+        "assert {'pytorch_lightning.loggers', 'torch.utils.tensorboard'} <= sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_library_refuses_is_named():
+    aside = Aside("wandb", Failing("start"))
+    aside.logger.fail = lambda *_: pydantic.TypeAdapter(bool).validate_python("")
+    aside.logger.start = aside.logger.fail
+    aside.start()
+    aside.finish()
+    (line,) = aside.said()
+    assert "bool" in line and "unable to interpret input" in line and "\n" not in line
 
 
 def test_a_logger_that_hangs_holds_nothing_up():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from lth.api.settings import Common, Looks, Settings, names_them
-from lth.errors import LthError, told
+from lth.errors import LthError, nearest, told
 from lth.spec.plain import short
 from lth.store.study import Study
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 FUNCTIONS = ("plan", "plot", "analyse", "compare", "fit")
 """The actions that have a function of their own here."""
+
+ALONE = threading.RLock()
+"""Who works with a study: what draws random numbers seeds generators that a process has once, so
+calls from several threads go one after the other."""
 
 
 @names_them(Settings)
@@ -45,7 +51,7 @@ def run(
     from lth.study.setup import prepare
 
     given = _settings(settings, "run")
-    with _one_line(), shown(progress) as display:
+    with _alone(), shown(progress) as display:
         setup = prepare(compose(config_dir, **given))
         run_study(setup, display)
         return study_of(setup)
@@ -62,7 +68,7 @@ def plan(*, config_dir: str | Path | None = None, **settings: Unpack[Settings]) 
     from lth.study.setup import prepare
 
     given = _settings(settings, "plan")
-    with _one_line():
+    with _alone():
         return planned(prepare(compose(config_dir, **given, action="plan")))
 
 
@@ -96,7 +102,7 @@ def fit(
              "trials": of}  # fmt: skip
     asked = {n: list(v) if isinstance(v, tuple | range) else v for n, v in asked.items()}
     given = _settings(settings, "fit")
-    with _one_line(), shown(progress) as display:
+    with _alone(), shown(progress) as display:
         return fit_study(compose(config_dir, **given, action="fit", fit=asked), display)
 
 
@@ -133,7 +139,7 @@ def analyse(study: Study | str | Path, *, progress: bool = True, **looks: Unpack
     found = _opened(study)
     config = {**found.config, **_looks(looks), "out": str(found.folder.parent.parent)}
     config["logger"] = {"_target_": "lth.loggers.none"}
-    with _one_line(), shown(progress, Quiet()) as display, drawn() as figures:
+    with _alone(), shown(progress, Quiet()) as display, drawn() as figures:
         setup = prepare({**config, "action": "analyse"})
         vars(setup)["id"] = found.id  # this very folder, whatever the code has become since
         analyse_study(setup, display)
@@ -169,6 +175,10 @@ def compare(
     from lth.study.comparison import compare_studies
 
     listed = studies[0] if len(studies) == 1 and isinstance(studies[0], list | tuple) else studies
+    if not listed:
+        raise LthError("compare: name studies or folders: lth.compare(a, b)")
+    for each in listed:
+        _check_study(each)
     given = [str(s.folder) if isinstance(s, Study) else str(s) for s in listed]
     asked = {"studies": given, "reference": reference, "axis": axis, "name": name,
              "budgets": None if budgets is None else list(budgets)}  # fmt: skip
@@ -176,7 +186,8 @@ def compare(
     display = Quiet()
     with _one_line(), drawn() as figures:
         root = find(given)[0].folder.parent.parent if out is None else Path(out)
-        config = compose(None, action="compare", **_looks(looks), **asked, **more, out=str(root))
+        config = compose(None, action="compare", **_looks(looks), **asked, **more, out=str(root),
+                         logger="none")  # fmt: skip
         folder = compare_studies(config, display)
     names = ["compare", "equal_cost"] if axis is None else ["pareto", "equal_budget"]
     return results(folder, names, _shown(figures), display.notes, display.text)
@@ -201,6 +212,12 @@ def _one_line() -> Iterator[None]:
         raise told(error) from error
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    with ALONE, _one_line():
+        yield
+
+
 def _settings(settings: Any, function: str) -> dict[str, Any]:
     """Return settings; an action is another function, and is not done here."""
     given = dict(settings)
@@ -212,7 +229,17 @@ def _settings(settings: Any, function: str) -> dict[str, Any]:
     return given
 
 
-def _looks(looks: Any) -> dict[str, Any]:
+def _looks(looks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how results are shown; what is a setting of ``figures`` belongs in there."""
+    from lth.results.figure_options import FigureOptions
+
+    for name in looks:
+        if name not in Looks.__annotations__:
+            inside = name in FigureOptions.__dataclass_fields__
+            mend = (
+                f"; figures={{'{name}': ...}}" if inside else nearest(name, Looks.__annotations__)
+            )
+            raise LthError(f"{name}: no such setting{mend}")
     return dict(looks)
 
 
@@ -225,4 +252,13 @@ def _shown(figures: dict[str, Any]) -> Figures:
 
 
 def _opened(study: Study | str | Path) -> Study:
+    _check_study(study)
     return study if isinstance(study, Study) else Study(study)
+
+
+def _check_study(study: Any) -> None:
+    if not isinstance(study, Study | str | PathLike):
+        kind = type(study).__name__
+        raise LthError(
+            f"a study is needed, what lth.run returns, or its folder, not of type {kind}"
+        )

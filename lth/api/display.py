@@ -134,6 +134,7 @@ class Notebook(Quiet):
 
     def _lines(self) -> list[str]:
         last = self.text.rpartition("\n")[2] if self._ended else ""
+        last = last if any(map(str.isalnum, last)) else ""  # a table's frame says nothing
         return list(dict.fromkeys(filter(None, [self._line, *self.notes, last])))
 
     def _plain(self) -> str:

@@ -51,11 +51,21 @@ class _Changing:
 
 
 class rigl(_Changing):
-    """A random mask (``counts`` as in ``random_mask``) that ``dynamic.rigl`` then changes."""
+    """A random mask whose weakest weights move to where the gradient is greatest, while it trains.
+
+    Each layer keeps as many weights as ``counts`` says (as for ``random_mask``); every ``every``
+    updates the ``fraction`` of them that is nearest to 0 is dropped, and as many are grown where
+    the dense gradient is greatest (``lth.pruning.dynamic.rigl``). RigL: Evci et al. 2020, arXiv
+    1911.11134.
+    """
 
 
 class sparse_evolution(_Changing):
-    """A random mask that ``lth.pruning.dynamic.sparse_evolution`` (SET) then changes."""
+    """A random mask whose weakest weights move to random places, while it trains.
+
+    As ``rigl``, but what is dropped is grown again anywhere (``lth.pruning.dynamic``). SET: Mocanu
+    et al. 2018, arXiv 1707.04780.
+    """
 
     schedule = dynamic.sparse_evolution
 

@@ -41,8 +41,17 @@ class Aside:
         self._lines: list[str] = []
 
     def start(self, *about: Any) -> None:
-        """Begin a study."""
+        """Begin a study.
+
+        A logger's ``load`` imports what it needs here, in the study's thread: two threads that
+        import modules of one library at a time can each wait for the other, and Python then raises
+        in either.
+        """
         self.open = True
+        try:
+            getattr(self.logger, "load", lambda: None)()
+        except (Exception, SystemExit) as error:
+            self._fail("load", error)
         self.tell("start", *about)
 
     def tell(self, method: str, *arguments: Any) -> None:
@@ -109,18 +118,24 @@ class Aside:
             elif method == "finish":
                 self._lines = list(found or ())
         except BaseException as error:  # also SystemExit, as some raise without a network
-            self.failed = True
-            words = f"logger: left out ({_words(error)}); the study goes on without {self.name}"
-            self._said.put(Loss(f"{words}, the records are complete"))
-            if method != "abort":
-                _quietly(getattr(self.logger, "abort", lambda: None))
+            self._fail(method, error)
             if not self._threaded and not isinstance(error, Exception):
                 raise
 
+    def _fail(self, method: str, error: BaseException) -> None:
+        """Say that the logger is left out, and close it."""
+        self.failed = True
+        words = f"logger: left out ({_words(error)}); the study goes on without {self.name}"
+        self._said.put(Loss(f"{words}, the records are complete"))
+        if method != "abort":
+            _quietly(getattr(self.logger, "abort", lambda: None))
+
 
 def _words(error: BaseException) -> str:
-    first = (str(error).strip() or "no reason given").splitlines()[0]
-    return f"{type(error).__name__}: {first}"
+    """Say kind and reason: the first line, and of a setting that does not fit which it is, too."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    count = 3 if "validation error" in lines[0] else 1  # as pydantic words it
+    return f"{type(error).__name__}: {' '.join(line.strip() for line in lines[:count])}"
 
 
 def _quietly(call: Callable[[], Any]) -> None:

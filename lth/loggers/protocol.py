@@ -45,6 +45,10 @@ class Logger(Protocol):
 class Watching(Logger, Protocol):
     """A logger that is told more: each method more is optional, and looked for by its name."""
 
+    def load(self) -> None:
+        """Import the libraries it needs: called first, and in the study's own thread."""
+        ...
+
     def live(self, updates: int, values: Mapping[str, float]) -> None:
         """Take what is measured while a level trains, by ``<split>_<metric>/<arm>``.
 

@@ -21,6 +21,11 @@ from lth.records.verdict import verdict
 class TensorBoardLogger(LightningLogger):
     """What ``tensorboard_logger`` makes."""
 
+    def load(self) -> None:
+        """Import what it writes with."""
+        import pytorch_lightning.loggers  # noqa: F401
+        import torch.utils.tensorboard  # noqa: F401
+
     def start(self, name: str, group: str | None, config: dict[str, Any], folder: Path) -> None:
         """Open the folder; the charts follow when it is known which arms there are."""
         super().start(name, group, config, folder)

@@ -25,7 +25,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 ZEROS = "zeros"
 """In the place of a mask: a weight that can be pruned is pruned where it is exactly 0."""
 
-INSIDE = ("state_dict", "model_state_dict")
+INSIDE = ("state_dict", "model_state_dict", "model")
 """Under which names checkpoints of Lightning's, OpenLTH's and many others' hold a state."""
 
 
@@ -79,11 +79,20 @@ def read_file(path: str | Path) -> dict[str, Any]:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
             raise ValueError("it holds more than tensors, which is not read") from None
-        while isinstance(found, Mapping) and (inside := [found[n] for n in INSIDE if n in found]):
-            found = inside[0]
+        found = _inside(found)
         if not isinstance(found, Mapping):
             raise ValueError(f"it holds a {type(found).__name__}, not tensors by name")
         return dict(found)
+
+
+def _inside(found: Any) -> Any:
+    """Return the state that a checkpoint holds; what is no checkpoint as it is."""
+    while isinstance(found, Mapping):
+        states = [found[n] for n in INSIDE if isinstance(found.get(n), Mapping)]
+        if not states:
+            break
+        found = states[0]
+    return found
 
 
 def _beginning(path: str | Path) -> bytes:
@@ -122,7 +131,9 @@ def _read(value: Any, what: str) -> dict[str, Any]:
             f"{what}: tensors by name are needed, or a file, not a {type(value).__name__}"
         )
     found = {}
-    for name, part in openlth.unwrapped({str(n): v for n, v in value.items()}).items():
+    for name, part in openlth.unwrapped({str(n): v for n, v in _inside(value).items()}).items():
+        if isinstance(part, Tensor) and part.is_meta:
+            raise LthError(f"{what}: {name} is on the meta device, which holds no values")
         try:
             found[name] = torch.as_tensor(part).detach().cpu()
         except (TypeError, ValueError, RuntimeError):
@@ -158,8 +169,19 @@ def _plain(given: Mapping[str, Tensor], names: Mapping[str, str], what: str) -> 
         if _base(name, names) not in names:
             raise LthError(
                 f"{what}: the model has no {name}; it has {', '.join(list(names)[:8])}, ..."
+                f"{_partly(found, names)}"
             )
     return found
+
+
+def _partly(given: Mapping[str, Tensor], names: Mapping[str, str]) -> str:
+    """Say it where the model's names stand behind a prefix, beside others that are not its own."""
+    for prefix in PREFIXES:
+        own = [n for n in given if _base(n.removeprefix(prefix), names) in names]
+        if own and len(own) < len(given) and all(n.startswith(prefix) for n in own):
+            other = next(n for n in given if n not in own)
+            return f"; its names follow {prefix} here, beside others: leave {other} out"
+    return ""
 
 
 def _base(name: str, names: Mapping[str, str]) -> str:

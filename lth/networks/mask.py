@@ -1,4 +1,4 @@
-"""A mask as it is handed to people: a dict of booleans by weight name that shows itself shortly."""
+"""Masks and params as they are handed to people: dicts by name that show themselves shortly."""
 
 from __future__ import annotations
 
@@ -43,11 +43,28 @@ class TicketMask(dict[str, Tensor]):
         return OrderedDict, (), None, None, iter(self.items())
 
 
+class TicketParams(dict[str, Tensor]):
+    """What a ticket starts from: tensors by name. A dict, whose ``repr`` fits on a screen."""
+
+    def __repr__(self) -> str:
+        parts = [f"{n} {_shape(p)}" for n, p in list(self.items())[:LAYERS]]
+        more = [f"and {len(self) - LAYERS} more"] * (len(self) > LAYERS)
+        values = sum(p.numel() for p in self.values())
+        return f"TicketParams({values:,} values: {', '.join([*parts, *more])})"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return OrderedDict, (), None, None, iter(self.items())
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
+
+
 def layers_html(mask: Mapping[str, Tensor], caption: str) -> str:
     """Return a table of a mask's layers: shape, weights kept, share."""
     rows = {
         name: (
-            " x ".join(map(str, m.shape)), f"{int(m.sum()):,}", f"{m.numel():,}",
+            _shape(m), f"{int(m.sum()):,}", f"{m.numel():,}",
             f"{100 * float(m.sum()) / max(1, m.numel()):.3g} %",
         )
         for name, m in mask.items()

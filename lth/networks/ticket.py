@@ -11,7 +11,7 @@ from torch import nn
 
 from lth.errors import LthError
 from lth.files import demand, reading, tensors_digest, write_atomic
-from lth.networks import adopt, masks, outward, ticket_check, ticket_file
+from lth.networks import adopt, exact, masks, outward, ticket_check, ticket_file
 from lth.networks.drawn import (
     State,
     draw_model,
@@ -28,7 +28,7 @@ from lth.networks.drawn import (
     traced,
 )
 from lth.networks.layers import Layers, describe
-from lth.networks.mask import TicketMask, layers_html
+from lth.networks.mask import TicketMask, TicketParams, layers_html
 from lth.networks.net import Net, network_for
 from lth.spec.build import Spec
 from lth.spec.naming import data_only, laid_over, named
@@ -80,7 +80,7 @@ class Ticket(Net):
         return Net(**{f.name: getattr(self, f.name) for f in fields(Net)})
 
     def __iter__(self) -> Iterator[Any]:
-        yield from (self.mask, self.start.params, self.step)
+        yield from (self.mask, TicketParams(self.start.params), self.step)
 
     def __eq__(self, other: object) -> bool:
         """Whether every field is the same, tensors to the bit."""
@@ -120,6 +120,18 @@ class Ticket(Net):
         """
         own = layers if self.model == model else layers_of(self.model)
         return replace(self, sizes=dict(own.sizes), total=layers.total)
+
+    def module(self, model: Any = None) -> nn.Module:
+        """Return the model with the masked weights; it stays a ticket when trained.
+
+        A plain module of ordinary names: pruned weights stay exactly 0 (or at ``frozen``) whatever
+        optimizer trains it, in copies of it, and in its state dicts, whatever was loaded into it.
+        (An optimizer that mixes the weights of a layer, as Muon does, moves them after its step;
+        they are 0 again in the next forward pass or state dict.) ``model`` names the factory, or is
+        a network to take a copy of, where the ticket's own may not be called because a file named
+        it. Where there are views the weights are parametrized (``torch.nn.utils.parametrize``).
+        """
+        return exact.in_state_dicts(super().module(model))
 
     def save(self, path: str | Path) -> None:
         """Export to one safetensors file: every field, values beneath the mask, masks as bits."""

@@ -14,7 +14,7 @@ from torch import nn
 from lth.errors import LthError, nearest
 from lth.files import demand, parse, reading
 from lth.measured import measured_of
-from lth.networks.mask import TicketMask
+from lth.networks.mask import TicketMask, TicketParams
 from lth.networks.ticket import Net, State, Ticket, network_for
 from lth.networks.ticket_check import weights_of
 from lth.records.budget import WEIGH, Budget, budget_of
@@ -217,16 +217,18 @@ class Study:
             dense = None
         ticket = ticket_of(entry, dense, origin, self.trust, MEND)
         if not final_mask:
-            return replace(ticket, mask=TicketMask(ticket.mask))
-        mask = TicketMask(entry.final_mask)
-        return replace(ticket, mask=mask, params=entry.start.params, dynamics=None, gate=None)
+            params = TicketParams(ticket.params)
+            return replace(ticket, mask=TicketMask(ticket.mask), params=params)
+        mask, params = TicketMask(entry.final_mask), TicketParams(entry.start.params)
+        return replace(ticket, mask=mask, params=params, dynamics=None, gate=None)
 
     def network(self, *, model: Any = None, **place: Unpack[Place]) -> nn.Module:
         """Return the trained network of a place (see ``entry``), a plain module in evaluation mode.
 
         Where its weights are seen through views they are parametrized, as those of ``Net.module``.
-        It computes what was measured at the member's last step. ``model`` names the factory where
-        the study's own is not trusted.
+        It computes what was measured at the member's last step. It is no ticket any more: to train
+        it on under its mask take ``study.net(...).module()``. ``model`` names the factory where the
+        study's own is not trusted.
         """
         entry = self.entry(**place)
         if not entry.about.get("ticket", {}).get("views"):

@@ -6,9 +6,10 @@ import os
 import re
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lth.errors import first_line
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -65,9 +66,10 @@ def open_run(
     settings = wandb.Settings(**unsaid | asked.settings)
     mode, why = possible_mode(asked.init.get("mode"), bool(asked.init.get("force")))
     if mode in ("online", "shared"):
-        with suppress(wandb.Error):  # the key is refused, or the server ails: the record is kept
+        try:
             return Opened(wandb.init(**about, mode=mode, settings=settings), "")
-        mode, why = "offline", "the server did not take the run"
+        except wandb.Error as error:  # a key, an entity, a server that ails: the record is kept
+            mode, why = "offline", f"the server did not take the run: {first_line(error)}"
         if about.get("id"):  # wandb's own service still holds the run that it gave up
             about["id"] += f"-{uuid.uuid4().hex[:6]}"
     return Opened(wandb.init(**about, mode=mode, settings=settings), why)

@@ -110,12 +110,14 @@ def _figure(shown: Curves, arms: Sequence[str], sheet: Sheet) -> Figure:
     size = (5.5, 4.0) if len(drawn) > 1 else (6.5, 4.0)
     size = size if len(drawn) < 3 else (3.6, 2.9)
     figure, axes = sheet.panels(len(rates) * len(drawn), min(ROW, len(drawn)), size)
+    letters = sheet.title_letters(axes[0])
     for number, lr in enumerate(rates):
         own = axes[number * len(drawn) : (number + 1) * len(drawn)]
         for ax, arm in zip(own, drawn, strict=True):
             _panel(ax, shown, lr, arm)
             prefix = f"lr {lr:g}: " if len(rates) > 1 else ""
-            ax.set_title(cut(prefix + (f"against {words(arm)}" if arm else "winning tickets"), 34))
+            name = f"against {words(arm)}" if arm else "winning tickets"
+            ax.set_title(cut(prefix + name, letters))
         _limit(own, shown.what)
     for ax in axes:
         at = ax.get_subplotspec()

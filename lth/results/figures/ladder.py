@@ -168,7 +168,8 @@ def cut(axes: Sequence[Axes], ladder: Ladder, panel: Panel) -> None:
     if dense is None or panel.name == EARLY:
         return
     lowest = min(merit for c, merit in merits.items() if c.arm == WINNER)
-    least, most = (3.0, 25.0) if what.share else (0.05 * abs(dense), math.inf)
+    part = 0.25 if what.higher else 1.0  # a loss may double, as 3 points of errors do to few
+    least, most = (3.0, 25.0) if what.share else (part * abs(dense), math.inf)
     reach = min(max(least, 3 * (dense - lowest)), most)
     for ax in axes:
         if min(map(what.merit, ax.get_ylim())) < dense - reach:

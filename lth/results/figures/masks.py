@@ -111,7 +111,7 @@ def _check(mask: Mask, show: str, layers: Sequence[str] | None) -> None:
 
 
 def _colours_note(values: Params | None) -> str:
-    return "" if values is None else "blue below 0, red above, the stronger the farther"
+    return "" if values is None else "blue below 0, orange above, the stronger the farther"
 
 
 def _all(auto: bool) -> Callable[..., Figure]:

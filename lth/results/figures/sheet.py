@@ -87,6 +87,13 @@ class Sheet:
         """Return how many letters of a legend's name go into so many inches."""
         return int((0.97 * width / (0.0833 * self.font) - 0.6) / LETTER)
 
+    def title_letters(self, ax: Axes) -> int:
+        """Return how many letters go above a panel, 34 at most."""
+        figure, place = ax.figure, ax.get_subplotspec()
+        assert place is not None
+        each = float(figure.get_figwidth()) / place.get_gridspec().ncols  # type: ignore[union-attr]
+        return min(34, int(0.88 * each / (LETTER * self.font / 10)))
+
     def looks(self, arms: Iterable[str]) -> dict[str, Look]:
         """Return the look of every arm, those of the study first."""
         return looks([*self.arms, *arms])
