@@ -260,6 +260,15 @@ def test_layers_are_bars_of_their_densities():
     assert f"trial 0; {kept} of 24 weights kept" in figure.get_suptitle().replace("\n", " ")
 
 
+def test_what_is_not_drawn_is_not_counted():
+    mask = mask_of((6, 4, 3, 3), (5, 12))
+    kernels = mask_figure(mask, show="kernels")
+    kept = int(mask["w0.weight"].sum())
+    assert f"{kept} of 216 weights kept" in kernels.get_suptitle().replace("\n", " ")
+    pixels = mask_figure(mask_of((5, 9), (4, 4)), show="pixels")
+    assert "of 45 weights kept" in pixels.get_suptitle().replace("\n", " ")
+
+
 MISTAKES = {
     "the mask names no weights": ({}, {}),
     "show=matrixes: it is one of auto, matrices, kernels, pixels, layers; did you mean matrices":

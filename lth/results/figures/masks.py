@@ -67,7 +67,8 @@ def mask_figure(
     above. Raises ``LthError`` for what is not there to show.
     """
     _check(mask, show, layers)
-    shown = {name: mask[name].detach().bool().cpu() for name in layers or mask}
+    named = {name: mask[name].detach().bool().cpu() for name in layers or mask}
+    shown = _LAYERS.get(show, dict)(named)
     with sheet.used():
         figure = _SHOW[show](shown, values, input_shape, sheet)
         total = sum(m.numel() for m in shown.values())
@@ -124,11 +125,17 @@ def _all(auto: bool) -> Callable[..., Figure]:
     return draw
 
 
-def _kernels(mask: Mask, values: Params | None, _: Sequence[int] | None, sheet: Sheet) -> Figure:
+def _kernels(mask: Mask) -> Mask:
+    """Return what of a mask are kernels of convolutions."""
     found = {n: m for n, m in mask.items() if _is_kernel(m)}
     if not found:
         raise LthError(f"show=kernels: none of {', '.join(mask)} is of a convolution")
-    return _all(auto=True)(found, values, None, sheet)
+    return found
+
+
+def _first(mask: Mask) -> Mask:
+    """Return a mask's first layer: what looks at pixels."""
+    return dict([next(iter(mask.items()))])
 
 
 def _pixels(mask: Mask, values: Params | None, shape: Sequence[int] | None, sheet: Sheet) -> Figure:
@@ -179,9 +186,12 @@ def _bars(mask: Mask, _: Params | None, __: Sequence[int] | None, sheet: Sheet) 
 
 
 _SHOW: Mapping[str, Callable[..., Figure]] = {
-    "auto": _all(auto=True), "matrices": _all(auto=False), "kernels": _kernels,
+    "auto": _all(auto=True), "matrices": _all(auto=False), "kernels": _all(auto=True),
     "pixels": _pixels, "layers": _bars,
 }  # fmt: skip
+
+_LAYERS: Mapping[str, Callable[[Mask], Mask]] = {"kernels": _kernels, "pixels": _first}
+"""What of a mask is drawn, and counted above, where it is not all of it."""
 
 
 def _pictures(
