@@ -91,9 +91,15 @@ def told_apart(studies: Sequence[StoredStudy]) -> dict[str, str]:
                 c for other in same for key, value in ours.items()
                 for c in changes(without_root(value), without_root(other.config.get(key)), key)
             ]  # fmt: skip
-            words = {c.path: f"{c.path}={short(c.ours)}" for c in found}
+            words = {c.path: f"{c.path}={_plainly(c.ours)}" for c in found}
             told[study.id] = ", ".join(words.values())
     return told
+
+
+def _plainly(value: Any) -> str:
+    """Write a setting's value; of a function of this package its name."""
+    own = isinstance(value, str) and value.startswith("lth.")
+    return value.rpartition(".")[2] if own else short(value)
 
 
 def counted(number: int, what: str) -> str:
