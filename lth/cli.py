@@ -108,8 +108,8 @@ def task(composed: Any) -> float | None:
         model, data = (named_by(overrides, g) or chosen.get(g) for g in ("model", "data"))
         plain["name"] = config.default_name(model, data, plain.get("task"))
     # a preset's setting for an arm that was not chosen is no arm
-    plain["arms"] = {n: a for n, a in (plain.get("arms") or {}).items() if "_target_" in a}
-    plain["method"] = {n: m for n, m in (plain.get("method") or {}).items() if "moves" in m}
+    plain["arms"] = _chosen(plain.get("arms"), "_target_")
+    plain["method"] = _chosen(plain.get("method"), "moves")
     console = Console()
     if hydra.mode != RunMode.MULTIRUN:
         result = carry_out(lambda: _act(plain, console), one_line)
@@ -124,6 +124,12 @@ def task(composed: Any) -> float | None:
     job = begin_job(about, overrides, plain.get("trainer"))
     result = carry_out(lambda: _act(plain, console), one_line, job)
     return None if result is None else result.value
+
+
+def _chosen(values: dict[str, Any] | None, key: str) -> dict[str, Any]:
+    """Return the choices that have what makes them one; ``arms.rigl=null`` takes one away."""
+    some = {n: v for n, v in (values or {}).items() if v is not None}
+    return {n: v for n, v in some.items() if not isinstance(v, dict) or key in v}
 
 
 def _as_here(hydra: Any, overrides: list[str]) -> None:

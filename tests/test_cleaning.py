@@ -74,6 +74,7 @@ def test_a_study_is_told_by_what_it_is(made, out):
     console = Console(record=True, width=80)
     list_studies(compose(out=str(out), action="list"), Display(console))
     text = console.export_text()
+    assert f"\n{made[0].id}  complete, " in "\n" + text and "[" not in text
     assert text.count("complete, ") == 3 and "3 studies; 5 members in the store" in text
     with pytest.raises(LthError, match="matches none; there are"):
         list_studies(compose(out=str(out), action="list", studies=["nope"]), Display(console))

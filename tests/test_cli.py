@@ -184,6 +184,7 @@ BAD = {
     "prune.rate=-0.2": "error: prune.rate=-0.2: a rate is the share pruned per level",
     "prune.rate=1": "error: prune.rate=1: a rate is the share pruned per level",
     "levels=99": "the last useful one is levels=",
+    "arms.random_reinit=3": "error: arms.random_reinit=3: it is no arm",
     "arms=[nope]": "error: arms=nope: no such choice; did you mean noise?",
     "experiment=frankle2019/nope": "error: experiment=frankle2019/nope: no such choice",
     "action=jump": "error: action=jump: it is one of run, plan, explain, plot",

@@ -723,6 +723,7 @@ BAD = {
     "levels=[7]": "error: levels=7: the reference, winning_ticket, has levels 1, 2",
     "name=a/b": "error: name='a/b'",
     "out=/dev/null/x": "cannot write there",
+    "action=clean": "error: studies: action=clean takes them as clean.studies=[...]",
     "action=run": "error: studies: they are compared, not run: add action=compare",
     "reference=nothing": "error: reference=nothing: ",
 }

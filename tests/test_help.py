@@ -17,6 +17,7 @@ from lth.help.words import check_words
 from lth.known import GROUPS, all_groups, everywhere
 from lth.near import inside, meant
 from lth.presets import conf_folder, no_choice, offered
+from lth.study.readable import check_readable
 from tests.toys import commanded
 
 CHOICES = [(group, name) for group in all_groups() for name in offered(group)]
@@ -167,6 +168,29 @@ def test_a_word_that_is_no_setting_is_told_what_it_may_mean(words):
     with pytest.raises(LthError) as caught:
         check_words(words.split())
     assert WORDS[words] in str(caught.value)
+
+
+UNREADABLE = {
+    "model=null": "model=null: no such choice; there are all_conv",
+    "recipe/optimizer=3": "recipe/optimizer=3: no such choice; there are adam",
+    "model=[lenet,conv2]": "one at a time: model=lenet, or a study of each: lth -m model=lenet,co",
+    "logger=[]": "none is logger=none", "~score": "choose another: score=NAME",
+    "+score=snip": "there is one already: score=snip", "+trials=2": "one already: trials=2",
+    "=3": "settings are name=value", "arms=a,": "lists are written 'arms=[a]'",
+    "arms=(a, b)": "lists are written 'arms=[a,b]'", "levels=[3,]": "'levels=[3]'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("word", UNREADABLE)
+def test_what_chooses_nothing_is_told_how_it_is_said(word):
+    with pytest.raises(LthError) as caught:
+        check_readable([word])
+    assert UNREADABLE[word] in str(caught.value)
+
+
+def test_what_chooses_passes():
+    check_readable(["-m", "model=lenet,conv2", "arms=[rigl]", "+experiment/compare=snip", "seed=0"])
+    check_readable(["~tune", "method=[]", "+arms.rigl.every=3", "model._target_=mine.net"])
 
 
 def test_words_that_are_right_pass():

@@ -218,3 +218,10 @@ def test_explain_names_what_differs_and_what_was_compared(tmp_path, modules):
     assert not other.stored
     assert "a_net.K: 1.0 there, 2.0 here" in said and "lr: 0.02 there, 0.03 here" in said
     assert "inputs" not in said and "the mask" not in said  # nothing else differs
+
+
+def test_explain_tells_of_a_state_that_the_dense_run_lacks(tmp_path):
+    run(tmp_path, model=net)
+    (same,) = reasons(tmp_path, model=net, rewind={"step": 7})
+    assert same.stored
+    assert same.words[-1] == "its state at step 7 is not kept: it is trained again up to there"

@@ -56,6 +56,10 @@ def test_what_does_not_sweep_stays_as_it_is():
     assert ready(["seed=range(3,3)"]) == ["seed=range(3,3)"]  # Hydra says that it is no sweep
 
 
+def test_a_name_in_any_language_needs_no_quotes():
+    assert ready(["name=größe 2"]) == ["name='größe 2'"] and ready(["name=a-b"]) == ["name=a-b"]
+
+
 @pytest.mark.parametrize(
     "path", ["~/mine.npz", "a(1).npz", "a,b.npz", "ünï.npz", "it's.npz", "{a}"]
 )

@@ -147,6 +147,7 @@ def test_the_axis_is_the_number_that_varies_most_and_the_rest_are_lines():
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["lenet", "conv 2"]
     other = rows_of([job(0, "a", value(0.5), m="x"), job(1, "b", value(0.4), m="y")])
     words = sweep_figure(other, WHAT)
+    assert {line.get_ls() for line in words.axes[0].lines} == {"None"}  # nothing lies between words
     assert [t.get_text() for t in words.axes[0].get_xticklabels()] == ["x", "y"]
     assert sweep_figure(rows_of([job(0, "a", value(0.5), m="x")]), WHAT) is None
 

@@ -62,7 +62,7 @@ def test_a_log_says_where_a_level_is_and_how_long_it_takes(logged):
     assert line.startswith(
         "level  3/3  winning_ticket trial 0 step 0 of 600, random_reinit trial 1"
     )
-    assert line.endswith("  no block of steps is over yet")
+    assert line.endswith("  starting")
     for one in jobs:
         display.step(one, 300, False)
     display._tell()
@@ -121,7 +121,7 @@ def test_the_pace_is_that_of_late():
     pace = Pace(lambda: now[0])
     pace.total = 1000
     pace.begin()
-    assert pace.words == "no block of steps is over yet"
+    assert pace.words == "starting"
     now[0] = 10.0
     pace.made(100)
     assert pace.rate == 10 and pace.words == "10 steps/s  90 s left".replace("90 s", "2 min")
@@ -136,6 +136,7 @@ def test_the_pace_is_that_of_late():
 def test_many_members_are_summed_up():
     many = [({"arm": f"arm{n % 5}", "trial": n}, 100 + n, 600) for n in range(9)]
     assert members_at(many) == "arm0, arm1, arm2 and 2 more arms: 9 members, step 100 of 600"
+    assert members_at(many[:4]).startswith("arm0, arm1, arm2 and 1 more arm: 4 members")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

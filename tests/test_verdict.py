@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from lth.records.intervals import interval
+from lth.records.judged import TEST_ACCURACY
 from lth.records.matching import DIVERGED, FALLS_SHORT, MATCHES, UNDECIDED, in_order, matching
 from lth.records.record import Record
 from lth.records.statistics import percent
@@ -197,7 +198,13 @@ def test_each_learning_rate_gets_its_own_line_and_margin():
 
 def test_an_arm_of_the_users_own_is_named_in_words():
     records = records_of((1, 1)) + [m for t in range(3) for m in member(t, "my_arm", 1, 0.1 + t)]
-    assert verdict(records)[1].startswith("my arm are undecided at 50 % of the weights")
+    assert verdict(records)[1].startswith("my arm is undecided at 50 % of the weights")
+
+
+def test_equal_differences_are_written_alike():
+    """97.125 - 96.75 and 96.875 - 96.5 are both 0.375, but not as floats."""
+    made = {TEST_ACCURACY.text(a - b) for a, b in ((0.97125, 0.9675), (0.96875, 0.965))}
+    assert made == {"0.38"}
 
 
 def test_no_records_no_words():

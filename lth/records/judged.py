@@ -51,7 +51,8 @@ class Judged(NamedTuple):
         >>> Judged().text(0.9731), Judged(metric="loss", share=False).text(-1.23456, "+")
         ('97.31', '-1.235')
         """
-        return f"{100 * value:{sign}.2f}" if self.share else f"{value:{sign}.4g}"
+        # 97.125 - 96.75 is a hair off: rounded first, equal differences are written alike
+        return f"{round(100 * value, 9):{sign}.2f}" if self.share else f"{value:{sign}.4g}"
 
     def with_half(self, value: Interval, sign: str = "") -> str:
         """Write a mean with half its interval, where that is bounded.

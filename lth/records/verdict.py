@@ -49,7 +49,7 @@ def so_far(records: Iterable[Record], measured: Measured = ACCURACY) -> list[str
         prefix = f"lr {lr:g}: " if len(rates) > 1 else ""
         arms = grouped(of_rate, lambda row: row.arm)
         for number, arm in enumerate(sorted(arms, key=lambda name: name != WINNER)):
-            lines.append(f"{prefix}{_name(arm)} {_claimed(arms[arm], what, number == 0)}")
+            lines.append(prefix + _claimed(arms[arm], what, number == 0))
     return lines
 
 
@@ -66,24 +66,23 @@ def sentence(rows: Sequence[Match], what: Judged, first: bool = True) -> str:
     alone = sum(r.alone == MATCHES for r in rows)
     more = f"; taken alone, {alone} of {count} levels match" if alone > down else ""
     end = f"; {where}{difference(last, what)}" if last.trials else ""
-    return f"{_name(last.arm)} {_claimed(rows, what, first)}{end}{more}"
-
-
-def _name(arm: str) -> str:
-    return NAMES.get(arm, arm.replace("_", " "))
+    return f"{_claimed(rows, what, first)}{end}{more}"
 
 
 def _claimed(rows: Sequence[Match], what: Judged, first: bool) -> str:
+    """Say what one arm does; of an arm that has no plural its own name is the subject."""
     count, last, (down, short) = len(rows), rows[-1], claimed(rows)
+    name, one = NAMES.get(last.arm, last.arm.replace("_", " ")), last.arm not in NAMES
+    match, fall = ("matches", "falls") if one else ("match", "fall")
     claims = []
     if down:
-        claims.append(f"match{' the dense network' * first} down to {_at(rows[down - 1])}")
+        claims.append(f"{match}{' the dense network' * first} down to {_at(rows[down - 1])}")
     if down < short:
-        claims.append(_open(rows[down:short], last, what, not claims))
+        claims.append(_open(rows[down:short], last, what, not claims, "is" if one else "are"))
     if short < count:
-        already = f"fall short{' of the dense network,' * first} at {_at(rows[0])} already"
-        claims.append(already if short == 0 else f"fall short from {_at(rows[short])} on")
-    return _listed(claims)
+        already = f"{fall} short{' of the dense network,' * first} at {_at(rows[0])} already"
+        claims.append(already if short == 0 else f"{fall} short from {_at(rows[short])} on")
+    return f"{name} {_listed(claims)}"
 
 
 def difference(row: Match, what: Judged) -> str:
@@ -118,7 +117,7 @@ def _at(row: Match) -> str:
     return f"{percent(row.density)} of the weights"
 
 
-def _open(rows: Sequence[Match], last: Match, what: Judged, first: bool) -> str:
+def _open(rows: Sequence[Match], last: Match, what: Judged, first: bool, are: str) -> str:
     """Say where the trials cannot tell, and why at the first such level, which ends the claim."""
     start, end = percent(rows[0].density), percent(rows[-1].density)
     where = f"at {start}" if start == end else f"from {start} to {end}"
@@ -126,7 +125,7 @@ def _open(rows: Sequence[Match], last: Match, what: Judged, first: bool) -> str:
     if all(r.verdict == DIVERGED for r in rows):
         return f"diverged {where}, {_left(rows[0])}"
     told = last.trials and _left(rows[0]) == _left(last) != ""  # at the end of the sentence
-    return f"are {UNDECIDED} {where}" + ("" if told else f" ({_why(rows[0], what)})")
+    return f"{are} {UNDECIDED} {where}" + ("" if told else f" ({_why(rows[0], what)})")
 
 
 def _why(row: Match, what: Judged) -> str:
@@ -140,7 +139,7 @@ def _why(row: Match, what: Judged) -> str:
         worst = row.student_low if what.higher else row.student_high
         told = points(Interval(row.difference, -math.inf, math.inf, row.trials), what)
         return f"{told}, but maybe {what.text(worst)}"
-    return "which falls short, but not all below it does"
+    return f"it falls short at {percent(row.density)}, but not at every level from there on"
 
 
 def _left(row: Match) -> str:

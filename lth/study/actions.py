@@ -20,7 +20,7 @@ from lth.study.cleaning import clean_store
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
 from lth.study.jobs import Result
-from lth.study.listing import list_studies
+from lth.study.listing import counted, list_studies
 from lth.study.logged import log_analysis
 from lth.study.plan import Plan, measure, plan, slurm_lines
 from lth.study.progress import Display, attempt, teller
@@ -51,7 +51,8 @@ def run_study(setup: Setup, display: Display) -> Result:
         display.say(journal.budgets.line)
     show(display, records, measured_of(setup.config), setup.config.get("table") == "full")
     trainer = journal.trainer
-    display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
+    trained = counted(len(trainer.trained), "member")
+    display.say(f"trained {trained}, reused {len(trainer.reused)}")
     result = _result(setup, asked, display)
     if len(journal.diverged) == len(journal.seen):
         words = f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}"
@@ -118,7 +119,8 @@ def explain_study(setup: Setup, display: Display) -> None:
         for line in reason.lines():
             display.say(line)
     stored = sum(len(r.places) for r in reasons if r.stored)
-    if any(not r.stored for r in reasons):
+    seen = max(p.level for r in reasons for p in r.places)
+    if any(not r.stored for r in reasons) or seen < max(setup.parts.levels, default=0):
         display.say("tickets below what is not trained are not known yet")
     display.say(f"trained 0 members, reused {stored}")
 
@@ -253,7 +255,7 @@ def _headline(setup: Setup, display: Display) -> None:
     rates = ", ".join(f"{lr:g}" for lr in setup.recipe.rates)
     display.say(setup.id, "bold")
     display.say(
-        f"{parts.layers.total:,} weights; {config['trials']} trials, {_levels(parts)}, "
+        f"{parts.layers.total:,} weights; {counted(config['trials'], 'trial')}, {_levels(parts)}, "
         f"{setup.recipe.steps:,} steps, lr {rates}; {arms}"
     )
     for note in setup.notes:
@@ -263,7 +265,7 @@ def _headline(setup: Setup, display: Display) -> None:
 def _levels(parts: Experiment) -> str:
     last = max(parts.levels, default=0)
     if parts.levels == tuple(range(1, last + 1)):
-        return f"{last} levels"
+        return counted(last, "level")
     return f"compared at level{'s' * (len(parts.levels) > 1)} {', '.join(map(str, parts.levels))}"
 
 

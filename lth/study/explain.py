@@ -60,20 +60,29 @@ def explain(setup: Setup) -> list[Reason]:
         jobs = trainer.jobs(cohort)
         entries = trainer.look_up(jobs)
         for place, job in jobs.items():
-            words = _same(job) if place in entries else _nearest(job, candidates)
+            entry = entries.get(place)
+            words = _nearest(job, candidates) if entry is None else _same(job, entry)
             members[place in entries, tuple(words)].append(place)
-        lacking = [p for p, e in entries.items() if not all(map(e.has, jobs[p].snapshots))]
-        return {p: e for p, e in entries.items() if p not in lacking or e.diverged is not None}
+        return {p: e for p, e in entries.items() if not _lacking(jobs[p], e)}
 
     for _ in with_phases(loop(setup.parts, look_up), setup.parts, look_up):
         pass
     return [Reason(tuple(places), *key) for key, places in members.items()]
 
 
-def _same(job: Job) -> list[str]:
+def _lacking(job: Job, entry: StoredMember) -> list[int]:
+    """Return the steps whose states the study goes on from and the store has not."""
+    return [] if entry.diverged is not None else [s for s in job.snapshots if not entry.has(s)]
+
+
+def _same(job: Job, entry: StoredMember) -> list[str]:
     own = sorted(n for n in job.about["pieces"] if not n.startswith("lth.") and "." in n)
     code = f"; code of your own that was compared: {', '.join(own)}" if own else ""
-    return [f"equal in data, model, recipe, seeds, mask and starting weights{code}"]
+    words = [f"equal in data, model, recipe, seeds, mask and starting weights{code}"]
+    if lacking := _lacking(job, entry):
+        steps = ", ".join(map(str, lacking))
+        words.append(f"its state at step {steps} is not kept: it is trained again up to there")
+    return words
 
 
 def _nearest(job: Job, candidates: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from lth.config import NOT_IN_STUDY_ID, without_root
 from lth.errors import LthError
 from lth.records.intervals import grouped
@@ -38,8 +36,8 @@ def list_studies(config: Mapping[str, Any], display: Display) -> None:
             else f"{out / 'studies'}: no studies there; another root of outputs is out=DIR"
         )  # fmt: skip
     sizes = member_sizes(Store(out / "store"))
-    for line in _lines(studies, sizes):
-        display.say(line)
+    for line, style in _lines(studies, sizes):
+        display.say(line, style)
     for study in studies:
         if study.damaged:
             display.note(f"{study.id}: {study.damaged}")
@@ -66,18 +64,20 @@ def state_of(study: StoredStudy, sizes: Mapping[str, int]) -> str:
     return f"{study.lacking} to train" if study.lacking else "complete"
 
 
-def _lines(studies: Sequence[StoredStudy], sizes: Mapping[str, int]) -> Iterator[str]:
-    """Yield two or three lines per study."""
+def _lines(studies: Sequence[StoredStudy], sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield two or three lines per study, each with its style."""
     told = told_apart(studies)
     for study in studies:
         state, size = state_of(study, sizes), size_in_words(_bytes(study, sizes))
-        yield f"[bold]{escape(study.id)}[/bold]  {state}, {size}, used " + age_in_words(
-            study.last_used
+        yield f"{study.id}  {state}, {size}, used {age_in_words(study.last_used)}", "bold"
+        counts = (
+            "nothing is finished"
+            if not study.members
+            else f"{counted(study.trials, 'trial')}, {counted(study.level, 'level')}"
         )
-        counts = f"{_count(study.trials, 'trial')}, {_count(study.level, 'level')}"
-        yield escape(f"  {study.model}, {study.data}; {', '.join(study.arms)}; {counts}")
+        yield f"  {study.model}, {study.data}; {', '.join(study.arms)}; {counts}", ""
         if told[study.id]:
-            yield escape(f"  {told[study.id]}")
+            yield f"  {told[study.id]}", ""
 
 
 def told_apart(studies: Sequence[StoredStudy]) -> dict[str, str]:
@@ -91,12 +91,23 @@ def told_apart(studies: Sequence[StoredStudy]) -> dict[str, str]:
                 c for other in same for key, value in ours.items()
                 for c in changes(without_root(value), without_root(other.config.get(key)), key)
             ]  # fmt: skip
-            words = {c.path: f"{c.path}={short(c.ours)}" for c in found}
+            words = {c.path: f"{c.path}={_plainly(c.ours)}" for c in found}
             told[study.id] = ", ".join(words.values())
     return told
 
 
-def _count(number: int, what: str) -> str:
+def _plainly(value: Any) -> str:
+    """Write a setting's value; of a function of this package its name."""
+    own = isinstance(value, str) and value.startswith("lth.")
+    return value.rpartition(".")[2] if own else short(value)
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "trial"), counted(5, "level")
+    ('1 trial', '5 levels')
+    """
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
@@ -108,7 +119,8 @@ def _summary(studies: Sequence[StoredStudy], sizes: Mapping[str, int]) -> str:
     named = {key for study in studies for key in study.members.values()}
     loose = [size for key, size in sizes.items() if key not in named]
     text = (
-        f"\n{len(studies)} studies; {len(sizes):,} members in the store, "
+        f"\n{len(studies)} {'study' if len(studies) == 1 else 'studies'}; "
+        f"{len(sizes):,} members in the store, "
         f"{size_in_words(sum(sizes.values()))} (one that several studies share counts in each)"
     )
     if loose:

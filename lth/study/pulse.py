@@ -85,7 +85,7 @@ class Pace:
         """Say it: ``512 steps/s  4 min left``."""
         rate = self.rate
         if rate <= 0:
-            return "no block of steps is over yet"
+            return "starting"
         left = duration(max(0, self.total - self.done) / rate)
         return f"{rate:,.0f} steps/s  {left} left" if rate >= 10 else (
             f"{rate:.2g} steps/s  {left} left"
@@ -115,8 +115,7 @@ def members_at(members: Sequence[tuple[Mapping[str, Any], int, int]]) -> str:
             for place, at, last in members
         )
     arms = list(dict.fromkeys(str(place.get("arm", "member")) for place, *_ in members))
-    named = ", ".join(arms[:SEVERAL]) + f" and {len(arms) - SEVERAL} more arms" * (
-        len(arms) > SEVERAL
-    )
+    more = len(arms) - SEVERAL
+    named = ", ".join(arms[:SEVERAL]) + f" and {more} more arm{'s' * (more > 1)}" * (more > 0)
     least = min(members, key=lambda member: member[1])
     return f"{named}: {len(members)} members, step {least[1]:,} of {least[2]:,}"

@@ -13,6 +13,7 @@ from lth.records.budget import AXES
 from lth.results.figure_options import figure_options
 from lth.spec.argument_types import is_whole
 from lth.spec.build import build
+from lth.spec.plain import short
 from lth.types import WINNER, PruningChain
 
 T = TypeVar("T")
@@ -35,7 +36,10 @@ def check_values(config: Mapping[str, Any]) -> None:
     if config["action"] not in ACTIONS:
         raise LthError(f"action={config['action']}: it is one of {', '.join(ACTIONS)}")
     if config["action"] not in ("compare", "sweep", "list") and config.get("studies") is not None:
-        raise LthError("studies: they are compared, not run: add action=compare")
+        raise LthError(
+            "studies: action=clean takes them as clean.studies=[...]" if config["action"] == "clean"
+            else "studies: they are compared, not run: add action=compare"
+        )  # fmt: skip
     reference = config.get("reference")
     if reference is not None and (config["action"], type(reference)) != ("compare", str):
         raise LthError(
@@ -100,6 +104,8 @@ def arms_of(specs: Any) -> Arms:
         raise LthError("arms: name at least one, such as arms=[winning_ticket,random_reinit]")
     arms = {}
     for name, spec in specs.items():
+        if not isinstance(spec, Mapping):
+            raise LthError(f"arms.{name}={short(spec)}: it is no arm and no setting of one")
         copies = spec.get("copies", 1)
         if not is_whole(copies, 1):
             raise LthError(f"arms.{name}.copies={copies!r}: it must be a whole number from 1")

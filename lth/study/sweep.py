@@ -83,6 +83,8 @@ def _quoted(setting: str, several: bool) -> str:
     key, _, text = setting.partition("=")
     if LIMIT.fullmatch(setting):
         return f"{key}='{text}'"
+    if key == "name" and text[:1] not in ("'", '"', "") and parse(setting) is None:
+        return f"name='{text}'" if "'" not in text else setting
     if key.rpartition(".")[2] not in PATHS or text[:1] in ("'", '"', "["):
         return setting
     override = parse(setting)

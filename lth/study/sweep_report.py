@@ -196,7 +196,8 @@ def _below(rows: Sequence[SweepRow], what: Judged) -> list[str]:
     for row in rows:
         jobs = ", ".join(map(str, row.jobs))
         lines += [f"job {jobs}: failed: {error}" for error in row.errors]
-    lines.append("(± half the 95 % interval over trials, of all seeds)")
+    if any(row.value is not None and row.value.bounded for row in rows):
+        lines.append("(± half the 95 % interval over trials, of all seeds)")
     if (best := best_of(rows, what)) is not None and best.value is not None:
         settings = " ".join(f"{n}={_shown(v)}" for n, v in best.settings.items())
         unit = " %" * what.share

@@ -73,7 +73,10 @@ def _lines(ax: Axes, rows: Sequence[SweepRow], axis: str, what: Judged, sheet: S
         own, look = sorted(own, key=lambda r: at[r.settings[axis]]), looks[labels[key]]
         label = {"label": labels[key]} if others else {}
         places = [at[r.settings[axis]] for r in own]
-        _bars(ax, places, own, what, **look._asdict(), **label)
+        style = look._asdict()
+        if any(number_of(value) is None for value in at):
+            style["ls"] = "none"  # there is nothing between two words
+        _bars(ax, places, own, what, **style, **label)
 
 
 def _points(ax: Axes, rows: Sequence[SweepRow], name: str, what: Judged, sheet: Sheet) -> None:
