@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-from contextlib import nullcontext
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -88,10 +87,8 @@ def test_five_minutes_run_from_the_first_command_to_the_last(tmp_path, monkeypat
             steps = 1600 if "experiment=glob(compare/*)" in words else 64
             small = [*few, f"recipe.steps={steps}", f"recipe.eval_every={steps // 4}"]
             monkeypatch.setattr(sys, "argv", words if "--help" in words else [*words, *small])
-            with pytest.raises(SystemExit) if "--help" in words else nullcontext() as left:
-                cli.main()
+            cli.main()
             said = capsys.readouterr()
-            assert left is None or not left.value.code, (words, said)
             assert "error" not in said.err and "Traceback" not in said.out + said.err, words
             last = r"reused \d+$|(table|figure): +\S+$|what can be freed$"
             assert "--help" in words or re.search(last, said.out.strip()), (words, said)
