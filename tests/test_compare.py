@@ -319,10 +319,11 @@ def text_of(found, width):
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_the_tables_fit_and_hold_their_rows(crowd, width):
     text = text_of(crowd, width)
-    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    lines = [line for line in text.splitlines() if not line.startswith("best of")]  # it wraps
+    assert max(map(len, lines)) <= width and "…" not in text
     for row in crowd.at(0.125):
         half = row.value.high - row.mean
         assert f"{100 * row.mean:.2f} ±{100 * half:.2f}" in text
@@ -331,6 +332,9 @@ def test_the_tables_fit_and_hold_their_rows(crowd, width):
             assert f"{100 * row.difference.mean:+.2f} ±{100 * half:.2f}" in text
         elif row.difference is not None:  # all trials differ by the same: no interval
             assert f"{100 * row.difference.mean:+.2f}" in text
+    heads = {"total": 60, "stop": 60, "search": 80, "weights": 120}
+    for head, least in heads.items():
+        assert (head in text.partition("best of")[0].partition("\n")[2]) == (width >= least), head
     assert "winning_ticket" in legend(crowd) and "1e+03 FLOPs" in legend(crowd)
 
 

@@ -66,8 +66,7 @@ def _table(rows: Sequence[tuple[Weighed, float]], what: Judged, width: int, seve
     rate = f"lr {rows[0][0].spot.lr:g}; " * several
     over = f"mean of {trials} trials" if trials > 1 else "one trial"
     table = plain_table(
-        f"budget: {rate}{over}; of the network at the end of training, as a packed file; ratio to "
-        "the dense network's float32"
+        f"budget at the end of training, packed: {rate}{over}; ratio to the dense float32"
     )
     columns = _columns(rows, what, width)
     table.add_column("network", overflow="fold", min_width=min(NAME, width // 4))

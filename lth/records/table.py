@@ -190,6 +190,22 @@ def _table(summaries: dict[Cell, Summary], arms: Sequence[str], look: Look) -> T
     return table
 
 
+def fitting(
+    columns: Mapping[str, Sequence[str]], room: int, leaving: Sequence[str]
+) -> dict[str, Sequence[str]]:
+    """Return the columns, by head, that stand in so much room, once some that may leave it have."""
+    kept = dict(columns)
+    for head in leaving:
+        if sum(1 + _widest([head, *cells]) for head, cells in kept.items()) <= room:
+            break
+        kept.pop(head, None)
+    return kept
+
+
+def _widest(cells: Iterable[str]) -> int:
+    return max((len(line) for cell in cells for line in cell.split("\n")), default=0)
+
+
 def plain_table(title: str) -> Table:
     """Return an empty table as all of this package's look."""
     return Table(

@@ -11,12 +11,15 @@ from lth.records.budget_table import short
 from lth.records.intervals import grouped
 from lth.records.judged import Judged
 from lth.records.statistics import percent
-from lth.records.table import plain_table
+from lth.records.table import fitting, plain_table
 from lth.results.compare.equal_budget import Within
 from lth.results.compare.pareto import DENSITY, Point
 
 NAME, NUMBER = 16, 6
 """Least columns of a name and of a number."""
+
+LEAVING = ("n", "phase", "validation", "level")
+"""What a narrow terminal does without, in this order: the files have it all."""
 
 UNITS = {"bytes": "bytes", "macs": "multiply-adds per image", "params": "numbers stored"}
 
@@ -25,7 +28,7 @@ def axis_tables(
     points: Sequence[Point], best: Sequence[Within], axis: str, what: Judged, width: int = 80
 ) -> list[Table]:
     """Return the table of the front, and that of every method's best network by budget."""
-    return [_front_table(points, axis, what), *_budget_tables(best, axis, what, width)]
+    return [_front_table(points, axis, what, width), *_budget_tables(best, axis, what, width)]
 
 
 def axis_legend(what: Judged) -> str:
@@ -36,19 +39,26 @@ def axis_legend(what: Judged) -> str:
     )
 
 
-def _front_table(points: Sequence[Point], axis: str, what: Judged) -> Table:
+def _front_table(points: Sequence[Point], axis: str, what: Judged, width: int) -> Table:
     front = [p for p in points if p.front]
     less = f"has fewer {UNITS[axis]}" if axis in UNITS else "is less dense"
     table = plain_table(f"front: no network {less} and validates better")
-    table.add_column("method", overflow="fold", min_width=NAME)
-    phases = any(p.phase for p in front)
-    heads = ["level", *["phase"] * phases, axis, "validation", what.split, "n"]
-    for head in heads:
+    table.add_column("method", overflow="fold", min_width=min(NAME, width // 3))
+    columns = {
+        "level": [str(p.level) for p in front],
+        "phase": [str(p.phase or "") for p in front],
+        axis: [cost(p.cost, axis) for p in front],
+        "validation": [what.text(p.validation) for p in front],
+        what.split: [what.with_half(p.value) for p in front],
+        "n": [str(p.trials) for p in front],
+    }
+    if not any(columns["phase"]):
+        del columns["phase"]
+    columns = fitting(columns, width - min(NAME, width // 3), LEAVING)
+    for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
-    for p in front:
-        where = [str(p.level), *[str(p.phase or "")] * phases]
-        scores = [what.text(p.validation), what.with_half(p.value)]
-        table.add_row(escape(p.method), *where, cost(p.cost, axis), *scores, str(p.trials))
+    for p, cells in zip(front, zip(*columns.values(), strict=True), strict=True):
+        table.add_row(escape(p.method), *cells)
     return table
 
 

@@ -10,12 +10,17 @@ from rich.table import Table
 from lth.records.intervals import Interval, grouped
 from lth.records.judged import TEST_ACCURACY, Judged
 from lth.records.statistics import percent
-from lth.records.table import plain_table
+from lth.records.table import fitting, plain_table
 from lth.results.compare.budget import Best
 from lth.results.compare.rows import Comparison, Row
 
 WIDE = 100
 """Columns of a terminal that hold density, weights and trials of every row too."""
+
+TRAIN, SEARCH, EARLY = "cost:\ntrain", "\nsearch", "early\nstop"
+
+LEAVING = (SEARCH, TRAIN, EARLY, "at\nend %", "at\nend", "\nn", "\ntotal")
+"""What a narrow terminal does without, in this order: the files have it all."""
 
 NAME, NUMBER = 16, 6
 """Least columns of a name and of a number."""
@@ -23,7 +28,7 @@ NAME, NUMBER = 16, 6
 
 def comparison_tables(comparison: Comparison, width: int = 80) -> list[Table]:
     """Return a table per density that is shown, the best method first."""
-    return [_table(comparison, density, width >= WIDE) for density in comparison.densities]
+    return [_table(comparison, density, width) for density in comparison.densities]
 
 
 def budget_tables(
@@ -52,26 +57,37 @@ def budget_legend(what: Judged = TEST_ACCURACY) -> str:
     )
 
 
-def _table(comparison: Comparison, density: float, wide: bool) -> Table:
-    rows, what = comparison.at(density), comparison.what
+def _table(comparison: Comparison, density: float, width: int) -> Table:
+    rows, what, wide = comparison.at(density), comparison.what, width >= WIDE
     trials = {r.trials for r in rows}
-    several, unit = len(trials) > 1, " %" * what.share
+    several = len(trials) > 1
     same = "" if wide or several else f"; {_count(rows[0].trials)}"
     table = plain_table(f"at {percent(density)} of the weights{same}")
-    table.add_column("\nmethod", overflow="fold", min_width=NAME)
-    heads = ["\ndensity", "\nweights"] * wide + ["\nn"] * (wide or several)
-    heads += [f"\n{what.split}{unit}", f"at\nend{unit}", "early\nstop"]
-    difference = "difference\n(points)" if unit else "\ndifference"
-    heads += ["cost:\ntrain", "\nsearch", "\ntotal", difference]
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
+    name = min(NAME, width // 3)
+    table.add_column("\nmethod", overflow="fold", min_width=name)
+    heads = ["\ndensity", "\nweights"] * wide + ["\nn"] * (wide or several) + _heads(what)
+    cells = []
     for row in rows:
-        own = row.method == comparison.reference
-        style = "bold" if own else "dim" if row.level == 0 else ""
         weights = "" if row.weights is None else f"{row.weights:,}"
         first = [percent(row.density), weights] * wide + [str(row.trials)] * (wide or several)
-        table.add_row(escape(row.method), *first, *_numbers(row, own, what), style=style)
+        cells.append([*first, *_numbers(row, row.method == comparison.reference, what)])
+    columns = dict(zip(heads, zip(*cells, strict=True), strict=True))
+    columns = fitting(columns, width - name, LEAVING)
+    for head in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row, shown in zip(rows, zip(*columns.values(), strict=True), strict=True):
+        own = row.method == comparison.reference
+        style = "bold" if own else "dim" if row.level == 0 else ""
+        table.add_row(escape(row.method), *shown, style=style)
     return table
+
+
+def _heads(what: Judged) -> list[str]:
+    """Return the heads of a row's numbers."""
+    unit = " %" * what.share
+    difference = "difference\n(points)" if unit else "\ndifference"
+    costs = [TRAIN, SEARCH, "\ntotal"]
+    return [f"\n{what.split}{unit}", f"at\nend{unit}", EARLY, *costs, difference]
 
 
 def _count(trials: int) -> str:
