@@ -150,6 +150,14 @@ def test_curves_are_the_means_of_the_levels_nearest_the_papers_densities():
     assert left.get_ylabel() == "validation accuracy (%)"
 
 
+def test_the_best_of_the_trials_stays_in_the_panel_of_curves():
+    records, curves = study()
+    lucky = [c._replace(value=c.value + 0.06) if c.trial == 0 else c for c in curves]
+    ax = curves_figure(lucky, records).axes[0]
+    highest = max(y for band in ax.collections for p in band.get_paths() for _, y in p.vertices)
+    assert highest < ax.get_ylim()[1]
+
+
 def test_curves_show_test_accuracy_where_it_was_measured_on_the_way():
     records, curves = study(levels=2, splits=("validation", "test"))
     ax = curves_figure(curves, records).axes[0]

@@ -159,7 +159,9 @@ def _limit(row: Sequence[Axes], what: Judged) -> None:
     last = max(x for x, _ in points)
     late = [y for x, y in points if x >= last / 4]
     span = max(1.0 if what.share else 0.01 * abs(max(late)), max(late) - min(late)) or 1.0
-    ends = min(late) - 0.3 * span, max(y for _, y in points) + 0.08 * span
+    bands = [path for ax in row for band in ax.collections for path in band.get_paths()]
+    best = [what.merit(float(y)) for path in bands for _, y in path.vertices]  # type: ignore
+    ends = min(late) - 0.3 * span, max([*best, *(y for _, y in points)]) + 0.08 * span
     for ax in row:
         ax.set_ylim(*sorted(map(what.merit, ends)))
 
