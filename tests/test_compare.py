@@ -322,7 +322,9 @@ def text_of(found, width):
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_the_tables_fit_and_hold_their_rows(crowd, width):
     text = text_of(crowd, width)
-    lines = [line for line in text.splitlines() if not line.startswith("best of")]  # it wraps
+    lines = text.splitlines()
+    if width < 80:  # a title wraps in a terminal, and not here
+        lines = [line for line in lines if not line.startswith("best of")]
     assert max(map(len, lines)) <= width and "…" not in text
     for row in crowd.at(0.125):
         half = row.value.high - row.mean

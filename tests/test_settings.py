@@ -427,7 +427,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(NAMES), ODD), min_size=1, max_size=2))
 def test_odd_settings_are_taken_or_refused_in_one_line(tmp_path_factory, odd):
     found = {k: (dict(v) if isinstance(v, dict) else v) for k, v in SETTINGS.items()}

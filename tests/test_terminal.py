@@ -2,12 +2,14 @@
 
 import io
 import re
+import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from lth import cli
 from lth.measured import Measured
 from lth.records.levels import shown_levels
 from lth.records.matching import matching
@@ -246,3 +248,12 @@ def test_colour_only_where_a_terminal_takes_it(monkeypatch):
 def test_a_dumb_terminal_gets_lines(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     assert not Display(Console(file=io.StringIO(), force_terminal=True)).live
+
+
+def test_the_last_line_has_one_form_whatever_the_number(tmp_path, monkeypatch, capsys):
+    """Scripts read it."""
+    monkeypatch.chdir(tmp_path)
+    small = ["trials=1", "levels=0", "arms=[winning_ticket]", "recipe.steps=4", "trainer.workers=0"]
+    monkeypatch.setattr(sys, "argv", ["lth", *small, "logger=none", "model.widths=[8,6]"])
+    cli.main()
+    assert capsys.readouterr().out.splitlines()[-1] == "trained 1 members, reused 0"

@@ -51,8 +51,8 @@ def run_study(setup: Setup, display: Display) -> Result:
         display.say(journal.budgets.line)
     show(display, records, measured_of(setup.config), setup.config.get("table") == "full")
     trainer = journal.trainer
-    trained = counted(len(trainer.trained), "member")
-    display.say(f"trained {trained}, reused {len(trainer.reused)}")
+    # scripts read this line: it has one form, whatever the number
+    display.say(f"trained {len(trainer.trained)} members, reused {len(trainer.reused)}")
     result = _result(setup, asked, display)
     if len(journal.diverged) == len(journal.seen):
         words = f"{setup.id}: every member diverged; lower recipe.lr={setup.recipe.lr}"
