@@ -14,11 +14,20 @@ LAYERS = 8
 """Layers that a line names."""
 
 
-class TicketMask(dict[str, Tensor]):
+class _Handed(dict[str, Tensor]):
+    """Tensors by name, pickled and copied as a plain ``OrderedDict``.
+
+    So a file of ``torch.save`` holds nothing of this package.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return OrderedDict, (), None, None, iter(self.items())
+
+
+class TicketMask(_Handed):
     """Which weights are kept: boolean tensors by name. A dict, whose ``repr`` fits on a screen.
 
-    It is pickled and copied as a plain ``OrderedDict``, so that a file of ``torch.save`` holds
-    nothing of this package.
+    It is pickled and copied as a plain ``OrderedDict``.
     """
 
     @property
@@ -39,11 +48,8 @@ class TicketMask(dict[str, Tensor]):
     def _repr_html_(self) -> str:
         return layers_html(self, f"{self.kept:,} of {self.size:,} weights kept")
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return OrderedDict, (), None, None, iter(self.items())
 
-
-class TicketParams(dict[str, Tensor]):
+class TicketParams(_Handed):
     """What a ticket starts from: tensors by name. A dict, whose ``repr`` fits on a screen."""
 
     def __repr__(self) -> str:
@@ -51,9 +57,6 @@ class TicketParams(dict[str, Tensor]):
         more = [f"and {len(self) - LAYERS} more"] * (len(self) > LAYERS)
         values = sum(p.numel() for p in self.values())
         return f"TicketParams({values:,} values: {', '.join([*parts, *more])})"
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return OrderedDict, (), None, None, iter(self.items())
 
 
 def _shape(tensor: Tensor) -> str:

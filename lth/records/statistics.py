@@ -175,6 +175,15 @@ def level_line(records: Sequence[Record], measured: Measured = ACCURACY) -> str:
     return "  ".join([f"density {density}", *parts])
 
 
+def counted(number: int, what: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "trial"), counted(5, "level")
+    ('1 trial', '5 levels')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def percent(share: float) -> str:
     """Write a density as the papers do: three significant digits.
 

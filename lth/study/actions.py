@@ -16,11 +16,12 @@ from lth.loggers.look import pictures_among
 from lth.measured import measured_of
 from lth.records.objective import Objective, check_objective, objective_of
 from lth.records.record import Record, write_table
+from lth.records.statistics import counted
 from lth.study.cleaning import clean_store
 from lth.study.comparison import compare_studies
 from lth.study.holdings import outdated
 from lth.study.jobs import Result
-from lth.study.listing import counted, list_studies
+from lth.study.listing import list_studies
 from lth.study.logged import log_analysis
 from lth.study.plan import Plan, measure, plan, slurm_lines
 from lth.study.progress import Display, attempt, teller

@@ -9,6 +9,7 @@ from typing import Any
 from lth.config import NOT_IN_STUDY_ID, without_root
 from lth.errors import LthError
 from lth.records.intervals import grouped
+from lth.records.statistics import counted
 from lth.results.compare.studies import changes
 from lth.spec.plain import short
 from lth.store.store import Store
@@ -100,15 +101,6 @@ def _plainly(value: Any) -> str:
     """Write a setting's value; of a function of this package its name."""
     own = isinstance(value, str) and value.startswith("lth.")
     return value.rpartition(".")[2] if own else short(value)
-
-
-def counted(number: int, what: str) -> str:
-    """Write a number of things.
-
-    >>> counted(1, "trial"), counted(5, "level")
-    ('1 trial', '5 levels')
-    """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _bytes(study: StoredStudy, sizes: Mapping[str, int]) -> int:

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lth.records.statistics import counted
+
 EVERY = 25.0
 """Seconds of silence after which a log says how far it is: at least every half minute."""
 
@@ -116,6 +118,6 @@ def members_at(members: Sequence[tuple[Mapping[str, Any], int, int]]) -> str:
         )
     arms = list(dict.fromkeys(str(place.get("arm", "member")) for place, *_ in members))
     more = len(arms) - SEVERAL
-    named = ", ".join(arms[:SEVERAL]) + f" and {more} more arm{'s' * (more > 1)}" * (more > 0)
+    named = ", ".join(arms[:SEVERAL]) + f" and {counted(more, 'more arm')}" * (more > 0)
     least = min(members, key=lambda member: member[1])
     return f"{named}: {len(members)} members, step {least[1]:,} of {least[2]:,}"

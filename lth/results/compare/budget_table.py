@@ -43,7 +43,8 @@ def _front_table(points: Sequence[Point], axis: str, what: Judged, width: int) -
     front = [p for p in points if p.front]
     less = f"has fewer {UNITS[axis]}" if axis in UNITS else "is less dense"
     table = plain_table(f"front: no network {less} and validates better")
-    table.add_column("method", overflow="fold", min_width=min(NAME, width // 3))
+    name = min(NAME, width // 3)
+    table.add_column("method", overflow="fold", min_width=name)
     columns = {
         "level": [str(p.level) for p in front],
         "phase": [str(p.phase or "") for p in front],
@@ -54,7 +55,7 @@ def _front_table(points: Sequence[Point], axis: str, what: Judged, width: int) -
     }
     if not any(columns["phase"]):
         del columns["phase"]
-    columns = fitting(columns, width - min(NAME, width // 3), LEAVING)
+    columns = fitting(columns, width - name, LEAVING)
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for p, cells in zip(front, zip(*columns.values(), strict=True), strict=True):
