@@ -182,6 +182,23 @@ def test_the_share_is_what_was_run_and_has_a_gradient(by, estimator):
     assert torch.equal(network(examples())[1], share) == (estimator == "straight_through")
 
 
+def test_norms_see_one_pass_of_a_policy_gradient_step():
+    """The greedy pass that a draw is held against leaves no trace in running statistics."""
+    network = made(by="policy", estimator="reinforce").train()
+    seen = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = [(int(m.num_batches_tracked), m.running_mean.clone()) for m in seen]
+    torch.manual_seed(3)
+    network(examples())
+    after = [m.running_mean.clone() for m in seen]
+    assert all(int(m.num_batches_tracked) == n + 1 for m, (n, _) in zip(seen, before, strict=True))
+    for m, (_, mean) in zip(seen, before, strict=True):
+        m.running_mean.copy_(mean)
+    torch.manual_seed(3)
+    network._run(examples())  # the drawn pass alone
+    assert all(torch.equal(m.running_mean, a) for m, a in zip(seen, after, strict=True))
+    assert all(m.track_running_stats for m in seen)
+
+
 # losses, by hand
 
 

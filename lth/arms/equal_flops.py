@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from lth.arms.protocol import context_of
 from lth.errors import LthError
 from lth.networks import masks
-from lth.networks.cost import forward_flops
+from lth.networks.cost import Flops
 from lth.networks.ticket import Ticket
 from lth.spec.build import build
 from lth.spec.plain import short
@@ -63,8 +63,9 @@ class _Forward:
     """FLOPs of a ticket's forward pass by how many weights each layer keeps."""
 
     def __init__(self, ticket: Ticket, input_shape: tuple[int, ...]) -> None:
-        self.ticket, self.input_shape = ticket, input_shape
-        self.dense = forward_flops(ticket.model, input_shape, None)
+        self.ticket = ticket
+        self.kept = Flops(ticket.model, input_shape).forward  # by counts of layers
+        self.dense = self.kept({})
         self._sizes = {n: m.numel() for n, m in ticket.mask.items()}
 
     def per_step(self, steps: int) -> float:
@@ -81,11 +82,6 @@ class _Forward:
                 counts = {n: schedule.count(n, s, step, steps) for n, s in self._sizes.items()}
             last = step
         return cost / steps
-
-    def kept(self, counts: Mapping[str, int]) -> int:
-        """Return the FLOPs with so many weights in each layer."""
-        mask = {n: torch.arange(size) < counts[n] for n, size in self._sizes.items()}
-        return forward_flops(self.ticket.model, self.input_shape, mask)
 
 
 def _by_gradient(schedule: Any, step: int, steps: int) -> bool:

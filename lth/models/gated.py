@@ -7,11 +7,13 @@ policy network (BlockDrop, Wu et al. 2018, arXiv 1711.08393); groups of channels
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth.errors import LthError
 from lth.models.blocks import (
@@ -94,7 +96,9 @@ class Decisions(NamedTuple):
 
 
 class Gated(nn.Module):
-    """A network whose residual blocks are gated."""
+    """A network whose residual blocks are gated; what it executes depends on its input."""
+
+    dynamic = True
 
     def __init__(
         self, model: nn.Module, by: str, switch: Switch, groups: int = 4, bias: float = 2.0,
@@ -130,7 +134,7 @@ class Gated(nn.Module):
         logits, chosen = self._run(inputs)
         if self.switch.estimator != "reinforce":
             return logits, share_of(chosen)
-        with torch.no_grad(), self.switch.greedily():
+        with torch.no_grad(), self.switch.greedily(), unseen_by_norms(self.model):
             greedy, best = self._run(inputs)
         chances = torch.stack([c.log_chance for c in chosen]).sum(0)
         return logits, share_of(chosen).detach(), chances, greedy, share_of(best)
@@ -150,6 +154,19 @@ class Gated(nn.Module):
         outputs = self.model(inputs)
         chosen = [gate.take() for gate in gates]
         return outputs, [c for c in chosen if c is not None]
+
+
+@contextmanager
+def unseen_by_norms(model: nn.Module) -> Iterator[None]:
+    """Normalise by the batch as in training, and leave the running statistics as they are."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def share_of(chosen: Sequence[Chosen]) -> Tensor:

@@ -31,7 +31,7 @@ def uses(
 
 def forward_flops(model: Spec, input_shape: Sequence[int], mask: Mask | None) -> int:
     """Return FLOPs of a forward pass of one example, of the dense network without a mask."""
-    return _forward(model, input_shape, masks.kept(mask or {}))
+    return Flops(model, input_shape).forward(masks.kept(mask or {}))
 
 
 def training_flops(
@@ -50,12 +50,12 @@ def training_flops(
     counts = {} if whole else masks.kept(ticket.mask)
     changes = [(int(s), c) for s, c in about.get("kept", [(ticket.step, counts)])]
     ends = [step for step, _ in changes[1:]] + [ticket.step + about["steps"]]
-    cost = 0
+    flops, cost = Flops(ticket.model, input_shape), 0
     for (begin, kept), end in zip(changes, ends, strict=True):
-        cost += _step(ticket.model, input_shape, kept) * batch * (end - begin)
-    dense = _forward(ticket.model, input_shape, {})
+        cost += flops.step(kept) * batch * (end - begin)
+    dense = flops.forward({})
     for _, kept in changes[: about.get("gradients", 0)]:
-        cost += (dense - _forward(ticket.model, input_shape, kept)) * batch
+        cost += (dense - flops.forward(kept)) * batch
     return cost
 
 
@@ -64,27 +64,43 @@ def scoring_flops(model: Spec, input_shape: Sequence[int], examples: int) -> int
     return 3 * forward_flops(model, input_shape, None) * examples if examples else 0
 
 
-def _forward(model: Spec, input_shape: Sequence[int], kept: Mapping[str, int]) -> int:
-    counts, include = _counts(model, kept)
-    return round(2 * _sum(counts, uses(model, input_shape, include)))
+class Flops:
+    """FLOPs of a network for one example by how many weights each layer keeps.
 
+    The network is looked at once: a mask that changes every 100 steps has a thousand counts.
+    """
 
-def _step(model: Spec, input_shape: Sequence[int], kept: Mapping[str, int]) -> int:
-    """Return FLOPs of a training step for one example: ``3 * forward`` where all is trained."""
-    counts, include = _counts(model, kept)
-    there, back = passes_of(model, input_shape, include)
-    there, back = (_by_layer(model, include, found) for found in (there, back))
-    return round(2 * _sum(counts, there)) + 2 * round(_sum(counts, back))
+    def __init__(self, model: Spec, input_shape: Sequence[int]) -> None:
+        self.model, self.input_shape = model, input_shape
+        self._layers = layers_of(model)
+        self._uses: dict[tuple[str, ...], Mapping[str, float]] = {}
+        self._passes: dict[tuple[str, ...], tuple[Mapping[str, float], Mapping[str, float]]] = {}
 
+    def forward(self, kept: Mapping[str, int]) -> int:
+        """Return the FLOPs of a forward pass."""
+        include = self._include(kept)
+        if include not in self._uses:
+            self._uses[include] = uses(self.model, self.input_shape, include)
+        return round(2 * self._sum(kept, self._uses[include]))
 
-def _counts(model: Spec, kept: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
-    """Return the weights kept of every layer, and what beside layers is counted."""
-    layers = layers_of(model)
-    return {**layers.parameters, **kept}, sorted(n for n in kept if n in layers.others)
+    def step(self, kept: Mapping[str, int]) -> int:
+        """Return the FLOPs of a training step: ``3 * forward`` where all is trained."""
+        include = self._include(kept)
+        if include not in self._passes:
+            there, back = passes_of(self.model, self.input_shape, include)
+            self._passes[include] = (
+                _by_layer(self.model, include, there), _by_layer(self.model, include, back),
+            )  # fmt: skip
+        there, back = self._passes[include]
+        return round(2 * self._sum(kept, there)) + 2 * round(self._sum(kept, back))
 
+    def _include(self, kept: Mapping[str, int]) -> tuple[str, ...]:
+        """Return what beside layers is counted."""
+        return tuple(sorted(n for n in kept if n in self._layers.others))
 
-def _sum(counts: Mapping[str, int], times: Mapping[str, float]) -> float:
-    return sum(counts[name] * t for name, t in times.items())
+    def _sum(self, kept: Mapping[str, int], times: Mapping[str, float]) -> float:
+        counts = {**self._layers.parameters, **kept}
+        return sum(counts[name] * t for name, t in times.items())
 
 
 def _by_layer(model: Spec, include: Sequence[str], uses: Mapping[str, float]) -> dict[str, float]:

@@ -14,51 +14,64 @@ from lth.recipe.evaluation import EVALUATION_BATCH
 from lth.types import Mask
 
 MATTERS = 0.5
-"""Share of the kept weights that is looked at: by chance two exits share as much of it."""
+"""Share of the kept weights that is looked at."""
+
+SHUFFLES = 10
+"""Times that gradients are shuffled to see what is shared by chance."""
 
 
 def shared_by_exits(
     network: nn.Module, mask: Mask, inputs: Tensor, targets: Tensor
 ) -> Iterator[tuple[str, float]]:
-    """Yield how much of what matters to each exit matters to the last: 0.5 by chance, 1 all of it.
+    """Yield how much of what matters to each exit matters to the last, 1: all of it.
 
     A weight matters to an exit by ``|w dL/dw|``, L that exit's loss on training examples (Molchanov
     et al. 2017, arXiv 1611.06440, Section 2.2); of the kept weights that both exits reach the
-    upper half is compared. Where none has a gradient (the network is frozen) there is nothing.
+    upper half is compared. Both scores have ``|w|`` in them, so that more than half is shared by
+    chance: ``shared_by_chance`` is what is with the exit's gradients in another order within every
+    layer, the mean of ten. Where none has a gradient (the network is frozen) there is nothing.
     """
     weights = {n: p for n, p in network.named_parameters() if n in mask}
     with torch.enable_grad():
         outputs: Any = answering(network)(inputs[:EVALUATION_BATCH])
         if not isinstance(outputs, tuple):
             return
-        each = [_matter(out, targets[:EVALUATION_BATCH], weights, mask) for out in outputs]
+        each = [_gradients(out, targets[:EVALUATION_BATCH], weights, mask) for out in outputs]
     names = getattr(network, "exit_names", None) or [str(n + 1) for n in range(len(each))]
     for name, own in zip(names[:-1], each[:-1], strict=True):
         both = [n for n in own if n in each[-1]]
         if both:
-            one, last = (torch.cat([of[n] for n in both]) for of in (own, each[-1]))
-            yield f"shared_with_last/{name}", _overlap(one, last)
+            sizes = [weights[n].detach().abs()[mask[n]] for n in both]
+            one, last = ([of[n] for n in both] for of in (own, each[-1]))
+            yield f"shared_with_last/{name}", _overlap(one, last, sizes)
+            yield f"shared_by_chance/{name}", _by_chance(one, last, sizes)
 
 
-def _matter(
+def _gradients(
     logits: Tensor, targets: Tensor, weights: dict[str, nn.Parameter], mask: Mask
 ) -> dict[str, Tensor]:
-    """Return what the kept weights matter to one exit; those it does not reach are left out."""
+    """Return ``|dL/dw|`` of the kept weights for one exit; those it does not reach are left out."""
     trained = {n: w for n, w in weights.items() if w.requires_grad}
     if not trained or not logits.requires_grad:
         return {}
     loss = F.cross_entropy(logits, targets)
     found = torch.autograd.grad(loss, list(trained.values()), retain_graph=True, allow_unused=True)
-    return {
-        n: (g * w).detach().abs()[mask[n]]
-        for (n, w), g in zip(trained.items(), found, strict=True)
-        if g is not None
-    }
+    return {n: g.abs()[mask[n]] for n, g in zip(trained, found, strict=True) if g is not None}
 
 
-def _overlap(one: Tensor, other: Tensor) -> float:
-    number = max(1, round(MATTERS * len(one)))
-    upper = [
-        torch.zeros(len(s)).index_fill(0, s.topk(number).indices.cpu(), 1) for s in (one, other)
-    ]
+def _by_chance(one: list[Tensor], other: list[Tensor], sizes: list[Tensor]) -> float:
+    generator = torch.Generator().manual_seed(0)
+    found = 0.0
+    for _ in range(SHUFFLES):
+        orders = [torch.randperm(len(g), generator=generator).to(g.device) for g in one]
+        shuffled = [g[order] for g, order in zip(one, orders, strict=True)]
+        found += _overlap(shuffled, other, sizes)
+    return found / SHUFFLES
+
+
+def _overlap(one: list[Tensor], other: list[Tensor], sizes: list[Tensor]) -> float:
+    """Return the share of the upper half by ``|w g|`` of one that is in the upper half of other."""
+    scores = [torch.cat([g * w for g, w in zip(of, sizes, strict=True)]) for of in (one, other)]
+    number = max(1, round(MATTERS * len(scores[0])))
+    upper = [torch.zeros(len(s)).index_fill(0, s.topk(number).indices.cpu(), 1) for s in scores]
     return float((upper[0] * upper[1]).sum()) / number
