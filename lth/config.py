@@ -213,22 +213,23 @@ def _choose(group: str, name: str | None, overlay: Any, setting: Any, own: Path 
 
 
 def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:
-    """Return ``{name: spec with copies}`` in the order asked for; what is asked for wins."""
+    """Return ``{name: spec with copies}``: those asked for in order, then those written out."""
     if isinstance(chosen, str):
         chosen = [chosen]
     if not isinstance(chosen, Mapping | list | tuple):
         raise LthError(f"arms={short(chosen)}: a list of names and factories, or a mapping to them")
     entries = dict(chosen) if isinstance(chosen, Mapping) else {_arm_name(a): a for a in chosen}
+    written = {n: a for n, a in overlay.items() if n not in entries and "_target_" in a}
     arms = {}
     for name, arm in entries.items():
-        preset = overlay.get(name) or {}
+        preset, where = overlay.get(name) or {}, f"arms.{name}"
         if isinstance(arm, str):
-            arms[name] = {**_preset(arm, own), **preset}
+            arms[name] = merged(_preset(arm, own), preset, where)
         elif isinstance(arm, Mapping) and "_target_" not in arm:
-            arms[name] = {**_preset(name, own), **preset, **plain(arm, f"arms.{name}")}
+            arms[name] = merged(merged(_preset(name, own), preset, where), arm, where)
         else:
-            arms[name] = {"copies": preset.get("copies", 1), **spec_of(arm, f"arms.{name}")}
-    return arms
+            arms[name] = {"copies": preset.get("copies", 1), **spec_of(arm, where)}
+    return {**arms, **{n: {"copies": 1, **spec_of(a, f"arms.{n}")} for n, a in written.items()}}
 
 
 def _methods(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str, Any]:

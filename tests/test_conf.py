@@ -80,6 +80,22 @@ def test_what_is_asked_for_wins_over_the_experiment():
     assert own["random_reinit"] == {"copies": 3, "_target_": "lth.arms.random_mask"}
 
 
+def test_what_is_asked_of_an_arm_inside_an_arm_lies_over_its_choice(tmp_path):
+    name = "rigl_equal_flops"
+    theirs = by_hydra(f"arms=[{name}]", f"arms.{name}.of.counts=winner")["arms"]
+    asked = {name: {"of": {"counts": "winner"}}}
+    assert theirs[name]["of"]["counts"] == "winner" and theirs[name]["of"]["every"] == 100
+    assert config.compose(arms=asked)["arms"] == theirs
+    written = {"own": {"_target_": "lth.arms.random_mask", "counts": "erk"}}
+    text = "# @package _global_\ndefaults:\n  - override /arms: [rigl_equal_flops]\n"
+    text += f"arms: {dict(asked) | written}\nname: mine\n"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    mine = config.compose(config_dir=tmp_path, experiment="mine")["arms"]
+    assert mine == {**theirs, "own": {"copies": 1, **written["own"]}}
+    assert list(mine) == [name, "own"]
+
+
 @pytest.mark.parametrize(("group", "name"), [c for c in CHOICES if c[0] == "model"])
 def test_every_model_builds_and_runs(group, name):
     spec = fill(config.load(group, name), input_shape=[3, 32, 32], classes=10)
