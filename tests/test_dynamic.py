@@ -19,7 +19,7 @@ from lth.networks import masks
 from lth.networks.cost import forward_flops
 from lth.networks.ticket import draw_model, draw_state
 from lth.pruning.dynamic import MaskUpdate, gradual, grow_then_prune, rigl, sparse_evolution
-from lth.results.analysis.histories import histories
+from lth.results.analysis.histories import History, histories
 from lth.results.figures import draw_over_steps
 from lth.results.figures.over_steps import over_steps_figure
 from lth.spec.build import build, spec_of
@@ -28,7 +28,7 @@ from lth.streams import stream
 from lth.train.batches import Batches
 from lth.train.engine import SequentialEngine
 from lth.train.work import Stopped
-from lth.types import WINNER
+from lth.types import WINNER, MemberId
 from tests.toys import (
     MLP,
     NORM,
@@ -217,6 +217,20 @@ def test_an_arm_grows_then_shrinks_to_the_ticket_and_costs_its_gradients(regrow,
     assert [line.get_label() for line in figure.axes[0].get_lines()] == [
         "winning ticket", "grow then prune", "gradual", "rigl"]  # fmt: skip
     assert draw_over_steps(study) == [study.folder / "figures" / "over_steps.png"]
+
+
+def test_long_trainings_have_a_panel_of_their_own_that_ends_soon_after_the_changes():
+    def history(arm, *points):
+        return History(MemberId(0, 0.1, arm, 1, 0), points)
+
+    short = [history(WINNER, (0, 0.1), (60, 0.1)), history("rigl", (0, 0.1), (70, 0.1))]
+    assert len(over_steps_figure(short).axes) == 1
+    grown = history("grown", (0, 0.1), (100, 0.5), (200, 0.1), (600, 0.1))
+    figure = over_steps_figure([*short, grown, history("longer", (0, 0.1), (9000, 0.1))])
+    left, right = figure.axes
+    labels = [[line.get_label() for line in ax.get_lines()] for ax in figure.axes]
+    assert labels == [["winning ticket", "rigl"], ["grown", "longer"]]
+    assert 70 <= left.get_xlim()[1] < 75 and 250 <= right.get_xlim()[1] < 260
 
 
 def test_where_no_mask_changes_nothing_is_drawn(tmp_path):

@@ -25,7 +25,7 @@ from lth.results.compare.methods import DENSE
 from lth.results.compare.pareto import points
 from lth.results.compare.studies import Source
 from lth.results.figures import draw
-from lth.results.figures.pareto import pareto_figure
+from lth.results.figures.pareto import bytes_figure, pareto_figure
 from lth.results.figures.style import grey
 from lth.results.figures.zeros import zeros_figure
 from lth.study.comparison import compare_studies
@@ -38,7 +38,8 @@ WINNER = "winning_ticket"
 def network(arm, level, size, validation, test, *, phase=0, trial=0, study="s-1", **more):
     """Rows of a network: its end, and its budget."""
     where = (study, trial, 0, 0.1, arm, level, more.pop("density", 0.5**level))
-    found = Budget(params=more.pop("params", 100), nonzeros=50, bytes=size, macs=1000.0,
+    found = Budget(params=more.pop("params", 100), nonzeros=50, bytes=size,
+                   macs=more.pop("macs", 1000.0),
                    macs_nonzero=1000 * 0.5**level, search_macs=1e6, accuracy=test,
                    validation=validation, **more)  # fmt: skip
     rows = [(20, "validation", "early_stop_step", 20.0), (60, "test", "accuracy", test)]
@@ -332,3 +333,18 @@ def test_bad_axes_and_budgets_are_one_line(tmp_path, settings, said):
     run_study(tmp_path, trials=1, levels=0)
     with pytest.raises(LthError, match=said):
         comparison(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("macs", "size", "said"),
+    [(950.0, 400, "bytes"), (250.0, 400, "multiply-adds"), (250.0, 300, "bytes")],
+)
+def test_files_of_one_size_are_drawn_by_what_they_execute(macs, size, said):
+    """Networks that leave early differ in what they execute, not in what they store."""
+    tests = (0.9, 0.92)
+    rows = [*trials(WINNER, 0, 401, 0.9, tests),
+            *trials("exits", 1, size, 0.9, tests, phase=1, macs=macs)]  # fmt: skip
+    ax = bytes_figure(rows).axes[0]
+    left, right = ax.get_xlim()
+    assert said in ax.get_xlabel() and right / left > 2.9
+    assert len({t.get_text() for t in ax.get_xticklabels()}) == len(ax.get_xticklabels())

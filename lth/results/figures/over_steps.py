@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,27 +23,52 @@ def over_steps_figure(histories: Sequence[History], sheet: Sheet = PLAIN) -> Fig
     """Draw the share of the dense network's weights that is kept, a line for every arm.
 
     The mean over trials and copies where their masks change at the same steps, shaded from the
-    least to the greatest; else a line for every one. None where no mask changes. Compare the
-    pictures of synapses at birth, at six and at fourteen.
+    least to the greatest; else a line for every one. Arms that train more than twice as long as
+    the shortest have a panel of their own; a panel of long tails ends soon after the last change
+    of how many are kept. None where no mask changes. Compare the pictures of synapses at birth, at
+    six and at fourteen.
     """
     if not histories:
         return None
     with sheet.used():
-        figure, (ax,) = sheet.panels(1, 1, SIZE)
         arms = grouped(histories, lambda h: h.place.arm)
         looks = sheet.looks(arms)
-        for arm, own in arms.items():
-            _arm(ax, arm, own, looks[arm]._asdict() | {"marker": ""})
-        ax.set_xlabel("training step")
-        label_y(ax, "weights kept (% of the dense network's)")
-        ax.set_ylim(0, None)
-        handles, labels = ax.get_legend_handles_labels()
+        panels = _panels(arms)
+        figure, axes = sheet.panels(len(panels), 2, SIZE, share=True)
+        handles, labels = list[Artist](), list[str]()
+        for ax, names in zip(axes, panels, strict=True):
+            for arm in names:
+                _arm(ax, arm, arms[arm], looks[arm]._asdict() | {"marker": ""})
+            ax.set_xlabel("training step")
+            ax.set_xlim(0, 1.02 * _shown([h for arm in names for h in arms[arm]]))
+            here = ax.get_legend_handles_labels()
+            handles, labels = handles + here[0], labels + here[1]
+        label_y(axes[0], "weights kept (% of the dense network's)")
+        axes[0].set_ylim(0, None)
         members = max(map(len, arms.values()))
         several = f"{members} networks per arm; shaded: least and greatest" * (members > 1)
         level = f"level {histories[0].place.level}"
         note = "; ".join(filter(None, (level, several or "one network per arm")))
         sheet.caption(figure, note, handles, labels)
     return figure
+
+
+def _panels(arms: Mapping[str, Sequence[History]]) -> list[list[str]]:
+    """Return the arms of every panel: those about as long as the shortest, and longer ones."""
+    lengths = {arm: max(h.points[-1][0] for h in own) for arm, own in arms.items()}
+    short = [arm for arm, n in lengths.items() if n <= 2 * min(lengths.values())]
+    return [names for names in (short, [a for a in arms if a not in short]) if names]
+
+
+def _shown(histories: Sequence[History]) -> int:
+    """Return the step where a panel ends: all, or of long tails a quarter beyond the changes."""
+    last = max(h.points[-1][0] for h in histories)
+    changes = [
+        step for h in histories
+        for (_, before), (step, now) in pairwise(h.points) if now != before
+    ]  # fmt: skip
+    enough = round(1.25 * max(changes, default=last))
+    return enough if 2 * enough < last else last
 
 
 def _arm(ax: Axes, arm: str, histories: Sequence[History], look: dict) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -42,6 +43,12 @@ REACH = 4.0
 
 LEAST = 0.5
 """Points of percent that the panel shows at least."""
+
+SPAN = 3.0
+"""The greatest over the least amount that the cost axis shows at least."""
+
+ALIKE = 1.1
+"""Files of which the greatest is so many times the least are of one size."""
 
 
 def pareto_figure(
@@ -93,12 +100,24 @@ def _looks(methods: Mapping[str, Sequence[Point]], sheet: Sheet) -> dict[str, Lo
 def bytes_figure(
     records: Sequence[Record], measured: Measured = ACCURACY, sheet: Sheet = PLAIN
 ) -> Figure | None:
-    """Draw one study's networks against the bytes of their files; None where none was scored."""
+    """Draw one study's networks against the bytes of their files; None where none was scored.
+
+    Against the multiply-adds they execute where these differ and the files are of one size, as
+    those of networks that leave early or skip blocks are.
+    """
     if not scored(records):
         return None
     what = judged_of(records, measured)
     alone = Source(label="", study=records[0].study, weights=None, records=records)
-    return pareto_figure(points([alone], "bytes", what), "bytes", what, sheet)
+    found = {axis: points([alone], axis, what) for axis in ("bytes", "macs")}
+    spans = {axis: _span(own) for axis, own in found.items()}
+    axis = "macs" if spans["bytes"] < ALIKE < spans["macs"] else "bytes"
+    return pareto_figure(found[axis], axis, what, sheet)
+
+
+def _span(points: Sequence[Point]) -> float:
+    costs = [p.cost for p in points if p.cost > 0]
+    return max(costs) / min(costs) if costs else 1.0
 
 
 def limits(points: Sequence[Point], what: Judged) -> tuple[float, float]:
@@ -157,6 +176,10 @@ def _method(
 def _cost_axis(ax: Axes, axis: str, width: float) -> None:
     ax.set_xscale("log")
     left, right = ax.get_xlim()
+    if right / left < SPAN:  # what costs alike is to look alike
+        middle = math.sqrt(left * right)
+        left, right = middle / math.sqrt(SPAN), middle * math.sqrt(SPAN)
+        ax.set_xlim(left, right)
     room = 0.62 * width / (0.05 * float(rc("font.size")))
     amounts_axis(ax.xaxis, right / left, room, lambda value: plain_amount(cost(value, axis)))
     letters = int(0.6 * width / (0.08 * float(rc("font.size")) / 10))
