@@ -219,7 +219,7 @@ def _arms(chosen: Any, overlay: Mapping[str, Any], own: Path | None) -> dict[str
     if not isinstance(chosen, Mapping | list | tuple):
         raise LthError(f"arms={short(chosen)}: a list of names and factories, or a mapping to them")
     entries = dict(chosen) if isinstance(chosen, Mapping) else {_arm_name(a): a for a in chosen}
-    written = {n: a for n, a in overlay.items() if n not in entries and "_target_" in a}
+    written = {n: a for n, a in overlay.items() if n not in entries and "_target_" in (a or {})}
     arms = {}
     for name, arm in entries.items():
         preset, where = overlay.get(name) or {}, f"arms.{name}"

@@ -25,7 +25,7 @@ from lth.results.compare.methods import DENSE
 from lth.results.compare.pareto import points
 from lth.results.compare.studies import Source
 from lth.results.figures import draw
-from lth.results.figures.pareto import bytes_figure, pareto_figure
+from lth.results.figures.pareto import cost_figure, pareto_figure
 from lth.results.figures.style import grey
 from lth.results.figures.zeros import zeros_figure
 from lth.study.comparison import compare_studies
@@ -344,7 +344,7 @@ def test_files_of_one_size_are_drawn_by_what_they_execute(macs, size, said):
     tests = (0.9, 0.92)
     rows = [*trials(WINNER, 0, 401, 0.9, tests),
             *trials("exits", 1, size, 0.9, tests, phase=1, macs=macs)]  # fmt: skip
-    ax = bytes_figure(rows).axes[0]
+    ax = cost_figure(rows).axes[0]
     left, right = ax.get_xlim()
     assert said in ax.get_xlabel() and right / left > 2.9
     assert len({t.get_text() for t in ax.get_xticklabels()}) == len(ax.get_xticklabels())

@@ -9,6 +9,7 @@ machine would have that skips pruned weights; biases, norms and the optimizer ar
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from lth.networks import masks
@@ -71,27 +72,17 @@ class Flops:
     """
 
     def __init__(self, model: Spec, input_shape: Sequence[int]) -> None:
-        self.model, self.input_shape = model, input_shape
         self._layers = layers_of(model)
-        self._uses: dict[tuple[str, ...], Mapping[str, float]] = {}
-        self._passes: dict[tuple[str, ...], tuple[Mapping[str, float], Mapping[str, float]]] = {}
+        self._uses = cache(partial(uses, model, input_shape))
+        self._passes = cache(partial(_passes, model, input_shape))
 
     def forward(self, kept: Mapping[str, int]) -> int:
         """Return the FLOPs of a forward pass."""
-        include = self._include(kept)
-        if include not in self._uses:
-            self._uses[include] = uses(self.model, self.input_shape, include)
-        return round(2 * self._sum(kept, self._uses[include]))
+        return round(2 * self._sum(kept, self._uses(self._include(kept))))
 
     def step(self, kept: Mapping[str, int]) -> int:
         """Return the FLOPs of a training step: ``3 * forward`` where all is trained."""
-        include = self._include(kept)
-        if include not in self._passes:
-            there, back = passes_of(self.model, self.input_shape, include)
-            self._passes[include] = (
-                _by_layer(self.model, include, there), _by_layer(self.model, include, back),
-            )  # fmt: skip
-        there, back = self._passes[include]
+        there, back = self._passes(self._include(kept))
         return round(2 * self._sum(kept, there)) + 2 * round(self._sum(kept, back))
 
     def _include(self, kept: Mapping[str, int]) -> tuple[str, ...]:
@@ -101,6 +92,14 @@ class Flops:
     def _sum(self, kept: Mapping[str, int], times: Mapping[str, float]) -> float:
         counts = {**self._layers.parameters, **kept}
         return sum(counts[name] * t for name, t in times.items())
+
+
+def _passes(
+    model: Spec, input_shape: Sequence[int], include: Sequence[str]
+) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Return how often a step uses each layer's weights, there and back."""
+    there, back = passes_of(model, input_shape, include)
+    return _by_layer(model, include, there), _by_layer(model, include, back)
 
 
 def _by_layer(model: Spec, include: Sequence[str], uses: Mapping[str, float]) -> dict[str, float]:

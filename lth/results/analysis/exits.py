@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -43,8 +44,11 @@ def shared_by_exits(
         if both:
             sizes = [weights[n].detach().abs()[mask[n]] for n in both]
             one, last = ([of[n] for n in both] for of in (own, each[-1]))
-            yield f"shared_with_last/{name}", _overlap(one, last, sizes)
-            yield f"shared_by_chance/{name}", _by_chance(one, last, sizes)
+            score = _score(last, sizes)
+            shuffled = (_shuffled(one, seed) for seed in range(SHUFFLES))
+            chance = fmean(_overlap(_score(other, sizes), score) for other in shuffled)
+            yield f"shared_with_last/{name}", _overlap(_score(one, sizes), score)
+            yield f"shared_by_chance/{name}", chance
 
 
 def _gradients(
@@ -59,19 +63,19 @@ def _gradients(
     return {n: g.abs()[mask[n]] for n, g in zip(trained, found, strict=True) if g is not None}
 
 
-def _by_chance(one: list[Tensor], other: list[Tensor], sizes: list[Tensor]) -> float:
-    generator = torch.Generator().manual_seed(0)
-    found = 0.0
-    for _ in range(SHUFFLES):
-        orders = [torch.randperm(len(g), generator=generator).to(g.device) for g in one]
-        shuffled = [g[order] for g, order in zip(one, orders, strict=True)]
-        found += _overlap(shuffled, other, sizes)
-    return found / SHUFFLES
+def _score(gradients: list[Tensor], sizes: list[Tensor]) -> Tensor:
+    return torch.cat([g * w for g, w in zip(gradients, sizes, strict=True)])
 
 
-def _overlap(one: list[Tensor], other: list[Tensor], sizes: list[Tensor]) -> float:
-    """Return the share of the upper half by ``|w g|`` of one that is in the upper half of other."""
-    scores = [torch.cat([g * w for g, w in zip(of, sizes, strict=True)]) for of in (one, other)]
-    number = max(1, round(MATTERS * len(scores[0])))
-    upper = [torch.zeros(len(s)).index_fill(0, s.topk(number).indices.cpu(), 1) for s in scores]
+def _shuffled(gradients: list[Tensor], seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(len(g), generator=generator).to(g.device) for g in gradients]
+    return [g[order] for g, order in zip(gradients, orders, strict=True)]
+
+
+def _overlap(one: Tensor, other: Tensor) -> float:
+    number = max(1, round(MATTERS * len(one)))
+    upper = [
+        torch.zeros(len(s)).index_fill(0, s.topk(number).indices.cpu(), 1) for s in (one, other)
+    ]
     return float((upper[0] * upper[1]).sum()) / number

@@ -24,7 +24,7 @@ from lth.results.analysis.histories import histories
 from lth.results.figure_options import FORMATS, FigureOptions, about, figure_options
 from lth.results.figures.curves import curves_figure
 from lth.results.figures.over_steps import over_steps_figure
-from lth.results.figures.pareto import bytes_figure
+from lth.results.figures.pareto import cost_figure
 from lth.results.figures.sheet import PLAIN, Sheet
 from lth.results.figures.tickets import crowded_figure, tickets_figure
 from lth.results.figures.zeros import zeros_figure
@@ -77,7 +77,7 @@ def draw(
         "tickets_end": partial(crowded_figure, records, measured, sheet, 2),
         "tickets_early_stop": partial(crowded_figure, records, measured, sheet, 0),
         "curves": lambda: curves_figure(curves, records, measured, sheet),
-        "pareto": lambda: bytes_figure(records, measured, sheet),
+        "pareto": lambda: cost_figure(records, measured, sheet),
         "zeros": lambda: zeros_figure(records, sheet),
     }
     return save_all(drawings, folder, note, sheet)

@@ -1,4 +1,4 @@
-"""What networks give for what they cost: the packed file's accuracy against its bytes."""
+"""What networks give for what they cost: the packed file's accuracy against a cost."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _looks(methods: Mapping[str, Sequence[Point]], sheet: Sheet) -> dict[str, Lo
     return looks | dict.fromkeys(dense, Look(grey(0.35), "D", "-"))
 
 
-def bytes_figure(
+def cost_figure(
     records: Sequence[Record], measured: Measured = ACCURACY, sheet: Sheet = PLAIN
 ) -> Figure | None:
     """Draw one study's networks against the bytes of their files; None where none was scored.
@@ -109,10 +109,10 @@ def bytes_figure(
         return None
     what = judged_of(records, measured)
     alone = Source(label="", study=records[0].study, weights=None, records=records)
-    found = {axis: points([alone], axis, what) for axis in ("bytes", "macs")}
-    spans = {axis: _span(own) for axis, own in found.items()}
-    axis = "macs" if spans["bytes"] < ALIKE < spans["macs"] else "bytes"
-    return pareto_figure(found[axis], axis, what, sheet)
+    found = points([alone], "bytes", what)
+    if _span(found) < ALIKE < _span(executed := points([alone], "macs", what)):
+        return pareto_figure(executed, "macs", what, sheet)
+    return pareto_figure(found, "bytes", what, sheet)
 
 
 def _span(points: Sequence[Point]) -> float:
