@@ -52,3 +52,16 @@ def _signals_as_before():
     for number, handler in before.items():
         if handler is not None:
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def one_core():
+    """A module whose studies take seconds: what it starts sees one core, and starts no workers."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % len(before)
+    os.sched_setaffinity(0, {sorted(before)[mine]})
+    yield
+    os.sched_setaffinity(0, before)

@@ -13,6 +13,7 @@ from lth import presets
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(p for p in DOCS.glob("*.md") if "```python" in p.read_text(encoding="utf-8"))
 CONCEPTS = sorted((DOCS / "concepts").glob("*.md"))
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def blocks(page):

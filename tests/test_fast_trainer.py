@@ -282,6 +282,30 @@ def test_workers_build_their_own(tmp_path):
     assert found.provenance["trained"] == 1 and files == {"epoch=0-step=40.ckpt", "fit-profile.txt"}
 
 
+class StartedError(LthError):
+    """In the place of a pool: so many workers would start."""
+
+
+def start(workers, *_):
+    raise StartedError(str(workers))
+
+
+@pytest.mark.parametrize(("workers", "cores", "alone"), [
+    ("auto", 1, True), ("auto", 2, False), (0, 8, True), (1, 1, False),
+])  # fmt: skip
+def test_auto_starts_workers_where_there_are_cores_for_them(
+    workers, cores, alone, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lth.train.options.count_cores", lambda: cores)
+    monkeypatch.setattr("lth.train.trainer.Pool", start)
+    trainer = {"workers": workers, "device": "cpu"}
+    if alone:
+        assert study(tmp_path, trainer=trainer, levels=0).provenance["trained"] == 1
+        return
+    with pytest.raises(StartedError, match=f"^{cores}$"):
+        study(tmp_path, trainer=trainer, levels=0)
+
+
 REFUSED = [
     ({"max_steps": 3}, r"trainer.max_steps=3: recipe.steps=N says"),
     ({"strategy": "ddp"}, r"trainer.strategy='ddp': .*side by side.*task=lightning"),

@@ -18,6 +18,7 @@ DOCS = pages.ROOT / "docs"
 
 PUBLIC = {module for _, modules in pages.API.values() for module in modules}
 
+pytestmark = pytest.mark.usefixtures("one_core")
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 

@@ -26,6 +26,8 @@ TEXTS = {p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in 
     "help": cli.HELP,
 }
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 
 def commands():
     """Every ``lth ...`` that a page of documentation shows, without its remark."""

@@ -83,6 +83,11 @@ class Options:
         return count_cores() if self.workers == "auto" else max(1, int(self.workers))
 
     @property
+    def alone(self) -> bool:
+        """Whether this process trains: where it may use one core, a worker beside it only costs."""
+        return self.workers == 0 or (self.workers == "auto" and count_cores() == 1)
+
+    @property
     def on_gpu(self) -> bool:
         """Whether a GPU trains."""
         return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())

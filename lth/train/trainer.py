@@ -231,7 +231,7 @@ class Trainer:
     def _workers(self, jobs: Sequence[Job]) -> Pool | None:
         """Return the worker processes, if there are any that can build what the jobs name."""
         mine = str(self.options.lightning)
-        if self.options.workers == 0 or any("__main__." in str(_specs(j)) + mine for j in jobs):
+        if self.options.alone or any("__main__." in str(_specs(j)) + mine for j in jobs):
             return None
         if self._pool is None:
             self._pool = Pool(
