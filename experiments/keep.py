@@ -3,10 +3,11 @@
     python -m experiments.keep out/studies/<name>-<hash8> experiments/<paper>/<result>
 
 writes ``levels.csv`` (mean, least, greatest per arm and level), ``differences.csv`` (paired over
-trials, with 95 % intervals), ``about.json`` (command, settings, commit, versions) and the figures;
-of methods also ``phases.csv`` (what every phase ends with on the test set: means over trials, with
-95 % intervals); after ``action=analyse`` also ``analysis.csv``, ``matching.csv`` and ``paths.csv``
-(here the mean over pairs and trials, least and greatest, at every point of the lines).
+trials, with 95 % intervals), ``phases.csv`` (what every network, of methods every phase, ends with
+on the test set: means over trials, with 95 % intervals, and the value of every trial),
+``about.json`` (command, settings, commit, versions) and the figures; after ``action=analyse`` also
+``analysis.csv``, ``matching.csv`` and ``paths.csv`` (here the mean over pairs and trials, least and
+greatest, at every point of the lines).
 Of a comparison,
 
     python -m experiments.keep out/compare/<name> experiments/<paper>/<result>
@@ -41,7 +42,8 @@ from lth.records.verdict import WINNER, verdict
 DIFFERENCE = ("lr", "level", "density", "minuend", "subtrahend", "measure", "mean", "low", "high",
               "trials")  # fmt: skip
 
-PHASE = ("lr", "arm", "level", "phase", "density", "metric", "mean", "low", "high", "trials")
+PHASE = ("lr", "arm", "level", "phase", "density", "metric", "mean", "low", "high", "trials",
+         "by_trial")  # fmt: skip
 
 ANALYSED = ("analysis.csv", "matching.csv")
 LINE = ("lr", "arm", "level", "density", "kind", "norms", "split", "alpha")
@@ -53,8 +55,7 @@ def keep(study: Study, folder: Path) -> None:
     write_table(folder / "differences.csv", DIFFERENCE, differences(study))
     about = json.dumps(describe(study), indent=2, ensure_ascii=False) + "\n"
     write_atomic(folder / "about.json", about.encode())
-    if study.config.get("method"):
-        write_table(folder / "phases.csv", PHASE, phases(study))
+    write_table(folder / "phases.csv", PHASE, phases(study))
     if study.config.get("task"):  # it is judged by what its module logs: the rows say what
         shutil.copyfile(study.folder / "records.csv", folder / "records.csv")
     analysed = (study.folder / name for name in ANALYSED)
@@ -69,7 +70,9 @@ def keep(study: Study, folder: Path) -> None:
 def phases(study: Study) -> Iterator[tuple[Any, ...]]:
     """Average over trials what every network ends with on the test set, phase by phase.
 
-    Copies of an arm are averaged within their trial.
+    Copies of an arm are averaged within their trial. ``by_trial`` has what was averaged, in the
+    order of trials, a space between, once where they are the same: trials are paired, so that
+    differences can be made of them.
     """
     ends: dict[tuple[Any, ...], Record] = {}
     for row in study.records:
@@ -77,11 +80,13 @@ def phases(study: Study) -> Iterator[tuple[Any, ...]]:
         if row.split == "test" and row.step >= getattr(ends.get(place), "step", 0):
             ends[place] = row
     for (*place, metric), rows in grouped(ends.values(), _of_phase).items():
-        trials = grouped(rows, lambda r: r.trial).values()
-        found = interval([fmean(r.value for r in own) for own in trials])
+        trials = grouped(sorted(rows, key=lambda r: r.trial), lambda r: r.trial).values()
+        values = [fmean(r.value for r in own) for own in trials]
+        found = interval(values)
         bounds = (found.low, found.high) if found.bounded else ("", "")
         density = fmean(r.density for r in rows)
-        yield (*place, density, metric, found.mean, *bounds, len(trials))
+        each = " ".join(map(repr, values)) if len(set(values)) > 1 else repr(values[0])
+        yield (*place, density, metric, found.mean, *bounds, len(trials), each)
 
 
 def _of_phase(row: Record) -> tuple[Any, ...]:
@@ -124,7 +129,9 @@ def differences(study: Study) -> Iterator[tuple[Any, ...]]:
             except LthError:
                 continue  # every trial of one of them diverged
             name = "dense" if cell.arm == WINNER else cell.arm
-            yield (cell.lr, cell.level, summary.density, WINNER, name, measure, *found)
+            bounds = (found.low, found.high) if found.bounded else ("", "")
+            where = cell.lr, cell.level, summary.density
+            yield (*where, WINNER, name, measure, found.mean, *bounds, found.n)
 
 
 def measures(study: Study) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ def test_a_result_is_kept_without_where_it_was_made(tmp_path):
     )  # fmt: skip
     keep(study, tmp_path / "kept")
     names = {p.name for p in (tmp_path / "kept").iterdir()}
-    assert names == {"levels.csv", "differences.csv", "about.json", "tickets.png", "curves.png"}
+    tables = {"levels.csv", "differences.csv", "phases.csv"}
+    assert names == {*tables, "about.json", "tickets.png", "curves.png"}
     text = (tmp_path / "kept" / "about.json").read_text()
     assert str(tmp_path) not in text and platform.node() not in text
     assert json.loads(text)["config"]["trials"] == 2
@@ -100,6 +101,7 @@ def test_phases_are_averaged_by_their_ends_on_the_test_set():
         row(0, 20, 0.9, split="validation"), row(0, 30, 0.8, phase=2), row(1, 30, 0.8, phase=2),
     ]  # fmt: skip
     first, second = phases(SimpleNamespace(records=rows))
-    assert first[:6] == (0.1, "cluster", 2, 1, 0.5, "accuracy") and first[-1] == 2
+    assert first[:6] == (0.1, "cluster", 2, 1, 0.5, "accuracy") and first[-2] == 2
+    assert [float(v) for v in first[-1].split()] == pytest.approx([0.5, 0.7])
     assert first[6] == pytest.approx(0.6) and first[7] < 0.5 < 0.7 < first[8]
-    assert second[3] == 2 and second[6:] == (0.8, "", "", 2)  # equal trials give no interval
+    assert second[3] == 2 and second[6:] == (0.8, "", "", 2, "0.8")  # equal trials give no interval

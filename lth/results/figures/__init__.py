@@ -77,7 +77,8 @@ def draw(
         "tickets_end": partial(crowded_figure, records, measured, sheet, 2),
         "tickets_early_stop": partial(crowded_figure, records, measured, sheet, 0),
         "curves": lambda: curves_figure(curves, records, measured, sheet),
-        "pareto": lambda: cost_figure(records, measured, sheet),
+        "pareto": lambda: cost_figure(records, "bytes", measured, sheet),
+        "pareto_macs": lambda: cost_figure(records, "macs", measured, sheet),
         "zeros": lambda: zeros_figure(records, sheet),
     }
     return save_all(drawings, folder, note, sheet)

@@ -48,7 +48,7 @@ SPAN = 3.0
 """The greatest over the least amount that the cost axis shows at least."""
 
 ALIKE = 1.1
-"""Files of which the greatest is so many times the least are of one size."""
+"""Networks of which the dearest costs at most so many times the cheapest cost the same."""
 
 
 def pareto_figure(
@@ -56,9 +56,10 @@ def pareto_figure(
 ) -> Figure | None:
     """Draw what is judged of the packed file on test against its cost, on a log axis.
 
-    A point per network, the mean over trials, bars are Student's 95 % intervals; the points of a
-    method are joined. The line beneath joins the front, which validation chooses; of more methods
-    than there are colours those have one that it passes. None where there is nothing to draw.
+    A point per network, the mean over trials, bars are Student's 95 % intervals; what a method ends
+    with is joined over levels, what its moves make on the way is small. The line beneath joins the
+    front, which validation chooses; of more methods than there are colours those have one that it
+    passes. None where there is nothing to draw.
     """
     shown = [p for p in found if p.cost > 0]
     if not shown:
@@ -98,21 +99,20 @@ def _looks(methods: Mapping[str, Sequence[Point]], sheet: Sheet) -> dict[str, Lo
 
 
 def cost_figure(
-    records: Sequence[Record], measured: Measured = ACCURACY, sheet: Sheet = PLAIN
+    records: Sequence[Record], axis: str, measured: Measured = ACCURACY, sheet: Sheet = PLAIN
 ) -> Figure | None:
-    """Draw one study's networks against the bytes of their files; None where none was scored.
+    """Draw one study's networks against the bytes of their files, or what they execute.
 
-    Against the multiply-adds they execute where these differ and the files are of one size, as
-    those of networks that leave early or skip blocks are.
+    None where none was scored or all cost the same, unless they do by bytes and by multiply-adds
+    (``macs``): then it is drawn by bytes.
     """
     if not scored(records):
         return None
     what = judged_of(records, measured)
     alone = Source(label="", study=records[0].study, weights=None, records=records)
-    found = points([alone], "bytes", what)
-    if _span(found) < ALIKE < _span(executed := points([alone], "macs", what)):
-        return pareto_figure(executed, "macs", what, sheet)
-    return pareto_figure(found, "bytes", what, sheet)
+    found = {name: points([alone], name, what) for name in ("bytes", "macs")}
+    differ = {name for name, of in found.items() if _span(of) > ALIKE} or {"bytes"}
+    return pareto_figure(found[axis], axis, what, sheet) if axis in differ else None
 
 
 def _span(points: Sequence[Point]) -> float:
@@ -145,9 +145,15 @@ def _front(ax: Axes, points: Sequence[Point], what: Judged) -> None:
 def _method(
     ax: Axes, name: str, points: Sequence[Point], look: Look, what: Judged, worst: float
 ) -> Label:
-    """Draw a method's networks; return its label, at the dearest that is in the panel."""
+    """Draw a method's networks; return its label, at the dearest end that is in the panel.
+
+    What it ends with, a network a level, is joined and has bars; what its moves make on the way is
+    small, hollow, and joined to what comes of it.
+    """
     colour, marker, stroke = look
-    own = sorted(points, key=lambda p: p.cost)
+    chains = grouped(points, lambda p: (p.study, p.arm, p.lr, p.level)).values()
+    paths = [sorted(chain, key=lambda p: p.phase) for chain in chains]
+    own = sorted((path[-1] for path in paths), key=lambda p: p.cost)
     x = [p.cost for p in own]
     y = [what.factor * p.value.mean for p in own]
     inside = [what.merit(v) >= what.merit(worst) for v in y]
@@ -164,6 +170,12 @@ def _method(
     )  # fmt: skip
     for left in (at for at, there in zip(x, inside, strict=True) if not there):
         ax.plot(left, worst, marker="v", ms=5, color=colour, clip_on=False)
+    for path in paths:
+        way = [(p.cost, what.factor * p.value.mean) for p in path]
+        ax.plot(
+            *zip(*way, strict=True), color=colour, marker=marker, ms=3, mfc="white", mew=0.7,
+            ls=":", lw=0.7, markevery=slice(len(way) - 1), zorder=2,
+        )  # fmt: skip
     at = worst if last is None else y[last]
     return Label(
         text,
@@ -190,4 +202,10 @@ def _note(points: Sequence[Point]) -> str:
     trials = sorted({p.trials for p in points})
     count = f"{trials[0]} to " * (len(trials) > 1) + f"{trials[-1]} trials"
     over = f"mean of {count}; bars: 95 % intervals" if trials[-1] > 1 else "one trial"
-    return f"{over}; wide grey line: the front (on validation no network gives more for less)"
+    last = dict[tuple[object, ...], int]()
+    for p in points:
+        place = p.study, p.arm, p.lr, p.level
+        last[place] = max(p.phase, last.get(place, 0))
+    more = any(p.phase < last[p.study, p.arm, p.lr, p.level] for p in points)
+    small = "hollow: before the last move; " if more else ""
+    return f"{over}; {small}wide grey line: the front (on validation none gives more for less)"
