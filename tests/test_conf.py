@@ -15,7 +15,7 @@ from lth.networks.ticket import draw_model
 from lth.recipe.recipe import Recipe
 from lth.spec.build import build, complete, fill
 from lth.train.options import Options
-from tests.toys import by_hydra, pictures, run_study
+from tests.toys import by_hydra, pictures, run_study, setup_of
 
 CONF = config.conf_folder()
 FILES = sorted(p.relative_to(CONF) for p in CONF.rglob("*.yaml"))
@@ -180,22 +180,32 @@ HEAVY = [n for n in EXPERIMENTS if n.startswith("compression/") and n != "compre
 """Their methods are tried by the laws, each by itself; all of them together take seconds."""
 
 
+def tiny(name, wanted):
+    """What makes an experiment one of seconds, with all that it is made of."""
+    channels, size = (1, 28) if "mnist" in wanted["data"]["_target_"] else (3, 32)
+    narrow = {"width": 8} if wanted["model"]["_target_"].endswith("vgg") else {}  # of 20 million
+    return {
+        "experiment": name, "trials": 1, "levels": 1, "name": None, "model": narrow,
+        "data": functools.partial(pictures, channels=channels, size=size, validation=2,
+                                  augment=wanted["data"].get("augment")),
+        "recipe": {"steps": 3, "batch": 4, "eval_every": 2},
+        **{group: short(wanted[group]) for group in ("rewind", "search", "score")},
+        "arms": list(wanted["arms"]) if name.endswith("lenet") else one_copy(wanted["arms"]),
+        "method": on_a_few(wanted["method"]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_what_is_looked_at_before_any_work_lets_every_experiment_pass(name, tmp_path):
+    assert setup_of(tmp_path, **tiny(name, config.compose(experiment=name))).parts
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in EXPERIMENTS]
 )
 def test_every_experiment_runs_a_few_steps_on_tiny_data(name, tmp_path):
     wanted = config.compose(experiment=name)
-    channels, size = (1, 28) if "mnist" in wanted["data"]["_target_"] else (3, 32)
-    narrow = {"width": 8} if wanted["model"]["_target_"].endswith("vgg") else {}  # of 20 million
-    study = run_study(
-        experiment=name, out=tmp_path, trials=1, levels=1, name=None, model=narrow,
-        data=functools.partial(pictures, channels=channels, size=size, validation=2,
-                               augment=wanted["data"].get("augment")),
-        recipe={"steps": 3, "batch": 4, "eval_every": 2},
-        **{group: short(wanted[group]) for group in ("rewind", "search", "score")},
-        arms=list(wanted["arms"]) if name.endswith("lenet") else one_copy(wanted["arms"]),
-        method=on_a_few(wanted["method"]),
-    )  # fmt: skip
+    study = run_study(out=tmp_path, **tiny(name, wanted))
     places = {p for p in study.members if not p.phase}
     arms = wanted["arms"]
     expected = {("winning_ticket", 0), *((arm, 1) for arm in arms)}

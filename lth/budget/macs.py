@@ -42,16 +42,36 @@ class Counted(NamedTuple):
     made: tuple[Fraction, Fraction]
 
 
-def macs_of(network: nn.Module, few: Tensor, every: Callable[[], Inputs]) -> Macs:
+class Watched:
+    """A network, called as it is, and what each of its calls executes per example."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.took = network, set[Fraction]()
+
+    def __call__(self, inputs: Tensor) -> Any:
+        """Return the network's outputs."""
+        counter = Counter(self.network)
+        with counter:
+            outputs = self.network(inputs)
+        self.took.add(counter.each[0] / max(1, len(inputs)))
+        return outputs
+
+
+def macs_of(
+    network: nn.Module, few: Tensor, every: Callable[[], Inputs], watched: Watched | None = None
+) -> Macs:
     """Return the multiply-adds of a network in evaluation mode, per example.
 
-    Those of the first of ``few`` prepared examples, where all of them together take as much each;
-    of a network that takes otherwise, or says so (``dynamic = True``), the mean over ``every`` one.
-    Weights that are made of others, ``(U V) x``, are made for each example, as for the first.
+    Those of the first of ``few`` prepared examples, where all of them together take as much each,
+    and where it has been ``watched``, all that it was run on; of a network that takes otherwise, or
+    says so (``dynamic = True``), the mean over ``every`` one. Weights that are made of others,
+    ``(U V) x``, are made for each example, as for the first.
     """
     first = few[:1]
     one = counted(network, [first])
-    if not says_dynamic(network) and counted(network, [few]).each == one.each:
+    # watched without this module's ways through attention, which change the last digits
+    alike = not watched or watched.took <= {counted(network, [first], plainly=False).each[0]}
+    if alike and not says_dynamic(network) and counted(network, [few]).each == one.each:
         return _both(one)
     plainly = counted(network, [first], plainly=False) != one
     return _both(Counted(counted(network, every(), plainly).each, one.made))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lth.budget.macs import FEW, macs_of
+from lth.budget.macs import FEW, Watched, macs_of
 from lth.measured import Measured
 from lth.networks.net import Net
 from lth.packing import pack, unpack
@@ -33,7 +33,7 @@ class Scoring:
     teacher: nn.Module | None = None
     precision: str = "32"
 
-    def values(self, network: nn.Module, split: str) -> dict[str, float]:
+    def values(self, network: Callable[[Tensor], object], split: str) -> dict[str, float]:
         """Return the measures of a network on a split."""
         data, rows = self.batches.dataset, self.batches.rows(split)
         with self._autocast():
@@ -64,15 +64,15 @@ def measured(net: Net, scoring: Scoring | None = None) -> Budget:
     """
     content = pack(net)
     unpacked = unpack(content)
-    if scoring is None:
-        tensors = [*unpacked.net.params.values(), *unpacked.net.buffers.values()]
-        return Budget(params=_size(tensors), nonzeros=_nonzeros(tensors), bytes=len(content))
-    device = scoring.batches.dataset.test_inputs.device
-    network = unpacked.module(net.model).to(device).eval()
-    macs = macs_of(network, scoring.few(), scoring.images)
-    scores = {split: scoring.values(network, split) for split in (TEST, VALIDATION)}
-    name = valued(scores[TEST], scoring.judged)
+    network = unpacked.module(net.model)
     tensors = tensors_of(network)
+    if scoring is None:
+        return Budget(params=_size(tensors), nonzeros=_nonzeros(tensors), bytes=len(content))
+    network.to(scoring.batches.dataset.test_inputs.device).eval()
+    watched = Watched(network)
+    scores = {split: scoring.values(watched, split) for split in (TEST, VALIDATION)}
+    macs = macs_of(network, scoring.few(), scoring.images, watched)
+    name = valued(scores[TEST], scoring.judged)
     return Budget(
         params=_size(tensors), nonzeros=_nonzeros(tensors), bytes=len(content),
         macs=macs.executed, macs_nonzero=macs.nonzero, accuracy=scores[TEST][name],

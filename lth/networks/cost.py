@@ -61,7 +61,11 @@ def training_flops(
 
 
 def scoring_flops(model: Spec, input_shape: Sequence[int], examples: int) -> int:
-    """Return FLOPs of scoring by gradients: ``3 * forward * examples`` of the dense network."""
+    """Return FLOPs of scoring by gradients: ``3 * forward * examples`` of the dense network.
+
+    Every example that a move looks at is counted so, too, though for some (thresholds of exits,
+    ranges of inputs) a forward pass is all: what finding cost is never said too low.
+    """
     return 3 * forward_flops(model, input_shape, None) * examples if examples else 0
 
 
