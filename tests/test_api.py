@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 import lth
+from lth import moves
 from lth.api import display as displays
 from lth.api.display import Notebook, Quiet, shown
 from lth.api.results import Figures, Results
@@ -239,6 +241,20 @@ def test_the_network_is_the_trained_one(study):
     assert not network.training
     assert all((p == state.params[n]).all() for n, p in network.named_parameters())
     assert any((p != ticket.start.params[n]).any() for n, p in network.named_parameters())
+
+
+def test_a_study_stays_what_its_run_gave(tmp_path):
+    """As where a loop runs one method with several values under one name, and compares them."""
+    found = []
+    for bits in (2, 5):
+        method = {"few": {"at": "dense", "repeat": 1, "moves": [
+            partial(moves.quantize, bits=bits, steps=0), moves.measure]}}  # fmt: skip
+        out = {"out": str(tmp_path), "method": method, "levels": 1, "trials": 1}
+        found.append(lth.run(**SETTINGS | out, progress=False))
+    assert found[0].folder == found[1].folder
+    few, more = (study.budget(arm="few", level=1).bytes for study in found)
+    assert few < more
+    assert [len(lth.pack(study.net(arm="few", level=1))) for study in found] == [few, more]
 
 
 def test_a_notebook_has_one_output_that_moves(tmp_path, monkeypatch):

@@ -4,10 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 
 import lth
 from lth import LthError
-from lth.study.fit import _label
+from lth.study.fit import _label, typed
 from lth.study.fit_search import Limit, search_of, with_value
 from tests import toys
 
@@ -59,6 +61,24 @@ def test_methods_are_judged_by_their_last_phase(tmp_path):
 def test_a_value_may_be_a_whole_setting_and_its_study_has_a_name_still():
     one, two = (_label(f"optimizer-{{'kind': 'Adam', 'betas': {[0.9] * 99}, {n}}}") for n in "12")
     assert len(one) <= 60 and one != two and _label("rate-0.5") == "rate-0.5"
+
+
+@pytest.mark.parametrize("value", [
+    3, 0.5, 1e-7, None, True, "magnitude", "lth.moves.prune", "a b", "", "it's", "null", "NaN", "3",
+    "1e3", "a\\b", "a\\", "\\'", "[x]", [1, [2.5, None]], {"fc1": 3, "*": 4},
+    {"a:b ,c": {"d": "e f"}},
+])  # fmt: skip
+def test_what_is_chosen_can_be_typed(value):
+    parsed = plainly(OverridesParser.create().parse_override(f"a.b={typed(value)}").value())
+    assert parsed == value and type(parsed) is type(value)
+
+
+def plainly(value):
+    if isinstance(value, dict):
+        return {str(plainly(k)): plainly(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plainly(v) for v in value]
+    return value.text if isinstance(value, QuotedString) else value
 
 
 def test_what_cannot_fit_says_what_came_nearest(tmp_path):

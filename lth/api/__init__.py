@@ -42,6 +42,7 @@ def run(
     "val_loss"}`` with ``trainer={"max_epochs": 20}``: any argument of ``pl.Trainer``.
     YAMLs of one's own are named like the command's, with their folder as ``config_dir``. The same
     settings give the same study as the command's; what is trained already is not trained again.
+    What is returned is the study as this run has left it, whatever a later one adds to its folder.
     Bad settings raise ``lth.LthError`` before any work starts.
     """
     from lth.api.display import shown
@@ -54,7 +55,7 @@ def run(
     with _alone(), shown(progress) as display:
         setup = prepare(compose(config_dir, **given))
         run_study(setup, display)
-        return study_of(setup)
+        return study_of(setup).read()
 
 
 @names_them(Settings)

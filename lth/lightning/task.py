@@ -195,7 +195,10 @@ def check_arms(parts: Experiment) -> None:
         check_ticket(f"arms.{name}: ", made, ticket)
 
 
-OWN = "it needs a recipe of this package's, which task=lightning has not: leave it out"
+OWN = (
+    "it needs a recipe of this package's, which task=lightning has not: leave it out, or give the "
+    "module as a model, model=a.Module with data= and recipe.*, which takes every method"
+)
 
 
 def check_ticket(whose: str, made: Ticket, winner: Ticket) -> None:

@@ -67,6 +67,15 @@ class Study:
         if not (self.folder / "config.yaml").is_file():
             raise LthError(f"{folder}: not a study's folder: it has no config.yaml")
 
+    def read(self) -> Study:
+        """Read what the folder holds now, and return the study.
+
+        A later run that adds to the folder, or defines an arm otherwise, changes nothing of it.
+        """
+        for name in ("config", "provenance", "records", "curves", "members"):
+            getattr(self, name)
+        return self
+
     def __repr__(self) -> str:
         """One line; nothing but the records is read for it."""
         try:

@@ -197,6 +197,36 @@ def _table(search: Search, tried: Sequence[Tried]) -> Table:
     return table
 
 
+def typed(value: Any) -> str:
+    """Write a setting's value as it is typed on the command line: Hydra's words for it.
+
+    >>> typed({"fc1": 3, "*": None}), typed(["a b", True])
+    ('{fc1:3,*:null}', "['a b',true]")
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        pairs = (f"{re.sub(KEY, BEHIND, str(k))}:{typed(v)}" for k, v in value.items())
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(typed, value))}]"
+    if isinstance(value, str) and not re.fullmatch(PLAIN, value):
+        return "'" + re.sub(r"(\\*)('|$)", _quoted, value) + "'"
+    return str(value)
+
+
+def _quoted(found: re.Match[str]) -> str:
+    """Double the backslashes before a quote or the end, where alone they mean something."""
+    behind, quote = found.groups()
+    return behind * 2 + (f"\\{quote}" if quote else "")
+
+
+KEY, BEHIND = r"[\\()\[\]{}:=, \t]", r"\\\g<0>"
+"""What a key of Hydra's has a backslash before, for it takes no quotes."""
+
+PLAIN = r"(?i:(?!(null|true|false|inf|nan)$))[A-Za-z_][\w./*-]*"
+
+
 def _say(display: Display, search: Search, best: Tried, path: Path, command: Sequence[str]) -> None:
     costs = ", ".join(f"{n} {best.costs[n]:,.6g}" for n in _shown(search))
     display.say(
@@ -204,5 +234,5 @@ def _say(display: Display, search: Search, best: Tried, path: Path, command: Seq
         f"validation {best.validation:.4f}, test {best.test:.4f}"
     )
     kept = [a for a in command if not a.startswith(("action=", "fit.", "fit=", f"{search.knob}="))]
-    given = shlex.join([*kept, f"{search.knob}={best.value}"])
+    given = shlex.join([*kept, f"{search.knob}={typed(best.value)}"])
     display.say(f"to run it: lth {given}\ntable:  {path}")
