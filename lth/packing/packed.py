@@ -34,7 +34,9 @@ def pack(
     ``network`` is a ticket, a ``Net``, or a module, whose ``model`` is then its factory. Views are
     baked in. Every tensor is coded by the cheapest of its ways; ``coding`` limits them to those of
     ``huffman`` (Han et al. 2016, arXiv 1510.00149, Section 4) or ``arithmetic`` codes. The same
-    network gives the same bytes everywhere. ``lth.unpack(path).module()`` is bit for bit the same.
+    network gives the same bytes everywhere. ``lth.unpack(path).module()`` is bit for bit the same
+    (of a weight of -0.0 the sign is lost). A module no longer knows that its weights lie on a grid
+    of few bits, ``study.net(...)`` does: that is what budgets weigh, and what is small.
     """
     content = file.write(_net(network, model), coding)
     if path is not None:
