@@ -168,6 +168,9 @@ def test_what_does_not_compose_is_refused_before_work(tmp_path):
     )
     refused(r"method.m: moves.at_ticket: level=1: it holds no tickets", take(1), MEASURE)
     refused(r"method.m: level 7: no winning ticket of it so far", ALL | {"levels": [1, 7]})
+    line = "method.m: moves.nested_tickets: no winning ticket is compared, .*: levels=2"
+    refused(line, ALL, levels=0)
+    refused(line, ALL, take(1), MEASURE, levels=0)
     with pytest.raises(
         LthError, match=r"method.m.at='lst': it is winners, last, dense, or a level"
     ):

@@ -69,6 +69,11 @@ def _masks(levels: Sequence[int] | None, context: Turn) -> dict[int, Mask]:
     """Return the masks of the chain's winning tickets, largest first."""
     known = [n for n in context.winners if n in context.experiment.levels and n > 0]
     wanted = sorted(set(known if levels is None else levels))
+    if not wanted:
+        raise LthError(
+            "moves.nested_tickets: no winning ticket is compared, and it holds those of several "
+            "levels: levels=2"
+        )
     return {level: context.winning_mask(level) for level in wanted}
 
 
