@@ -125,6 +125,43 @@ CASE = pytest.mark.parametrize(("model", "keep", "shape"), CASES.values(), ids=C
 # -- the form
 
 
+class Unscaled(nn.Module):
+    """A norm without weights of its own, with statistics or without."""
+
+    def __init__(self, kind: str, **said):
+        super().__init__()
+        self.enter, self.norm = (
+            nn.Conv2d(1, 8, 3, padding=1, bias=False),
+            getattr(nn, kind)(8, **said),
+        )
+        self.inner, self.out = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.out(self.inner(self.norm(self.enter(x)).relu()).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "held"),
+    [
+        ("BatchNorm2d", {"affine": False}, 3),
+        ("InstanceNorm2d", {}, 0),
+        ("InstanceNorm2d", {"track_running_stats": True}, 3),
+        ("BatchNorm2d", {"affine": False, "track_running_stats": False}, 0),
+    ],
+)
+def test_a_norm_without_weights_is_narrowed_too(kind, said, held):
+    net = net_of({"_target_": "tests.test_neurons.Unscaled", "kind": kind, **said})
+    keep = {"enter": [0, 2, 3, 7], "inner": [1, 5]}
+    narrow, whole = carried(net, spec_of(net.model, keep)), unused(net, keep)
+    for training in (False, True):
+        slim = narrow.module().train(training)
+        torch.testing.assert_close(
+            slim(images()), whole.train(training)(images()), atol=1e-5, rtol=1e-5
+        )
+    assert slim.norm.num_features == 4 and len(narrow.buffers) == held
+    assert all(b.shape in ((4,), ()) for b in narrow.buffers.values())
+
+
 @CASE
 def test_a_narrow_network_computes_what_the_masked_one_does_and_is_smaller(model, keep, shape):
     net = net_of(model)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from lth.errors import LthError
 from lth.networks import masks
@@ -174,11 +175,18 @@ def _check(model: nn.Module, keep: Kept, inputs: Kept) -> None:
     modules = dict(model.named_modules())
     for what, places in (("keep", keep), ("inputs", inputs)):
         for name, numbers in places.items():
-            weight = getattr(modules.get(name), "weight", None)
-            axis = int(what == "inputs")
-            if weight is None or weight.ndim <= axis:
+            size = _size(modules.get(name), int(what == "inputs"))
+            if size is None:
                 raise LthError(f"narrowed.{what}.{name}: the model has no such layer")
-            check_numbers(f"narrowed.{what}.{name}", numbers, weight.shape[axis])
+            check_numbers(f"narrowed.{what}.{name}", numbers, size)
+
+
+def _size(module: nn.Module | None, axis: int) -> int | None:
+    """Return how many outputs (axis 0) or inputs a module has, None: it has none to cut."""
+    weight = getattr(module, "weight", None)
+    if weight is None:  # a norm without any still has statistics, or its number of features
+        return module.num_features if isinstance(module, _NormBase) and axis == 0 else None
+    return weight.shape[axis] if weight.ndim > axis else None
 
 
 def _scale(model: nn.Module, drawn: Mapping[str, tuple[tuple[int, ...], float]]) -> None:
