@@ -58,6 +58,26 @@ def macs(network, inputs):
     return counter.get_total_flops() // 2 // len(inputs)
 
 
+class Named(nn.Module):
+    """Its layers are called by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 8)
+        self.output = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.norm(input=self.conv(input=x)).relu().mean((2, 3))
+        return self.output(input=self.fc(input=x).relu())
+
+
+def test_layers_that_are_called_by_keyword_read_too():
+    spec, x = {"_target_": "tests.test_slim.Named"}, examples((1, 8, 8))
+    for form in (slim(spec), {"_target_": f"{REWRITES}.nested", "model": spec, "levels": [1, 2]}):
+        outputs = carried(net_of(spec), form).module().train()(x)
+        assert torch.equal(outputs[-1], net_of(spec).module().train()(x))
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_at_full_width_it_is_the_plain_network_bit_for_bit(name):
     spec, shape = model(name)

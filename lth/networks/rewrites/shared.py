@@ -56,13 +56,13 @@ class Reader(nn.Module):
         """Groups of a convolution."""
         return getattr(self.layer, "groups", 1)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # called as the layer names it, too
         """Do what the layer does, with the weights that are seen."""
         layer, weight, bias = self.layer, self.weight, self.bias
         if isinstance(layer, nn.Linear):
-            return F.linear(inputs, weight, bias)
+            return F.linear(input, weight, bias)
         how: Any = (layer.stride, layer.padding, layer.dilation, self.groups)
-        return CONVS[type(layer)](inputs, weight, bias, *how)
+        return CONVS[type(layer)](input, weight, bias, *how)
 
     def alone(self) -> nn.Module:
         """Return an ordinary layer with the weights that are seen."""
