@@ -1,5 +1,6 @@
 """Quantization: grids by layer, fitted to it; the move, mixed precision, and rounded inputs."""
 
+import warnings
 from functools import partial
 from itertools import pairwise
 
@@ -337,6 +338,87 @@ def baked_at(study, arm, level):
 # -- inputs
 
 
+class Odd(nn.Module):
+    """Weights that are tied, made of others, or taken by the forward pass itself."""
+
+    def __init__(self, aside: bool = True):
+        super().__init__()
+        self.a = nn.utils.parametrizations.weight_norm(nn.Linear(16, 8))
+        self.b, self.c, self.d = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.c.weight = self.b.weight
+        self.aside, self.unused = nn.Linear(8, 8) if aside else None, nn.Linear(3, 3)
+
+    def forward(self, x):
+        x = self.b(input=self.a(x.flatten(1)).relu()).relu()
+        x = x if self.aside is None else nn.functional.linear(x, self.aside.weight).relu()
+        return self.d(self.c(x).relu())
+
+
+class Whole(nn.Module):
+    """No layer of it is called as one: attention, and a weight by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.fc = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = x.flatten(1, 2)
+        return nn.functional.linear(self.mix(x, x, x)[0].mean(1), self.fc.weight)
+
+
+ASIDE = "the forward pass holds its weight by another way than the layer"
+ONE = {"trials": 1, "levels": 1, "arms": ["winning_ticket"]}
+
+
+def rounding(*first, **said):
+    few = {"bits": 4, "examples": 20} | said
+    listed = [*first, partial(moves.quantize_inputs, **few), moves.measure]
+    return {"m": {"at": "dense", "repeat": 1, "moves": listed}}
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_inputs_of_tied_weights_and_of_made_ones_are_rounded_and_others_named(aside, tmp_path):
+    model = {"_target_": "tests.test_quantizing.Odd", "aside": aside}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        made = run_study(tmp_path, **ONE, model=model, method=rounding())
+    told = [str(w.message) for w in told if "quantize_inputs" in str(w.message)]
+    assert told == [f"quantize_inputs: aside is left as it is: {ASIDE}"] * aside
+    network, data = made.network(arm="m", level=1), blobs(40)
+    seen = {}
+    for path in "abcd":
+        layer = network.get_submodule(path)
+        layer.forward = lambda input, n=path, run=layer.forward: (
+            seen.update({n: input}),
+            run(input),
+        )[1]
+    network(data.prepare(data.test_inputs))
+    assert seen.keys() == {*"abcd"} and all(len(x.unique()) <= 16 for x in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "words"),
+    [
+        ("Odd", ["b", "aside"], f"aside: {ASIDE}: call the layer, or leave it out of layers"),
+        ("Whole", ["mix.*"], "mix: only what goes into Linear and Conv layers is rounded: leave"),
+        ("Whole", None, f"no layer whose inputs can be rounded: .*fc: {ASIDE}"),
+    ],
+)
+def test_a_layer_whose_inputs_cannot_be_rounded_is_refused(model, layers, words, tmp_path):
+    spec = {"_target_": f"tests.test_quantizing.{model}"}
+    with pytest.raises(LthError, match=words) as caught:
+        setup_of(tmp_path, model=spec, method=rounding(layers=layers))
+    assert "\n" not in str(caught.value)
+    setup_of(tmp_path, model=spec, method=rounding(layers=layers, bits=32))  # rounds nothing
+
+
+def test_inputs_of_classifiers_behind_exits_are_rounded(tmp_path):
+    exits = [moves.attach_exits, partial(moves.train, steps=2)]
+    made = run_study(tmp_path, **ONE, method=rounding(*exits))
+    ranges = made.entry(arm="m", level=1, phase=2).about["model"]["ranges"]
+    assert set(ranges) == {"heads.0.output", "model.1", "model.3"}
+
+
 RANGES = {"1": [0.0, 3.0], "3": [-0.5, 1.0]}
 
 
@@ -373,6 +455,15 @@ def test_inputs_on_a_grid_by_hand_and_their_gradient():
     layer(x).backward()
     assert seen[0].tolist() == [[0.0, 0.5, 1.0, 1.0, -0.5]]
     assert x.grad.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0]]
+
+
+def test_an_input_given_by_name_is_rounded_too():
+    by_place, by_name = (nn.Conv2d(1, 2, 3) for _ in range(2))
+    by_name.load_state_dict(by_place.state_dict())
+    for layer in (by_place, by_name):
+        quantized_inputs(layer, {"": [-1.0, 1.0]}, bits=2)
+    x = torch.randn(2, 1, 5, 5)
+    assert torch.equal(by_name(input=x), by_place(x))
 
 
 def test_a_layer_that_has_seen_nothing_is_left_alone_and_no_layer_is_rounded_twice():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lth.errors import LthError, nearest
 from lth.networks.net import Net
@@ -32,16 +32,27 @@ class RoundedInput:
 
     bits: int
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Round the layer's first input."""
-        inputs, *rest = args
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Round the layer's input, given by place or by name."""
+        name, inputs = input_of(args, kwargs)
         low, high = (module.get_buffer(n).to(inputs.dtype) for n in (LOW, HIGH))
         most = 2**self.bits - 1
         step = ((high - low) / most).clamp(min=torch.finfo(inputs.dtype).tiny)
         zero = (-low / step).round()
         scaled = (inputs / step + zero).clamp(0, most)
         seen = step * (scaled.round().detach() - zero + (scaled - scaled.detach()))
-        return (torch.where(high > low, seen, inputs), *rest)  # of no range nothing is known
+        rounded = torch.where(high > low, seen, inputs)  # of no range nothing is known
+        return ((rounded, *args[1:]), kwargs) if name is None else (args, {**kwargs, name: rounded})
+
+
+def input_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str | None, Tensor]:
+    """Return what a layer is called with, and by which name, None: by its place."""
+    if args:
+        return None, args[0]
+    name = "input" if "input" in kwargs else next(iter(kwargs))
+    return name, kwargs[name]
 
 
 def quantized_inputs(
@@ -62,7 +73,7 @@ def quantized_inputs(
             raise LthError(f"quantized_inputs: the inputs of {name} are rounded already")
         layer.register_buffer(LOW, torch.tensor(min(0.0, float(low))))
         layer.register_buffer(HIGH, torch.tensor(max(0.0, float(high))))
-        layer.register_forward_pre_hook(RoundedInput(bits))
+        layer.register_forward_pre_hook(RoundedInput(bits), with_kwargs=True)
     return model
 
 
