@@ -81,6 +81,20 @@ def stranger():
     )  # fmt: skip
 
 
+class Reused(nn.Module):
+    """One ReLU in place behind each of two norms, and the first part of it in doubles."""
+
+    def __init__(self, inplace: bool = True):
+        super().__init__()
+        self.a, self.a_norm = nn.Conv2d(1, 3, 3).double(), nn.BatchNorm2d(3).double()
+        self.b, self.b_norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.relu, self.output = nn.ReLU(inplace), nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = self.relu(self.a_norm(self.a(x.double())))
+        return self.output(self.relu(self.b_norm(self.b(x.float()))).mean((2, 3)))
+
+
 NETWORKS = {
     "lenet5": lambda: with_exits(lenet5(input_shape=SHAPE, classes=4, widths=(3, 4, 5)), SHAPE),
     "resnet": lambda: with_exits(
@@ -90,6 +104,7 @@ NETWORKS = {
     "own": lambda: with_exits(stranger(), SHAPE, after={"3.1": {"pool": 2}, "2": None}, hidden=5),
     "forked": lambda: with_exits(Forked(), SHAPE, after=["first", "third"]),
     "segments": lambda: with_exits(Piecewise(), SHAPE),
+    "reused, doubles": lambda: with_exits(Reused(), SHAPE),
     "msdnet": lambda: msdnet(input_shape=SHAPE, classes=4, **SMALL),
 }  # fmt: skip
 
@@ -473,8 +488,77 @@ class Recurrent(nn.Module):
 
 
 def test_a_layer_that_gives_no_tensor_is_refused():
-    with pytest.raises(LthError, match=r"rnn gives a tuple: a classifier needs \[B, \.\.\.\]"):
+    line = r"rnn gives a tuple: a classifier needs \[B, \.\.\.\]: name another in after, or null"
+    with pytest.raises(LthError, match=line):
         with_exits(Recurrent(), (5, 4), after=["rnn"])
+    with pytest.raises(LthError, match=r"no layer before the last runs once .*nowhere to exit"):
+        with_exits(Recurrent(), (5, 4))
+
+
+class Turned(nn.Module):
+    """Its examples lie behind the positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.output = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.output(self.b(self.a(x.transpose(0, 1)).mean(0)))
+
+
+def test_a_layer_whose_examples_do_not_come_first_is_refused():
+    with pytest.raises(LthError, match=r"a gives \[5, 2, 4\]: a classifier needs \[B, \.\.\.\]"):
+        with_exits(Turned(), (5, 4), after=["a"])
+
+
+class Held(nn.Module):
+    """Layers in a dict, one of them never called; a recurrent one, and one that runs twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.norm = nn.Linear(4, 4), nn.LayerNorm(4)
+        self.parts = nn.ModuleDict({n: nn.Linear(4, 4) for n in "abc"})
+        self.rnn, self.twice = nn.GRU(4, 4, batch_first=True), nn.Linear(4, 4)
+        self.last, self.output = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.norm(self.norm(self.enter(x)))
+        x = functional.linear(self.parts["c"](self.parts["a"](x)), self.parts["b"].weight)
+        return self.output(self.last(self.twice(self.twice(self.rnn(x)[0]))).mean(1))
+
+
+def test_where_nothing_is_named_what_can_have_no_exit_is_left_out():
+    network = with_exits(Held(), (5, 4))
+    assert network.exit_names == ("enter", "parts.a", "parts.c", "last")
+    early = early_exit(network, [0.0, 2.0, 2.0]).eval()
+    x = torch.randn(3, 5, 4)
+    wanted = network.heads[0](network.model.enter(x))
+    assert torch.equal(early(x), wanted)
+    for name in ("rnn", "twice", "parts", "norm"):
+        with pytest.raises(LthError, match=f"with_exits: {name} .* in after"):
+            with_exits(Held(), (5, 4), after=[name])
+
+
+def test_an_exit_reads_what_a_layer_gave_whatever_changes_it_in_place_later():
+    made = []
+    for inplace in (True, False):
+        torch.manual_seed(0)
+        made.append(with_exits(Reused(inplace), SHAPE).train())
+    answers = [network(images()) for network in made]
+    assert made[0].exit_names == made[1].exit_names == ("a_norm", "last")
+    assert all(torch.equal(a, b) for a, b in zip(*answers, strict=True))
+    for given in answers:
+        sum(logits.square().mean() for logits in given).backward()
+    grads = [[p.grad for p in network.parameters()] for network in made]
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+    with pytest.raises(LthError, match="what a_norm gives is changed in place"):
+        with_exits(Reused(), SHAPE, after=["a_norm"])
+
+
+def test_classifiers_compute_in_the_dtype_of_what_they_read():
+    network = with_exits(Reused(), SHAPE, hidden=3).train()
+    assert network.heads[0].hidden.weight.dtype == torch.float64
+    assert {logits.dtype for logits in network(images())} == {torch.float32}
 
 
 class Sized(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,11 +14,16 @@ Given = dict[str, list[Any]]
 """What layers gave in a forward pass, call after call, in the order they ran."""
 
 
-def given_by(model: nn.Module, names: Sequence[str], inputs: Tensor) -> tuple[Given, Any]:
-    """Run a network; return what the layers named give on the way, and its outputs."""
+def given_by(
+    model: nn.Module, names: Sequence[str], inputs: Tensor, changed: Collection[str] = ()
+) -> tuple[Given, Any]:
+    """Run a network; return what the layers named give on the way, and its outputs.
+
+    Of layers whose outputs are ``changed`` later, in place, it is what they were.
+    """
     own = own_segments(model)
     if own is None:
-        with caught(model, names) as given:
+        with caught(model, names, changed) as given:
             return given, model(inputs)
     found, state = Given(), inputs
     *parts, last = grouped(own, names)
@@ -29,12 +34,18 @@ def given_by(model: nn.Module, names: Sequence[str], inputs: Tensor) -> tuple[Gi
 
 
 @contextmanager
-def caught(model: nn.Module, names: Sequence[str]) -> Iterator[Given]:
+def caught(
+    model: nn.Module, names: Sequence[str], changed: Collection[str] = ()
+) -> Iterator[Given]:
     """Collect what layers give inside; by hooks of this pass, for one that stays is copied too."""
     given = Given()
 
     def keep(name: str) -> Any:
-        return lambda module, args, output: given.setdefault(name, []).append(output)
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            copied = name in changed and isinstance(output, Tensor)
+            given.setdefault(name, []).append(output.clone() if copied else output)
+
+        return note
 
     with ExitStack() as hooks:
         for name in names:

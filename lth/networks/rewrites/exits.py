@@ -7,23 +7,23 @@ lets an image leave before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lth.errors import LthError, first_line, nearest
+from lth.errors import LthError, nearest
 from lth.models.check import wholes
 from lth.networks import masks
 from lth.networks.drawn import State, draw_state
 from lth.networks.net import Net
-from lth.networks.rewrites.caught import changed_in_place, given_by
-from lth.networks.rewrites.cuts import Cuts, own_segments
+from lth.networks.rewrites.caught import given_by
+from lth.networks.rewrites.cuts import Cuts
 from lth.networks.rewrites.heads import Head, Stage
+from lth.networks.rewrites.places import places_of
 from lth.networks.ticket import layers_of
-from lth.networks.trace import evaluating
 from lth.spec.argument_types import whole
 from lth.spec.build import Spec
 
@@ -38,13 +38,15 @@ class WithExits(nn.Module):
     """A network, and a classifier behind each of some of its layers, in the order they run."""
 
     def __init__(
-        self, model: nn.Module, heads: Mapping[str, nn.Module], example: Tensor, frozen: bool
-    ) -> None:
+        self, model: nn.Module, heads: Mapping[str, nn.Module], example: Tensor, frozen: bool,
+        changed: Collection[str] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
         self.after, self.frozen = tuple(heads), frozen
         self.heads = nn.ModuleList(heads.values())
         self.model = model  # registered last: its output layer is the output layer
         self._example, self._cuts = (tuple(example.shape), example.dtype), Cuts()
+        self._changed = frozenset(changed)  # in place, by what comes after: read as it is given
 
     @property
     def exit_names(self) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ class WithExits(nn.Module):
         if not self.training:
             return self.model(inputs)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features, outputs = given_by(self.model, self.after, inputs)
+            features, outputs = given_by(self.model, self.after, inputs, self._changed)
         logits = [
             head(features[name][0]) for name, head in zip(self.after, self.heads, strict=True)
         ]
@@ -98,58 +100,24 @@ def with_exits(
 ) -> WithExits:
     """Attach a classifier behind the layers named in ``after``; None: behind every layer.
 
+    Every one that runs once in a forward pass and gives one tensor, which the classifier reads as
+    it was given, whatever changes it in place later; what is named is refused where it is not so.
     Maps ``[C, H, W]`` are averaged to ``pool`` by ``pool`` (None: as they are) and flattened; then
     comes a layer of ``hidden`` ReLUs where that is not None, and a linear one. ``after`` may map a
     name to its own ``{pool, hidden}``. Under ``frozen`` only the classifiers train. BranchyNet
     (Teerapittayanon et al. 2016, arXiv 1709.01686); a probe of every layer where it is frozen
     (Alain & Bengio 2016, arXiv 1610.01644).
     """
-    known = [*(own_segments(model) or dict(model.named_modules()))]
-    known = known[:-1] if own_segments(model) else known[1:]
-    asked = every_layer(model, known) if after is None else after
-    if isinstance(asked, str) or not asked:
-        raise LthError(f"with_exits: after={asked!r}: a list of layers, or null for every one")
-    for name in asked:
-        if name not in known:
-            raise LthError(f"with_exits: {name} is no layer of the model{nearest(name, known)}")
+    if isinstance(after, str) or (after is not None and not after):
+        raise LthError(f"with_exits: after={after!r}: a list of layers, or null for every one")
     example = _example_of(model, input_shape)
-    features, outputs = _tried(model, [n for n in known if n in asked], example)
-    of = dict(asked) if isinstance(asked, Mapping) else {}
+    places = places_of(model, after, example)
+    of = dict(after) if isinstance(after, Mapping) else {}
     heads = {
-        name: Head(given, outputs.shape[1], **_settings(name, of.get(name), pool, hidden))
-        for name, given in features.items()
+        name: Head(given, places.outputs, **_settings(name, of.get(name), pool, hidden))
+        for name, given in places.features.items()
     }
-    return WithExits(model, heads, example, bool(frozen))
-
-
-def every_layer(model: nn.Module, known: Sequence[str]) -> list[str]:
-    """Return where an exit belongs: behind each layer that has no classifier, before the next.
-
-    A layer is a child that has weights to multiply with; what follows it without any (a norm, an
-    activation, a pooling, but no flattening) belongs to it. The last is a classifier, that of the
-    one before it.
-    """
-    if own_segments(model) is not None:
-        return list(known)
-    found: list[str] = []
-    for name, part in _children(model):
-        if any(p.ndim > 1 for p in part.parameters()):
-            found.append(name)
-        elif found and not isinstance(part, nn.Flatten | nn.Dropout):
-            found[-1] = name
-    if len(found) < 2:
-        raise LthError("with_exits: it has no layer before its last: there is nowhere to exit")
-    return found[:-2] or found[:1]
-
-
-def _children(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the parts of a module in order, those of a Sequential that is one in its place."""
-    for name, part in module.named_children():
-        inner = f"{path}.{name}" if path else name
-        if type(part) is nn.Sequential and len(part):
-            yield from _children(part, inner)
-        else:
-            yield inner, part
+    return WithExits(model, heads, example, bool(frozen), places.changed)
 
 
 def _settings(
@@ -171,36 +139,6 @@ def _example_of(model: nn.Module, input_shape: Sequence[int]) -> Tensor:
     tokens = torch.zeros(2, *shape, dtype=torch.long)
     embeds = next((True for m in model.modules() if isinstance(m, nn.Embedding)), False)
     return tokens if embeds else floats
-
-
-def _tried(
-    model: nn.Module, names: Sequence[str], example: Tensor
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Run two examples; return what the layers give, in the order they run, and the outputs."""
-    try:
-        with torch.no_grad(), evaluating(model):
-            given, outputs = given_by(model, names, example)
-            changed = changed_in_place(model, names, example)
-    except Exception as error:
-        shape = list(example.shape[1:])
-        raise LthError(
-            f"with_exits: the model does not take examples of input_shape {shape}: "
-            f"{first_line(error)}"
-        ) from error
-    for name in names:
-        if len(each := given.get(name, ())) != 1:
-            raise LthError(f"with_exits: {name} runs {len(each)} times in a forward pass, not once")
-        if not isinstance(each[0], Tensor) or each[0].ndim < 2:
-            kind = type(each[0]).__name__
-            raise LthError(f"with_exits: {name} gives a {kind}: a classifier needs [B, ...]")
-        if name in changed:
-            raise LthError(
-                f"with_exits: what {name} gives is changed in place by what follows it: name that "
-                "layer in after, or leave what was given as it was (relu for relu_, inplace=False)"
-            )
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
-        raise LthError("with_exits: the model's outputs are no logits [B, K]")
-    return {name: values[0] for name, values in given.items()}, outputs
 
 
 def prefixed(net: Net, model: Spec, new: State | None = None) -> Net:

@@ -24,22 +24,29 @@ class Stage(NamedTuple):
 
 
 class Head(nn.Module):
-    """A classifier: maps averaged to ``pool`` by ``pool``, a hidden layer, a linear one."""
+    """A classifier: maps averaged to ``pool`` by ``pool``, a hidden layer, a linear one.
+
+    It computes in the dtype of the ``features`` and answers in that of the network's ``outputs``.
+    """
 
     def __init__(
-        self, features: Tensor, classes: int, pool: int | None, hidden: int | None
+        self, features: Tensor, outputs: Tensor, pool: int | None, hidden: int | None
     ) -> None:
         super().__init__()
-        self.pool = pool
+        self.pool, classes = pool, outputs.shape[1]
+        self.cast = outputs.dtype if features.dtype != outputs.dtype else None
         size = self._flat(features).shape[1]
         self.hidden = None if hidden is None else nn.Linear(size, hidden)
         self.output = nn.Linear(hidden or size, classes)
         initialise(self, "glorot_normal")
+        if features.is_floating_point():
+            self.to(features.dtype)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``[B, C, H, W]`` or ``[B, F]`` to logits ``[B, K]``."""
         flat = self._flat(features)
-        return self.output(flat if self.hidden is None else self.hidden(flat).relu())
+        logits = self.output(flat if self.hidden is None else self.hidden(flat).relu())
+        return logits if self.cast is None else logits.to(self.cast)
 
     def _flat(self, features: Tensor) -> Tensor:
         if features.ndim == 4 and self.pool is not None:
