@@ -34,7 +34,7 @@ from lth import LthError, Study
 from lth.config import without_root
 from lth.loggers.levels_csv import write_levels
 from lth.measured import measured_of
-from lth.records.intervals import grouped, interval
+from lth.records.intervals import Interval, grouped, interval
 from lth.records.record import Record, write_atomic, write_table
 from lth.records.statistics import EARLY, Cell, paired_difference, summarise
 from lth.records.verdict import WINNER, verdict
@@ -83,10 +83,15 @@ def phases(study: Study) -> Iterator[tuple[Any, ...]]:
         trials = grouped(sorted(rows, key=lambda r: r.trial), lambda r: r.trial).values()
         values = [fmean(r.value for r in own) for own in trials]
         found = interval(values)
-        bounds = (found.low, found.high) if found.bounded else ("", "")
         density = fmean(r.density for r in rows)
         each = " ".join(map(repr, values)) if len(set(values)) > 1 else repr(values[0])
-        yield (*place, density, metric, found.mean, *bounds, len(trials), each)
+        yield (*place, density, metric, *_written(found), each)
+
+
+def _written(found: Interval) -> tuple[float | str, ...]:
+    """Return mean, bounds and number of trials; trials that give no bounds leave them blank."""
+    bounds = (found.low, found.high) if found.bounded else ("", "")
+    return found.mean, *bounds, found.n
 
 
 def _of_phase(row: Record) -> tuple[Any, ...]:
@@ -129,9 +134,8 @@ def differences(study: Study) -> Iterator[tuple[Any, ...]]:
             except LthError:
                 continue  # every trial of one of them diverged
             name = "dense" if cell.arm == WINNER else cell.arm
-            bounds = (found.low, found.high) if found.bounded else ("", "")
             where = cell.lr, cell.level, summary.density
-            yield (*where, WINNER, name, measure, found.mean, *bounds, found.n)
+            yield (*where, WINNER, name, measure, *_written(found))
 
 
 def measures(study: Study) -> tuple[str, ...]:

@@ -68,13 +68,12 @@ def macs_of(
     ``(U V) x``, are made for each example, as for the first.
     """
     first = few[:1]
-    one = counted(network, [first])
-    # watched without this module's ways through attention, which change the last digits
-    alike = not watched or watched.took <= {counted(network, [first], plainly=False).each[0]}
+    one, fused = counted(network, [first]), counted(network, [first], plainly=False)
+    # watched by the fused ways, for the others change the last digits of what is scored
+    alike = not watched or watched.took <= {fused.each[0]}
     if alike and not says_dynamic(network) and counted(network, [few]).each == one.each:
         return _both(one)
-    plainly = counted(network, [first], plainly=False) != one
-    return _both(Counted(counted(network, every(), plainly).each, one.made))
+    return _both(Counted(counted(network, every(), plainly=fused != one).each, one.made))
 
 
 def _both(found: Counted) -> Macs:

@@ -225,6 +225,7 @@ KEY, BEHIND = r"[\\()\[\]{}:=, \t]", r"\\\g<0>"
 """What a key of Hydra's has a backslash before, for it takes no quotes."""
 
 PLAIN = r"(?i:(?!(null|true|false|inf|nan)$))[A-Za-z_][\w./*-]*"
+"""A text that Hydra takes for one without quotes."""
 
 
 def _say(display: Display, search: Search, best: Tried, path: Path, command: Sequence[str]) -> None:

@@ -142,6 +142,12 @@ def _front(ax: Axes, points: Sequence[Point], what: Judged) -> None:
     )  # fmt: skip
 
 
+def _paths(points: Sequence[Point]) -> list[list[Point]]:
+    """Return the networks of each method and level, from its first move's to its last's."""
+    ways = grouped(points, lambda p: (p.study, p.arm, p.lr, p.level)).values()
+    return [sorted(way, key=lambda p: p.phase) for way in ways]
+
+
 def _method(
     ax: Axes, name: str, points: Sequence[Point], look: Look, what: Judged, worst: float
 ) -> Label:
@@ -151,8 +157,7 @@ def _method(
     small, hollow, and joined to what comes of it.
     """
     colour, marker, stroke = look
-    chains = grouped(points, lambda p: (p.study, p.arm, p.lr, p.level)).values()
-    paths = [sorted(chain, key=lambda p: p.phase) for chain in chains]
+    paths = _paths(points)
     own = sorted((path[-1] for path in paths), key=lambda p: p.cost)
     x = [p.cost for p in own]
     y = [what.factor * p.value.mean for p in own]
@@ -202,10 +207,5 @@ def _note(points: Sequence[Point]) -> str:
     trials = sorted({p.trials for p in points})
     count = f"{trials[0]} to " * (len(trials) > 1) + f"{trials[-1]} trials"
     over = f"mean of {count}; bars: 95 % intervals" if trials[-1] > 1 else "one trial"
-    last = dict[tuple[object, ...], int]()
-    for p in points:
-        place = p.study, p.arm, p.lr, p.level
-        last[place] = max(p.phase, last.get(place, 0))
-    more = any(p.phase < last[p.study, p.arm, p.lr, p.level] for p in points)
-    small = "hollow: before the last move; " if more else ""
+    small = "hollow: before the last move; " if any(len(p) > 1 for p in _paths(points)) else ""
     return f"{over}; {small}wide grey line: the front (on validation none gives more for less)"
