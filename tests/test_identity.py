@@ -664,3 +664,40 @@ def test_a_library_is_known_by_its_name():
     }  # fmt: skip
     assert Walk(torch.optim.Adam).digest != Walk(torch.optim.AdamW).digest
     assert Walk(torch.optim.Adam).pieces == {}
+
+
+def test_a_package_installed_into_a_folder_of_its_own_is_a_library(tmp_path, monkeypatch):
+    """``pip install --target``, and PYTHONPATH; the user's modules beside it are not."""
+    from lth.identity.origin import is_library
+
+    (tmp_path / "brought_in").mkdir()
+    (tmp_path / "brought_in" / "__init__.py").write_text("from .inner import f\n")
+    (tmp_path / "brought_in" / "inner.py").write_text("def f(x):\n    return x\n")
+    (tmp_path / "mine_beside.py").write_text(
+        "from brought_in import f\ndef g(x):\n    return f(x)\n"
+    )
+    info = tmp_path / "brought_in-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brought-in\nVersion: 1.0\n")
+    (info / "RECORD").write_text("brought_in/__init__.py,,\nbrought_in/inner.py,,\n")
+    own = tmp_path / "mine_beside.egg-info"  # of a source tree: what it names is the user's
+    own.mkdir()
+    (own / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mine-beside\nVersion: 1.0\n")
+    (own / "SOURCES.txt").write_text("mine_beside.py\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = importlib.import_module("mine_beside")
+    assert is_library("brought_in") and is_library("brought_in.inner")
+    assert not is_library("mine_beside")
+    assert set(Walk(mine.g).pieces) == {"mine_beside.g"}
+
+
+def test_a_context_variable_is_told_by_its_name_and_its_value():
+    text = "from contextvars import ContextVar\nV = ContextVar('v', default={})\n"
+    text += "def f(x):\n    return x * V.get()\n"
+    two, three = (cell(text.format(value), f"<{value}>") for value in (2, 3))
+    again = cell(text.format(2), "<again>")
+    assert Walk(two["f"]).digest == Walk(again["f"]).digest != Walk(three["f"]).digest
+    again["V"].set(3)
+    assert Walk(again["f"]).digest == Walk(three["f"]).digest
+    bare = cell(text.replace(", default={}", ""), "<bare>")["f"]
+    assert Walk(bare).digest != Walk(two["f"]).digest

@@ -13,6 +13,7 @@ import re
 import types
 from collections import deque
 from collections.abc import Iterable, Mapping, Set
+from contextvars import ContextVar
 from dataclasses import MISSING, Field
 from hashlib import sha256
 from json import dumps
@@ -158,6 +159,8 @@ class Walk:
             return self._container(dict(value))
         if isinstance(value, ref):
             return ["reference", self.token(value())]
+        if isinstance(value, ContextVar):
+            return ["context", value.name, self._now(value)]
         if isinstance(value, torch.jit.ScriptFunction):
             return ["script", scripted(value)]
         if type(value).__module__ == "typing" or isinstance(value, GenericAlias | UnionType):
@@ -186,6 +189,12 @@ class Walk:
             [name, self._cell(cell)]
             for name, cell in zip(function.__code__.co_freevars, cells, strict=True)
         ]
+
+    def _now(self, variable: ContextVar[Any]) -> Any:
+        try:
+            return self.token(variable.get())
+        except LookupError:
+            return ["empty"]
 
     def _cell(self, cell: CellType) -> Any:
         try:

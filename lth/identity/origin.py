@@ -7,6 +7,7 @@ import importlib.util
 import site
 import sys
 import sysconfig
+from importlib.metadata import distributions
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -77,7 +78,25 @@ def _file_of(root: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _is_installed(file: str) -> bool:
-    return any(Path(file).is_relative_to(folder) for folder in _installed())
+    path = Path(file)
+    if any(path.is_relative_to(folder) for folder in _installed()):
+        return True
+    return any(
+        path.relative_to(folder).parts[0] in _brought(folder)
+        for folder in sys.path if folder and path.is_relative_to(folder)
+    )  # fmt: skip
+
+
+@functools.cache
+def _brought(folder: str) -> frozenset[str]:
+    """Return what ``pip install --target`` put into a folder: its files' first parts.
+
+    A source tree's own metadata (``egg-info``) has no list of what was installed.
+    """
+    return frozenset(
+        file.parts[0] for found in distributions(path=[folder])
+        if found.read_text("RECORD") for file in found.files or ()
+    )  # fmt: skip
 
 
 @functools.cache
