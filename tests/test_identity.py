@@ -4,11 +4,15 @@ A small project of a user's (``PROJECT``: eleven files) is imported anew after e
 of its dense member is compared with that of the unedited one. Nothing is trained.
 """
 
+import functools
 import importlib
 import linecache
+import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ import torch
 
 from lth import LthError
 from lth.config import compose
-from lth.identity import Walk, code_key, described
+from lth.identity import Walk, code_key, described, origin
 from lth.identity.source import read
 from lth.imp import dense
 from lth.store.store import Store
@@ -668,8 +672,6 @@ def test_a_library_is_known_by_its_name():
 
 def test_a_package_installed_into_a_folder_of_its_own_is_a_library(tmp_path, monkeypatch):
     """``pip install --target``, and PYTHONPATH; the user's modules beside it are not."""
-    from lth.identity.origin import is_library
-
     (tmp_path / "brought_in").mkdir()
     (tmp_path / "brought_in" / "__init__.py").write_text("from .inner import f\n")
     (tmp_path / "brought_in" / "inner.py").write_text("def f(x):\n    return x\n")
@@ -686,8 +688,8 @@ def test_a_package_installed_into_a_folder_of_its_own_is_a_library(tmp_path, mon
     (own / "SOURCES.txt").write_text("mine_beside.py\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     mine = importlib.import_module("mine_beside")
-    assert is_library("brought_in") and is_library("brought_in.inner")
-    assert not is_library("mine_beside")
+    assert origin.is_library("brought_in") and origin.is_library("brought_in.inner")
+    assert not origin.is_library("mine_beside")
     assert set(Walk(mine.g).pieces) == {"mine_beside.g"}
 
 
@@ -701,3 +703,60 @@ def test_a_context_variable_is_told_by_its_name_and_its_value():
     assert Walk(again["f"]).digest == Walk(three["f"]).digest
     bare = cell(text.replace(", default={}", ""), "<bare>")["f"]
     assert Walk(bare).digest != Walk(two["f"]).digest
+
+
+def test_what_only_some_pythons_have_in_their_own_parts_does_not_count():
+    """A lock in 3.11's ``cached_property``, and where what is written in C says that it is from."""
+    locked, free = functools.cached_property(len), functools.cached_property(len)
+    vars(locked)["lock"] = threading.RLock()
+    vars(free).pop("lock", None)
+    assert Walk(locked).digest == Walk(free).digest
+    assert Walk(free).digest != Walk(functools.cached_property(sum)).digest
+    pair = namedtuple("Pair", "a b")
+    fields = [vars(pair)[n] for n in "ab"]
+    assert Walk(fields[0]).digest != Walk(fields[1]).digest
+    for module, name in (("_collections", "collections"), ("_operator", "operator")):
+        assert origin.name_of(type("C", (), {"__module__": module})) == f"{name}.C"
+    mine = type("C", (), {"__module__": "_mine"})
+    assert origin.name_of(mine) == "_mine.C"
+
+
+KEYS = """
+import json
+from hashlib import sha256
+from lth import config
+from lth.identity import Walk, described, structure
+from lth.lightning.runner import numerics as task_numerics
+from lth.networks.ticket import draw_model
+from lth.spec.build import fill
+from lth.train.key import numerics
+shape = {"input_shape": [3, 32, 32], "classes": 10}
+found = {"numerics": numerics().key, "task": task_numerics().key}
+for group in GROUPS:
+    for name in config.choices(group):
+        value = config.load(group, name)
+        said = json.dumps(described(value), sort_keys=True)
+        found[f"{group}/{name}"] = sha256(said.encode()).hexdigest()
+        if group == "model":
+            found[f"made/{name}"] = Walk(structure(draw_model(fill(value, **shape), 0))).digest
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", os.environ.get("LTH_PYTHONS", "").split())
+def test_other_pythons_and_torches_give_the_same_keys(python):
+    """Environments that have lth's libraries: ``LTH_PYTHONS='/a/bin/python /b/bin/python'``."""
+    groups = [
+        "model", "recipe/optimizer", "recipe/schedule", "recipe/loss", "score", "prune", "rewind",
+        "search", "arms", "method", "data",
+    ]  # fmt: skip
+    root = str(Path(__file__).parents[1])
+    found = [
+        subprocess.run(
+            [program, "-c", f"GROUPS = {groups}\n{KEYS}"], capture_output=True, text=True,
+            check=True, env=os.environ | {"PYTHONPATH": root}, timeout=300,
+        ).stdout
+        for program in (sys.executable, python)
+    ]  # fmt: skip
+    assert found[0] == found[1]

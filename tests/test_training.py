@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from lth.store.store import Store
 from lth.train import work as work_module
 from lth.train.batches import Batches, blocks
 from lth.train.engine import SequentialEngine
+from lth.train.exact import exact
 from lth.train.job import Streams
 from lth.train.options import Options
 from lth.train.pool import Pool
@@ -40,6 +42,7 @@ from tests.toys import (
     in_turn,
     job,
     recipe,
+    run_study,
     ticket,
     train,
     train_member,
@@ -516,3 +519,51 @@ def test_partials_are_written_on_the_way(tmp_path, monkeypatch):
     with one_thread():
         work([[job()]], blobs(), Store(tmp_path), in_turn, report)
     assert seen == [(10, False, 10), (20, False, 20), (30, True, None)]
+
+
+NEWER = """
+import torch
+from lth.train.exact import exact
+conv = torch.backends.cudnn.conv
+conv.fp32_precision = "tf32"  # torch's newer switch: the older one cannot be read any more
+torch.backends.cudnn.rnn.fp32_precision = "ieee"
+with exact():
+    inside = conv.fp32_precision
+print(inside, conv.fp32_precision)
+"""
+
+
+def test_a_study_convolves_in_float32_as_it_is_and_leaves_the_switch_as_it_was(tmp_path):
+    """By torch's default a GPU rounds to ten bits (TF32), which moves gradients by percents."""
+    seen, cudnn = [], torch.backends.cudnn
+
+    class Noting(SequentialEngine):
+        def __init__(self, made, dataset):
+            super().__init__(made, dataset)
+            seen.append(cudnn.allow_tf32)
+
+    assert cudnn.allow_tf32
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lth.train.engine.SequentialEngine", Noting)
+        run_study(tmp_path, trials=1, levels=1)
+    assert seen and not any(seen) and cudnn.allow_tf32
+    with pytest.raises(ZeroDivisionError), exact():
+        raise ZeroDivisionError
+    assert cudnn.allow_tf32
+    found = subprocess.run([sys.executable, "-c", NEWER], capture_output=True, text=True)
+    assert found.stdout.split() == ["ieee", "tf32"], found.stderr
+
+
+def test_whether_a_stack_agrees_with_one_alone_is_seen_in_exact_float32(monkeypatch):
+    from lth.train import stacked
+
+    seen = []
+
+    def noting(*_):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return True
+
+    monkeypatch.setattr(stacked, "_agrees", noting)
+    monkeypatch.setattr(stacked, "_unstackable", {})
+    assert not stacked.trains_alone(job(NORM), blobs())
+    assert seen == [False]

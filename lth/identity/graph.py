@@ -11,7 +11,7 @@ import functools
 import inspect
 import re
 import types
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Iterable, Mapping, Set
 from contextvars import ContextVar
 from dataclasses import MISSING, Field
@@ -58,6 +58,9 @@ TENSORS = (Tensor, nn.Parameter, nn.Buffer)
 
 PARTS = ("fget", "fset", "fdel", "__func__", "func", "args", "keywords", "__dict__")
 """What properties, bound functions and partials hold."""
+
+OF_TUPLES = type(vars(namedtuple("Any", "field"))["field"])
+"""What a named tuple has in the place of a property; its name is another in every Python."""
 
 OF_C = (
     types.BuiltinFunctionType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,
@@ -139,6 +142,11 @@ class Walk:
             return ["method", self.token(value.__func__), self.token(value.__self__)]
         if type(value) in (staticmethod, classmethod):
             return [type(value).__name__, self.token(value.__func__)]
+        if isinstance(value, functools.cached_property):  # Python 3.11 has a lock in it
+            own = {n: v for n, v in vars(value).items() if n != "lock"}
+            return ["made", self.token(type(value)), self._state(own)]
+        if isinstance(value, OF_TUPLES):
+            return ["field of a tuple", value.__reduce__()[1][0]]
         if isinstance(value, property | staticmethod | classmethod | functools.partial):
             parts = [getattr(value, n) for n in PARTS if hasattr(value, n)]
             return ["made", self.token(type(value)), *map(self.token, parts)]

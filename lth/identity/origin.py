@@ -16,7 +16,7 @@ import torch
 
 PLUMBING = (
     "lth.errors", "lth.files", "lth.identity", "lth.networks.trace", "lth.records.record",
-    "lth.spec", "lth.store.entry", "lth.store.store",
+    "lth.spec", "lth.store.entry", "lth.store.store", "lth.store.study",
 )  # fmt: skip
 """Parts of lth that carry numbers and do not make them; known by name, like a library."""
 
@@ -129,8 +129,15 @@ def is_generated(value: Any) -> bool:
 
 
 def name_of(thing: Any) -> str:
-    """Return a thing's dotted name, an instance's class's."""
+    """Return a thing's dotted name, an instance's class's.
+
+    What Python has in C goes by the module that shows it: ``_operator.itemgetter`` in 3.11 is
+    ``operator.itemgetter`` in 3.12.
+    """
     module = getattr(thing, "__module__", None) or ""
+    root = module.partition(".")[0]
+    if root[:1] == "_" != root[1:2] and root in sys.stdlib_module_names:
+        module = module[1:]
     return f"{module}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from lth.study.logged import Heard, Logged
 from lth.study.progress import Display
 from lth.study.setup import Setup
 from lth.study.telling import tell_level
+from lth.train.exact import exact
 from lth.train.trainer import Trainer, store_at
 from lth.types import WINNER, MemberId
 
@@ -138,7 +139,7 @@ def execute(setup: Setup, display: Display) -> Journal:
             display.note(note)
         display.study(setup.parts, setup.recipe.steps)
         try:
-            with gently(), display:
+            with gently(), display, nullcontext() if setup.task else exact():
                 _go(setup, trainer, journal, display)
             trainer.close()
         except BaseException as error:

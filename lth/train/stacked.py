@@ -14,6 +14,7 @@ from lth.spec.build import digest
 from lth.store.store import Store
 from lth.train.alike import agrees, group_alike
 from lth.train.engine import Engine, SequentialEngine
+from lth.train.exact import exact
 from lth.train.habits import draws_random_numbers, habits_of
 from lth.train.job import Job
 from lth.train.network import Network
@@ -66,13 +67,17 @@ def make_engine(jobs: Sequence[Job], dataset: Dataset) -> Engine:
 
 
 def trains_alone(job: Job, dataset: Dataset) -> bool:
-    """Whether a member draws random numbers, replaces its buffers, or is not itself in a stack."""
+    """Whether a member draws random numbers, replaces its buffers, or is not itself in a stack.
+
+    That is tried in exact float32: else two ways to one gradient differ by what a GPU rounds off.
+    """
     if draws_random_numbers(job, dataset) or habits_of(job.ticket.model, dataset).replaces:
         return True
     key = memory_key(job.ticket.model) + digest([job.ticket.views, job.ticket.gate])
     if key not in _unstackable:
         try:
-            _unstackable[key] = not _agrees(job, dataset)
+            with exact():
+                _unstackable[key] = not _agrees(job, dataset)
         except (LthError, torch.OutOfMemoryError):
             raise
         except Exception:  # whatever it is that a vmap does not take
