@@ -11,7 +11,10 @@ import torch
 import lth
 from lth import LthError
 from lth.files import Damaged
-from lth.packing import file, signs, symbols, values
+from lth.networks import ticket_check
+from lth.networks.drawn import draw_state
+from lth.networks.net import Net
+from lth.packing import file, layout, signs, symbols, values
 from lth.packing.adaptive import LONGEST, count, text
 from lth.packing.coder import HALF, Reader, Recorder
 from lth.packing.kinds import Kind, Place
@@ -207,3 +210,60 @@ def test_text_too_long_is_refused_on_both_sides():
     model = {"_target_": "mine.net", "names": "x" * LONGEST}
     with pytest.raises(LthError, match="bytes of text"):
         code_model(Recorder(), model)
+
+
+MILLION = 1 << 20
+HUGE = {
+    "recurrent": ("torch.nn.LSTM", {"input_size": 1, "hidden_size": 1, "num_layers": MILLION}),
+    "copied": ("torch.nn.Transformer", {"d_model": 4, "nhead": 1, "num_encoder_layers": MILLION}),
+    "wide": ("torch.nn.LSTM", {"input_size": 1, "hidden_size": 1, "num_layers": 16 * MILLION}),
+    "blocks": ("lth.models.msdnet", {"input_shape": [3, 32, 32], "classes": 10, "layers": MILLION}),
+    "listed": ("lth.models.lenet", {"input_shape": [1, 28, 28], "classes": 10,
+                                    "widths": [1] * 2000}),
+    "narrowed": ("lth.networks.rewrites.narrowed", {
+        "keep": {"": [0]},
+        "model": {"_target_": "torch.nn.Conv2d", "in_channels": MILLION, "out_channels": 1000,
+                  "kernel_size": 1},
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_file_of_some_bytes_asks_for_no_huge_model(name, monkeypatch):
+    """It kept ``unpack`` busy for minutes, or took gigabytes."""
+    made, real = [], torch.nn.Module.__init__
+
+    def counted(self, *given, **named):
+        made.append(1)
+        real(self, *given, **named)
+
+    monkeypatch.setattr(torch.nn.Module, "__init__", counted)
+    monkeypatch.setattr(layout, "MOST_PARTS", 500)
+    target, given = HUGE[name]
+    coder = Recorder()
+    code_model(coder, {"_target_": target, **given})
+    coder.bit(HALF, 1)
+    refused(of(coder), "its model cannot be made here")
+    assert len(made) < layout.MOST_PARTS
+
+
+def test_a_model_of_many_parts_lists_its_tensors(monkeypatch):
+    """What writes a file and what reads it go by the same limit."""
+    content = small()
+    monkeypatch.setattr(layout, "MOST_PARTS", 1)
+    refused(content, "cannot be made here")
+    listed = small()
+    assert lth.unpack(listed).module()
+    monkeypatch.undo()
+    assert lth.unpack(listed).module()
+
+
+def test_a_file_does_not_have_a_network_run_for_minutes(monkeypatch):
+    """A narrowed network that does not say which inputs go is run, unit by unit, to see it."""
+    for module in (layout, ticket_check):
+        monkeypatch.setattr(module, "TRIALS", 2000)
+    model = {"_target_": "lth.models.resnet", "input_shape": [3, 32, 32], "classes": 10}
+    narrow = {"_target_": "lth.networks.rewrites.narrowed", "model": model, "keep": {}}
+    params, buffers = draw_state(model, 0)
+    content = lth.pack(Net(model=narrow, mask={}, params=params, buffers=buffers))
+    refused(content, "to see how the model computes takes more than")

@@ -57,11 +57,11 @@ def msdnet(
 
 def _finest(blocks: int, layers: int, scales: int, reduce: bool) -> list[int]:
     """Return the finest scale at which each layer adds maps: one that a later layer looks at."""
-    found: list[int] = [scales]
+    found: list[int] = [scales]  # from the last layer on
     for layer in reversed(range(blocks * layers)):
         left = layer // layers * scales // blocks if reduce else 0
-        found.insert(0, max(left, found[0] - 1))
-    return found[:-1]
+        found.append(max(left, found[-1] - 1))
+    return found[:0:-1]
 
 
 class MSDNet(nn.Module):

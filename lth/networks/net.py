@@ -160,5 +160,5 @@ def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
         load_state(network, state)
         return network
     spec = spec if model is None else laid_over(spec, named(model))
-    ticket_check.outline(spec, state)
+    ticket_check.outline(spec, state, vouched=model is not None)
     return network_of(spec, state)

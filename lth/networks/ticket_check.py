@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lth.errors import LthError
 from lth.networks.layers import describe
@@ -142,8 +143,10 @@ def same(a: Any, b: Any) -> bool:
     return alike and bool(a == b)
 
 
-def outline(model: Spec, state: tuple[Params, Params]) -> None:
+def outline(model: Spec, state: tuple[Params, Params], vouched: bool = False) -> None:
     """Compare a model of lth's or torch's own with a state before any of its memory is taken.
+
+    ``vouched``: a user has named it, and waits for what it takes to look at it.
 
     It is made without memory, on torch's ``meta`` device, and stopped at more tensors than the
     state has, so that a spec in a file can ask for no more than the file itself has brought.
@@ -154,7 +157,7 @@ def outline(model: Spec, state: tuple[Params, Params]) -> None:
     most = max(10_000, sum(t.numel() for t in (*params.values(), *buffers.values())))
     if (asked := greatest(model)) > most:
         raise LthError(f"its model asks for {asked:,} of something, and has not so many weights")
-    with without_memory(2 * len(params) + 1000):
+    with without_memory(4 * len(params) + 1000, None if vouched else TRIALS):
         network = build(model)
     if isinstance(network, nn.Module):
         have = dict(network.named_parameters()) | dict(network.named_buffers())
@@ -176,19 +179,64 @@ def weights_of(model: Spec) -> int:
 
 
 @contextmanager
-def without_memory(most: int) -> Iterator[None]:
-    """Make modules that hold no values; stop a factory that makes more than so many."""
-    made = 0
+def without_memory(most: int, trials: int | None = None) -> Iterator[None]:
+    """Make modules that hold no values; stop a factory that makes more than so many parts.
+
+    A part is a module, or a parameter of one. Layers that are copied of each other register
+    nothing: what is done to tensors counts, too. ``trials`` bounds the steps in which a rewrite may
+    run a network to see how it computes.
+    """
+    made = Counted(f"the model has more than {most:,} parts", most)
+    ran = Counted(f"to see how the model computes takes more than {trials} steps", trials)
 
     def count(*_: Any) -> None:
-        nonlocal made
-        made += 1
-        if made > most:
-            raise LthError(f"the model has more than {most:,} parts")
+        made.count()
 
-    handle = nn.modules.module.register_module_module_registration_hook(count)
+    of = nn.modules.module
+    handles = (
+        of.register_module_module_registration_hook(count),
+        of.register_module_parameter_registration_hook(count),
+    )
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), Steps(made, ran):
             yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+PER_PART = 4
+"""Steps that making a part takes, about: its tensors made, drawn, copied."""
+
+TRIALS = 50_000
+"""Steps in which a model that a file names may be run to see how it computes."""
+
+
+class Counted:
+    """Raises where something has happened more often than it may; None: it may."""
+
+    def __init__(self, words: str, most: int | None) -> None:
+        self.words, self.left = words, math.inf if most is None else most
+
+    def count(self, amount: float = 1) -> None:
+        """Let it have happened once more, or in part."""
+        self.left -= amount
+        if self.left < 0:
+            raise LthError(self.words)
+
+
+class Steps(TorchDispatchMode):
+    """Counts what torch does inside: what makes tensors without values, and what computes some."""
+
+    def __init__(self, made: Counted, ran: Counted) -> None:
+        super().__init__()
+        self.made, self.ran = made, ran
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do a step, and count it."""
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.is_meta:
+            self.made.count(1 / PER_PART)
+        else:
+            self.ran.count()
+        return found

@@ -18,6 +18,7 @@ from lth.networks.net import Net
 from lth.networks.rewrites.cut import Kept, cut, cut_tensors
 from lth.networks.rewrites.fold import constant_groups, foldable, folded
 from lth.networks.rewrites.units import (
+    MOST_TRIED,
     Units,
     check_numbers,
     find_units,
@@ -158,6 +159,8 @@ def guessed_shape(network: nn.Module) -> tuple[int, ...]:
     elif isinstance(first, nn.Conv1d):
         tried = [(first.in_channels, n) for n in (32, 16, 64, *range(4, 257))]
     for shape in tried:
+        if prod(shape) > MOST_TRIED:
+            continue
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 network.eval()(torch.zeros(2, *shape, device="cpu"))

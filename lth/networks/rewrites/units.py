@@ -143,8 +143,15 @@ def _found_in(followed: Follower) -> Units:
     )  # fmt: skip
 
 
+MOST_TRIED = 1 << 26
+"""Numbers of a network, or of its examples, that are made up to see how it computes."""
+
+
 def in_numbers(network: nn.Module) -> nn.Module:
-    """Return a copy that can run, also of a module that holds no numbers."""
+    """Return a copy that can run, also of a module without numbers, if it is not too large."""
+    tensors = (*network.parameters(), *network.buffers())
+    if sum(t.numel() for t in tensors if t.is_meta) > MOST_TRIED:
+        raise LthError(f"{type(network).__name__} is too large to be tried without its weights")
     try:
         network = copy.deepcopy(network)
     except Exception as error:
