@@ -11,10 +11,9 @@ import torch
 import lth
 from lth import LthError
 from lth.files import Damaged
-from lth.networks import ticket_check
 from lth.networks.drawn import draw_state
 from lth.networks.net import Net
-from lth.packing import file, layout, signs, symbols, values
+from lth.packing import file, layout, signs, symbols, unpacked, values
 from lth.packing.adaptive import LONGEST, count, text
 from lth.packing.coder import HALF, Reader, Recorder
 from lth.packing.kinds import Kind, Place
@@ -260,10 +259,10 @@ def test_a_model_of_many_parts_lists_its_tensors(monkeypatch):
 
 def test_a_file_does_not_have_a_network_run_for_minutes(monkeypatch):
     """A narrowed network that does not say which inputs go is run, unit by unit, to see it."""
-    for module in (layout, ticket_check):
+    for module in (layout, unpacked):
         monkeypatch.setattr(module, "TRIALS", 2000)
     model = {"_target_": "lth.models.resnet", "input_shape": [3, 32, 32], "classes": 10}
     narrow = {"_target_": "lth.networks.rewrites.narrowed", "model": model, "keep": {}}
     params, buffers = draw_state(model, 0)
     content = lth.pack(Net(model=narrow, mask={}, params=params, buffers=buffers))
-    refused(content, "to see how the model computes takes more than")
+    refused(content, "to see how the model computes takes too long")

@@ -524,13 +524,40 @@ def test_partials_are_written_on_the_way(tmp_path, monkeypatch):
 NEWER = """
 import torch
 from lth.train.exact import exact
-conv = torch.backends.cudnn.conv
-conv.fp32_precision = "tf32"  # torch's newer switch: the older one cannot be read any more
+torch.backends.cudnn.conv.fp32_precision = "tf32"  # the older switch cannot be read any more
 torch.backends.cudnn.rnn.fp32_precision = "ieee"
 with exact():
-    inside = conv.fp32_precision
-print(inside, conv.fp32_precision)
+    print(torch.backends.cudnn.conv.fp32_precision)
+print(torch.backends.cudnn.conv.fp32_precision)
 """
+
+FOR_ALL = """
+import torch
+from lth.train.exact import exact
+torch.backends.fp32_precision = "tf32"
+before = torch.backends.cudnn.allow_tf32
+with exact():
+    print(torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.allow_tf32 == before)
+print(torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.allow_tf32 == before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"), [(NEWER, "tf32\ntf32"), (FOR_ALL, "tf32 True\ntf32 True")]
+)
+def test_what_a_user_has_said_by_torchs_newer_switch_stays(program, said):
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.stdout.strip() == said, found.stderr
+
+
+def test_studies_in_two_threads_share_the_switch():
+    cudnn, first, second = torch.backends.cudnn, exact(), exact()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not cudnn.allow_tf32
+    second.__exit__(None, None, None)
+    assert cudnn.allow_tf32
 
 
 def test_a_study_convolves_in_float32_as_it_is_and_leaves_the_switch_as_it_was(tmp_path):
@@ -550,8 +577,6 @@ def test_a_study_convolves_in_float32_as_it_is_and_leaves_the_switch_as_it_was(t
     with pytest.raises(ZeroDivisionError), exact():
         raise ZeroDivisionError
     assert cudnn.allow_tf32
-    found = subprocess.run([sys.executable, "-c", NEWER], capture_output=True, text=True)
-    assert found.stdout.split() == ["ieee", "tf32"], found.stderr
 
 
 def test_whether_a_stack_agrees_with_one_alone_is_seen_in_exact_float32(monkeypatch):

@@ -142,7 +142,7 @@ class Walk:
             return ["method", self.token(value.__func__), self.token(value.__self__)]
         if type(value) in (staticmethod, classmethod):
             return [type(value).__name__, self.token(value.__func__)]
-        if isinstance(value, functools.cached_property):  # Python 3.11 has a lock in it
+        if type(value) is functools.cached_property:  # Python 3.11 has a lock in it
             own = {n: v for n, v in vars(value).items() if n != "lock"}
             return ["made", self.token(type(value)), self._state(own)]
         if isinstance(value, OF_TUPLES):

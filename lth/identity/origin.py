@@ -45,7 +45,8 @@ def is_library(name: str | None) -> bool:
 
     ``lth`` is not, wherever it lies: the code that makes numbers counts.
     """
-    name = name or "builtins"
+    if not isinstance(name, str):  # numpy's classes in C have something else there
+        name = "builtins"
     root = name.partition(".")[0]
     if root == "lth":
         return any(name == p or name.startswith(p + ".") for p in PLUMBING)
@@ -82,19 +83,19 @@ def _is_installed(file: str) -> bool:
     if any(path.is_relative_to(folder) for folder in _installed()):
         return True
     return any(
-        path.relative_to(folder).parts[0] in _brought(folder)
+        path.relative_to(folder).as_posix() in _brought(folder)
         for folder in sys.path if folder and path.is_relative_to(folder)
     )  # fmt: skip
 
 
 @functools.cache
 def _brought(folder: str) -> frozenset[str]:
-    """Return what ``pip install --target`` put into a folder: its files' first parts.
+    """Name the files that ``pip install --target`` put into a folder.
 
     A source tree's own metadata (``egg-info``) has no list of what was installed.
     """
     return frozenset(
-        file.parts[0] for found in distributions(path=[folder])
+        file.as_posix() for found in distributions(path=[folder])
         if found.read_text("RECORD") for file in found.files or ()
     )  # fmt: skip
 
@@ -129,15 +130,9 @@ def is_generated(value: Any) -> bool:
 
 
 def name_of(thing: Any) -> str:
-    """Return a thing's dotted name, an instance's class's.
-
-    What Python has in C goes by the module that shows it: ``_operator.itemgetter`` in 3.11 is
-    ``operator.itemgetter`` in 3.12.
-    """
-    module = getattr(thing, "__module__", None) or ""
-    root = module.partition(".")[0]
-    if root[:1] == "_" != root[1:2] and root in sys.stdlib_module_names:
-        module = module[1:]
+    """Return a thing's dotted name, an instance's class's."""
+    module = getattr(thing, "__module__", None)
+    module = module if isinstance(module, str) else ""
     return f"{module}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
 
 

@@ -150,15 +150,18 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def network_for(spec: Spec, state: State, model: Any = None) -> nn.Module:
+def network_for(
+    spec: Spec, state: State, model: Any = None, trials: int | None = None
+) -> nn.Module:
     """Return a model in a state, ``model`` named by the user in the place of a file's ``spec``.
 
-    Of what a file names by itself no more is made than the state that came with it fills.
+    Of what a file names by itself no more is made than the state that came with it fills, and it is
+    run no longer than ``trials``.
     """
     if isinstance(model, nn.Module):
         network = copied(model)
         load_state(network, state)
         return network
     spec = spec if model is None else laid_over(spec, named(model))
-    ticket_check.outline(spec, state, vouched=model is not None)
+    ticket_check.outline(spec, state, trials if model is None else None)
     return network_of(spec, state)

@@ -143,10 +143,10 @@ def same(a: Any, b: Any) -> bool:
     return alike and bool(a == b)
 
 
-def outline(model: Spec, state: tuple[Params, Params], vouched: bool = False) -> None:
+def outline(model: Spec, state: tuple[Params, Params], trials: int | None = None) -> None:
     """Compare a model of lth's or torch's own with a state before any of its memory is taken.
 
-    ``vouched``: a user has named it, and waits for what it takes to look at it.
+    ``trials`` bounds what it takes to see how the model computes, None: its user waits for it.
 
     It is made without memory, on torch's ``meta`` device, and stopped at more tensors than the
     state has, so that a spec in a file can ask for no more than the file itself has brought.
@@ -157,7 +157,7 @@ def outline(model: Spec, state: tuple[Params, Params], vouched: bool = False) ->
     most = max(10_000, sum(t.numel() for t in (*params.values(), *buffers.values())))
     if (asked := greatest(model)) > most:
         raise LthError(f"its model asks for {asked:,} of something, and has not so many weights")
-    with without_memory(4 * len(params) + 1000, None if vouched else TRIALS):
+    with without_memory(max(MOST_PARTS, 4 * len(params)), trials):
         network = build(model)
     if isinstance(network, nn.Module):
         have = dict(network.named_parameters()) | dict(network.named_buffers())
@@ -183,11 +183,11 @@ def without_memory(most: int, trials: int | None = None) -> Iterator[None]:
     """Make modules that hold no values; stop a factory that makes more than so many parts.
 
     A part is a module, or a parameter of one. Layers that are copied of each other register
-    nothing: what is done to tensors counts, too. ``trials`` bounds the steps in which a rewrite may
-    run a network to see how it computes.
+    nothing: what is done to tensors counts, too. ``trials`` bounds what it may take a rewrite to
+    run a network, to see how it computes.
     """
     made = Counted(f"the model has more than {most:,} parts", most)
-    ran = Counted(f"to see how the model computes takes more than {trials} steps", trials)
+    ran = Counted("to see how the model computes takes too long: name its factory, model=", trials)
 
     def count(*_: Any) -> None:
         made.count()
@@ -208,8 +208,12 @@ def without_memory(most: int, trials: int | None = None) -> Iterator[None]:
 PER_PART = 4
 """Steps that making a part takes, about: its tensors made, drawn, copied."""
 
-TRIALS = 50_000
-"""Steps in which a model that a file names may be run to see how it computes."""
+MOST_PARTS = 20_000
+"""Modules and parameters of a model that a file names, at most; one of more lists its tensors."""
+
+TRIALS, PER_NUMBERS = 50_000, 2000
+"""Steps in which a model that a file names may be run to see how it computes; so many numbers are
+one more."""
 
 
 class Counted:
@@ -238,5 +242,5 @@ class Steps(TorchDispatchMode):
         if isinstance(found, Tensor) and found.is_meta:
             self.made.count(1 / PER_PART)
         else:
-            self.ran.count()
+            self.ran.count(1 + (found.numel() / PER_NUMBERS if isinstance(found, Tensor) else 0))
         return found

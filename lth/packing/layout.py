@@ -11,7 +11,7 @@ from torch import nn
 
 from lth.errors import LthError
 from lth.files import Damaged, demand, is_shape, parse
-from lth.networks.ticket_check import TRIALS, greatest, without_memory
+from lth.networks.ticket_check import MOST_PARTS, TRIALS, greatest, without_memory
 from lth.packing.adaptive import even, text
 from lth.packing.coder import HALF, Coder
 from lth.packing.kinds import Kind
@@ -19,10 +19,7 @@ from lth.spec.build import build
 from lth.spec.naming import ROOMS
 from lth.spec.trust import may_call, targets
 
-MOST_PARTS = 10_000
-"""Modules and parameters of a model that a file names, at most; one of more lists its tensors."""
-
-GREATEST = 1 << 20
+GREATEST = 1 << 22
 """The greatest whole number among its arguments, at most."""
 
 KNOWN = (

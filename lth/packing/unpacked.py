@@ -9,6 +9,7 @@ from torch import nn
 
 from lth.networks.drawn import State
 from lth.networks.net import Net, network_for
+from lth.networks.ticket_check import TRIALS
 from lth.spec.shown import html_table
 
 
@@ -53,7 +54,7 @@ class Unpacked:
         be called because a file named it.
         """
         state = State(self.net.params, self.net.buffers)
-        return network_for(self.net.model, state, model).eval()
+        return network_for(self.net.model, state, model, TRIALS).eval()
 
     def report(self) -> list[Part]:
         """Return what every part of every tensor takes; it adds up to ``size``."""

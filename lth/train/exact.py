@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
+
+_lock, _before = Lock(), list[bool | None]()
 
 
 @contextmanager
@@ -15,17 +18,31 @@ def exact() -> Iterator[None]:
 
     That moves a gradient by percents where batches are normalised, and the device is no part of a
     result's identity. What is faster and is part of it: ``trainer.precision=bf16``. Matrix products
-    are exact by torch's default.
+    are exact by torch's default. Who has used torch's newer switch (``fp32_precision``) has said
+    what they want, and it stays. Studies in several threads share the switch.
     """
-    of: Any = torch.backends.cudnn
-    name, value = "allow_tf32", False
-    try:
-        before = of.allow_tf32
-    except RuntimeError:  # torch's newer switch was used before; from then on it is the only one
-        of, name, value = of.conv, "fp32_precision", "ieee"
-        before = of.fp32_precision
-    setattr(of, name, value)
+    with _lock:
+        _before.append(None if _before else _switched_off())
     try:
         yield
     finally:
-        setattr(of, name, before)
+        with _lock:
+            first = _before.pop(0)
+            if _before:
+                _before[0] = first
+            elif first is not None:
+                torch.backends.cudnn.allow_tf32 = first
+
+
+def _switched_off() -> bool | None:
+    """Let convolutions not round, and return whether they did; None: that is not ours to say."""
+    cudnn: Any = torch.backends.cudnn
+    try:
+        before = cudnn.allow_tf32
+    except RuntimeError:  # the newer switch was used, and torch reads the older one no more
+        return None
+    cudnn.allow_tf32 = False
+    if cudnn.conv.fp32_precision == "tf32":  # so says the newer one, for all kinds at once
+        cudnn.allow_tf32 = before
+        return None
+    return before
