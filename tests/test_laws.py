@@ -1,4 +1,7 @@
-"""Every YAML in conf/ that a study can be made of, held to every law."""
+"""Every YAML in conf/ that a study can be made of, held to every law.
+
+Methods made of the same moves as another, with other values: behind ``-m slow``, and on a GPU.
+"""
 
 from functools import partial
 
@@ -26,6 +29,22 @@ TOGETHER = ("nested_ticket", "nested_tickets")  # all levels train as one networ
 CASES = [(g, n) for g in GROUPS for n in config.choices(g) if n not in SLOW_STARTERS.get(g, ())]
 
 
+def again():
+    """Methods that are made of the same moves as one before them, with other values."""
+    seen, found = set(), set()
+    for name in config.choices("method"):
+        given = config.load("method", name)[name]
+        moves = (given["at"], *(move["_target_"] for move in given["moves"]))
+        (found if moves in seen else seen).add(name if moves in seen else moves)
+    return found
+
+
+WANTED = [
+    pytest.param(g, n, marks=pytest.mark.slow) if g == "method" and n in again() else (g, n)
+    for g, n in CASES
+]
+
+
 def settings_of(group, name):
     """The shortest study that has the choice in it; its own values, where steps are few."""
     if group == "arms":
@@ -48,7 +67,7 @@ def settings_of(group, name):
     return {group: spec}
 
 
-@pytest.mark.parametrize(("group", "name"), CASES)
+@pytest.mark.parametrize(("group", "name"), WANTED)
 def test_every_choice_keeps_every_law(group, name, tmp_path):
     study, setup = laws.run(out=str(tmp_path / "a"), **settings_of(group, name))
     laws.check(study, setup)
