@@ -39,10 +39,8 @@ def again():
     return found
 
 
-WANTED = [
-    pytest.param(g, n, marks=pytest.mark.slow) if g == "method" and n in again() else (g, n)
-    for g, n in CASES
-]
+AGAIN = {("method", name) for name in again()}
+WANTED = [pytest.param(*c, marks=pytest.mark.slow) if c in AGAIN else c for c in CASES]
 
 
 def settings_of(group, name):

@@ -149,14 +149,14 @@ MOST_TRIED = 1 << 26
 
 def in_numbers(network: nn.Module) -> nn.Module:
     """Return a copy that can run, also of a module without numbers, if it is not too large."""
-    tensors = (*network.parameters(), *network.buffers())
-    if sum(t.numel() for t in tensors if t.is_meta) > MOST_TRIED:
-        raise LthError(f"{type(network).__name__} is too large to be tried without its weights")
     try:
         network = copy.deepcopy(network)
     except Exception as error:
         raise LthError(f"{type(network).__name__} cannot be copied: {told(error)}") from error
-    if any(t.is_meta for t in (*network.parameters(), *network.buffers())):
+    without = [t for t in (*network.parameters(), *network.buffers()) if t.is_meta]
+    if sum(t.numel() for t in without) > MOST_TRIED:
+        raise LthError(f"{type(network).__name__} is too large to be tried without its weights")
+    if without:
         network = network.to_empty(device="cpu")
         with torch.no_grad():
             for tensor in (*network.parameters(), *network.buffers()):
